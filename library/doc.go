@@ -1,0 +1,13 @@
+// Package library is the set of torrents of one process.
+//
+// It ties the rooms of the house together for whoever wants torrents and not
+// their parts: one memory cache, one listening port and one peer engine shared
+// by all torrents; per torrent a store on disk, the announces to its trackers,
+// and a file tree that package fs can mount.
+//
+// State: [Library] owns the session, the cache and the list of torrents, and
+// [Library.Close] ends them in the order that loses nothing: announces, peers,
+// stores, cache. A [Torrent] belongs to its library.
+//
+// It never parses a peer message, never touches FUSE, and never prints.
+package library

@@ -1,0 +1,43 @@
+package library
+
+import "time"
+
+// Stats is a snapshot of one torrent, cheap enough to take every second.
+type Stats struct {
+	Name     string
+	Total    int64 // bytes of real files: no pads, no links
+	Verified int64 // bytes held and verified, of Total
+	Checking int64 // bytes on disk that wait to be hashed, of Total
+	Complete bool
+
+	Peers    int // connected
+	Seeds    int // connected peers that have every piece
+	Unchoked int // peers that let us download
+
+	DownRate, UpRate float64 // payload, bytes per second over the last seconds
+	Downloaded       int64   // payload bytes received since start, waste included
+	Uploaded         int64   // payload bytes sent since start
+	Wasted           int64   // payload bytes received that were already here, not asked for or wrong
+
+	Blocked  []BlockedRead // reads that wait for the swarm now
+	Trackers []TrackerStatus
+	DiskErr  error // the disk's present complaint, nil while it works
+}
+
+// BlockedRead is a read that waits for pieces.
+type BlockedRead struct {
+	Path   string
+	Offset int64 // in the file
+	Length int
+	Since  time.Time
+}
+
+// TrackerStatus is what one tracker last said.
+type TrackerStatus struct {
+	URL               string
+	Tier              int
+	Seeders, Leechers int // as the tracker counts them; -1 where it did not say
+	Peers             int // addresses in its last answer
+	NextAnnounce      time.Time
+	Err               error // of the last announce, nil if it worked
+}
