@@ -1,0 +1,240 @@
+package announce
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Announcer announces one torrent to its trackers for as long as Run runs. Its
+// methods may be called from any goroutine, before, during and after Run.
+type Announcer struct {
+	cfg   Config          // immutable
+	own   *Client         // the transport, where Run has to close it
+	log   *slog.Logger    // immutable
+	wake  chan struct{}   // asks Run to plan anew
+	done  chan outcome    // announces that ended; room for one per tracker
+	tasks *sync.WaitGroup // announces under way, waited for by Run
+
+	mu       sync.Mutex // guards what follows, never held across a request or a callback
+	tiers    [][]*entry
+	complete bool // Completed was called
+}
+
+// outcome is how an announce ended.
+type outcome struct {
+	entry *entry
+	resp  Response
+	err   error
+}
+
+// New returns an Announcer for a torrent. Nothing is sent before Run.
+func New(cfg Config) *Announcer {
+	cfg = cfg.withDefaults()
+	a := &Announcer{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), tasks: new(sync.WaitGroup)}
+	if cfg.Transport == nil {
+		a.own = NewClient(ClientConfig{Logger: cfg.Logger})
+		a.cfg.Transport = a.own
+	}
+	var skipped int
+	a.tiers, skipped = buildTiers(cfg.Trackers, cfg.Rand)
+	if skipped > 0 {
+		a.log.Debug("trackers left out: not usable or duplicate", "count", skipped)
+	}
+	trackers := 0
+	for _, tier := range a.tiers {
+		trackers += len(tier)
+	}
+	a.done = make(chan outcome, trackers)
+	return a
+}
+
+// Run announces until ctx ends, then says goodbye to the trackers that know us
+// (event=stopped, bounded by Config.StopTimeout) and returns nil with all its
+// goroutines gone. It is to be called once.
+func (a *Announcer) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return a.shutdown(ctx)
+		case o := <-a.done:
+			a.finish(o)
+		case <-a.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if wait, ok := a.launch(ctx); ok {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// Completed says that the download has become complete, so that event=completed
+// goes to the trackers in use, to each once. It is not to be called for a
+// torrent that was complete when the session began (BEP 3).
+func (a *Announcer) Completed() {
+	a.mu.Lock()
+	a.complete = true
+	a.mu.Unlock()
+	a.poke()
+}
+
+// NeedPeers says that more peers are wanted than there are: the working
+// trackers are asked again as soon as they allow.
+func (a *Announcer) NeedPeers() {
+	a.mu.Lock()
+	for _, tier := range a.tiers {
+		for _, e := range tier {
+			e.hungry = e.working
+		}
+	}
+	a.mu.Unlock()
+	a.poke()
+}
+
+func (a *Announcer) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// launch starts the announces that are due and returns how long to wait for
+// the next, if there is one.
+func (a *Announcer) launch(ctx context.Context) (wait time.Duration, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	start, wake := plan(a.tiers, now, rules{
+		patience: a.cfg.Patience,
+		whole:    !a.cfg.OneTracker,
+		private:  a.cfg.Private,
+		complete: a.complete,
+	})
+	for _, e := range start {
+		r := a.request(e)
+		a.tasks.Go(func() { a.announce(ctx, e, r) })
+	}
+	return wake.Sub(now), !wake.IsZero()
+}
+
+// request builds the announce that e is to get now. The caller holds the lock.
+func (a *Announcer) request(e *entry) Request {
+	e.event, e.hungry = EventNone, false
+	switch {
+	case !e.started:
+		e.event = EventStarted
+		e.completed = a.complete // left=0 of the first announce says it all
+	case a.complete && !e.completed:
+		e.event = EventCompleted
+	}
+	return a.base(e)
+}
+
+func (a *Announcer) base(e *entry) Request {
+	return Request{
+		InfoHash: a.cfg.InfoHash,
+		PeerID:   a.cfg.PeerID,
+		Port:     a.cfg.Port,
+		Key:      a.cfg.Key,
+		Stats:    a.cfg.Stats(),
+		Event:    e.event,
+		NumWant:  a.cfg.NumWant,
+		ID:       e.id,
+	}
+}
+
+// announce makes one announce and reports its outcome.
+func (a *Announcer) announce(ctx context.Context, e *entry, r Request) {
+	timeout := attemptTimeout
+	if a.cfg.Private {
+		timeout = a.cfg.PrivatePatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := a.cfg.Transport.Announce(ctx, e.url, r, func(part Response) {
+		if len(part.Peers) > 0 {
+			a.cfg.Found(e.url, part.Peers)
+		}
+		if part.ExternalIP.IsValid() {
+			a.cfg.ExternalIP(e.url, part.ExternalIP)
+		}
+	})
+	a.done <- outcome{e, resp, err} // has room for every tracker: never waits
+}
+
+// finish enters the outcome of an announce into the tracker's timetable.
+func (a *Announcer) finish(o outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, now := o.entry, time.Now()
+	limits := bounds{a.cfg.ShortestInterval, a.cfg.LongestInterval}
+	e.running = false
+	if o.err != nil {
+		e.fail(now, o.err, limits, a.cfg.Rand)
+		a.log.Debug("announce failed", "err", o.err, "failures", e.failures, "retry", e.next.Sub(now))
+		return
+	}
+	e.succeed(now, o.resp, limits)
+	promote(a.tierOf(e), e)
+	a.log.Debug("announced", "tier", e.tier, "event", e.event.String(), "peers", e.peers,
+		"seeders", e.seeders, "leechers", e.leechers, "next", e.next.Sub(now))
+	if e.warning != "" {
+		a.log.Warn("tracker warns", "warning", e.warning)
+	}
+}
+
+func (a *Announcer) tierOf(e *entry) []*entry {
+	for _, tier := range a.tiers {
+		if tier[0].tier == e.tier {
+			return tier
+		}
+	}
+	return nil
+}
+
+// shutdown ends the announces under way, sends event=stopped to the trackers
+// that have answered a "started", and waits for all of it.
+func (a *Announcer) shutdown(ctx context.Context) error {
+	a.tasks.Wait() // ctx has ended them
+	for ended := false; !ended; {
+		select {
+		case o := <-a.done:
+			a.finish(o)
+		default:
+			ended = true
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.StopTimeout)
+	defer cancel()
+	a.mu.Lock()
+	for _, tier := range a.tiers {
+		for _, e := range tier {
+			if !e.started || e.disabled {
+				continue
+			}
+			e.event, e.started, e.working = EventStopped, false, false
+			r := a.base(e)
+			r.NumWant = 0
+			a.tasks.Go(func() { a.stop(ctx, e.url, r) })
+		}
+	}
+	a.mu.Unlock()
+	a.tasks.Wait()
+	if a.own != nil {
+		return a.own.Close()
+	}
+	return nil
+}
+
+// stop sends one farewell. Nobody waits for its success.
+func (a *Announcer) stop(ctx context.Context, url string, r Request) {
+	_, err := a.cfg.Transport.Announce(ctx, url, r, nil)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		a.log.Debug("farewell failed", "err", err)
+	}
+}

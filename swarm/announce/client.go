@@ -1,0 +1,132 @@
+package announce
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// ClientConfig configures a Client. The zero value works.
+type ClientConfig struct {
+	UserAgent string // of HTTP requests; empty sends "torrentfs"
+	// AllowPrivate lets tracker names resolve to loopback and private
+	// addresses: for people with a tracker inside their own network.
+	AllowPrivate bool
+	TLS          *tls.Config   // for https; nil is Go's default
+	Timeout      time.Duration // of one HTTP request with its redirects; 0 means 30 s
+	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
+	Logger       *slog.Logger  // nil logs nothing
+
+	// What follows stands between the client and the network: for tests and
+	// proxies. Addresses are checked after Lookup and before Dial.
+	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial         func(ctx context.Context, network, addr string) (net.Conn, error)
+	ListenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6
+}
+
+func (cfg ClientConfig) withDefaults() ClientConfig {
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = "torrentfs"
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	switch {
+	case cfg.UDPRetries == 0:
+		cfg.UDPRetries = 2
+	case cfg.UDPRetries < 0:
+		cfg.UDPRetries = 0
+	}
+	cfg.UDPRetries = min(cfg.UDPRetries, 8) // BEP 15's own bound
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Lookup == nil {
+		cfg.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: 15 * time.Second}).DialContext
+	}
+	if cfg.ListenPacket == nil {
+		cfg.ListenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
+			return new(net.ListenConfig).ListenPacket(ctx, network, ":0")
+		}
+	}
+	return cfg
+}
+
+// Client speaks to trackers over HTTP, HTTPS and UDP. It is safe for concurrent
+// use and meant to be shared by all torrents of a process. Close releases its
+// UDP sockets.
+type Client struct {
+	cfg  ClientConfig
+	http *http.Client
+	udp  *udpClient
+}
+
+var _ Transport = (*Client)(nil)
+
+// NewClient returns a client. It opens nothing before the first request.
+func NewClient(cfg ClientConfig) *Client {
+	c := &Client{cfg: cfg.withDefaults()}
+	c.http = c.newHTTP()
+	c.udp = newUDPClient(c.cfg)
+	return c
+}
+
+// Close fails the UDP requests under way and waits for the client's
+// goroutines. HTTP requests end with their contexts.
+func (c *Client) Close() error { return c.udp.close() }
+
+// Announce implements Transport.
+func (c *Client) Announce(ctx context.Context, tracker string, r Request, found func(Response)) (Response, error) {
+	t, err := parseTarget(tracker)
+	if err != nil {
+		return Response{}, err
+	}
+	if found == nil {
+		found = func(Response) {}
+	}
+	var resp Response
+	if t.url.Scheme == "udp" {
+		resp, err = c.announceUDP(ctx, t, r, found)
+	} else {
+		resp, err = c.announceHTTP(ctx, t, r)
+		if err == nil {
+			found(resp)
+		}
+	}
+	if err != nil {
+		return Response{}, fmt.Errorf("announce to %s: %w", display(t.url), err)
+	}
+	return resp, nil
+}
+
+// Scrape implements Transport. Between 1 and 74 info-hashes can be asked for
+// at once, which is what fits a UDP packet.
+func (c *Client) Scrape(ctx context.Context, tracker string, hashes ...[20]byte) ([]ScrapeResult, error) {
+	t, err := parseTarget(tracker)
+	if err != nil {
+		return nil, err
+	}
+	if len(hashes) == 0 || len(hashes) > maxScrape {
+		return nil, fmt.Errorf("scrape: %d info-hashes, not 1 to %d", len(hashes), maxScrape)
+	}
+	var res []ScrapeResult
+	if t.url.Scheme == "udp" {
+		res, err = c.scrapeUDP(ctx, t, hashes)
+	} else {
+		res, err = c.scrapeHTTP(ctx, t, hashes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scrape %s: %w", display(t.url), err)
+	}
+	return res, nil
+}

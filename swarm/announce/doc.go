@@ -1,0 +1,35 @@
+// Package announce tells trackers about one torrent and hears about its peers:
+// HTTP, HTTPS and UDP trackers, in tiers, with scrape.
+//
+// It has two layers. A [Client] speaks the protocols: one announce or scrape
+// of one tracker URL, with all that a hostile tracker, or a hostile .torrent
+// that names one, may try (addresses are checked after every name lookup,
+// bodies are capped after inflation, redirects are counted). It keeps only
+// sockets and UDP connection ids, and one Client serves any number of
+// torrents. An [Announcer] is the policy for one torrent: which tracker when.
+// Its state belongs to the goroutine of [Announcer.Run]; what others may see
+// of it they get as copies, from [Announcer.Status].
+//
+// # Which trackers are announced to
+//
+// The order is that of BEP 12: tiers from the first to the last, shuffled
+// within themselves, the next tracker when one fails, and what worked moves to
+// the front of its tier. Three things are ours:
+//
+//   - A tracker that has not answered within [Config.Patience] no longer keeps
+//     the others waiting: the next one in order is asked beside it. A dead UDP
+//     tracker is only known to be dead after minutes, and somebody may be
+//     waiting for the first byte. The order of the attempts stays that of BEP
+//     12, and the slow tracker counts as soon as it does answer.
+//   - Once one tracker of a tier has answered, the rest of that tier is
+//     announced to as well: tiers in the wild hold trackers that know nothing
+//     of each other. [Config.OneTracker] keeps to the letter of BEP 12.
+//   - Private torrents (BEP 27) have one tracker at a time, never two.
+//
+// # What it never does
+//
+// It never connects to a peer, never resolves a host name that a tracker gives
+// as a peer, never asks DNS for .i2p or .onion names, never reaches a loopback
+// or private address for a torrent whose tracker was not written as one, and
+// never takes a tracker's word for the own address as more than a vote.
+package announce

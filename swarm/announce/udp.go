@@ -1,0 +1,173 @@
+package announce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	udpTimeout = 15 * time.Second // of the first transmission; doubles with each (BEP 15)
+	// familyGrace is how long the slower address family of a tracker may keep
+	// an announce open that the other one has answered. Peers do not wait for
+	// it, and it is below the patience after which other trackers are tried.
+	familyGrace = 2 * time.Second
+)
+
+// announceUDP announces over each address family that the tracker has: the
+// connection id, the answer's peers and our address as the tracker sees it all
+// belong to one family (BEP 15). One family that works is success.
+func (c *Client) announceUDP(ctx context.Context, t target, r Request, found func(Response)) (Response, error) {
+	urlData := urlDataOf(t.url)
+	build := func(b []byte, conn uint64, tid uint32) []byte {
+		return appendAnnounce(b, conn, tid, r, urlData)
+	}
+	addrs, err := c.udpAddrs(ctx, t)
+	if err != nil {
+		return Response{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	type result struct {
+		resp Response
+		err  error
+	}
+	results := make(chan result, len(addrs)) // nobody who reports ever waits
+	for _, to := range addrs {
+		go func() {
+			body, err := c.udp.request(ctx, to, actionAnnounce, build)
+			if err != nil {
+				results <- result{err: err}
+				return
+			}
+			resp, err := decodeUDPAnnounce(body, to.Addr().Is6())
+			results <- result{resp, err}
+		}()
+	}
+	var sum *Response
+	var errs []error
+	for range addrs {
+		res := <-results
+		switch {
+		case res.err != nil:
+			errs = append(errs, res.err)
+		case sum == nil:
+			found(res.resp)
+			sum = &res.resp
+			grace := time.AfterFunc(familyGrace, cancel)
+			defer grace.Stop()
+		default:
+			found(res.resp)
+			sum.add(res.resp)
+		}
+	}
+	if sum == nil {
+		return Response{}, errors.Join(errs...)
+	}
+	return *sum, nil
+}
+
+// add merges the other family's answer: the same tracker's view of the same
+// swarm, so counts are not added up.
+func (r *Response) add(o Response) {
+	r.Interval = max(r.Interval, o.Interval)
+	r.MinInterval = max(r.MinInterval, o.MinInterval)
+	r.Seeders = max(r.Seeders, o.Seeders)
+	r.Leechers = max(r.Leechers, o.Leechers)
+	r.Peers = append(r.Peers, o.Peers...)
+}
+
+// scrapeUDP scrapes over the first address family that answers.
+func (c *Client) scrapeUDP(ctx context.Context, t target, hashes [][20]byte) ([]ScrapeResult, error) {
+	addrs, err := c.udpAddrs(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, to := range addrs {
+		body, err := c.udp.request(ctx, to, actionScrape, func(b []byte, conn uint64, tid uint32) []byte {
+			return appendScrape(b, conn, tid, hashes)
+		})
+		if err == nil {
+			return decodeUDPScrape(body, len(hashes))
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// udpAddrs returns the tracker's first allowed address of each family.
+func (c *Client) udpAddrs(ctx context.Context, t target) ([]netip.AddrPort, error) {
+	port, err := strconv.ParseUint(t.url.Port(), 10, 16)
+	if err != nil || port == 0 {
+		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)
+	}
+	addrs, err := c.resolve(ctx, t.url.Hostname(), t.local)
+	if err != nil {
+		return nil, err
+	}
+	addrs = interleave(addrs)
+	out := []netip.AddrPort{netip.AddrPortFrom(addrs[0], uint16(port))}
+	if len(addrs) > 1 && addrs[1].Is4() != addrs[0].Is4() {
+		out = append(out, netip.AddrPortFrom(addrs[1], uint16(port)))
+	}
+	return out, nil
+}
+
+// urlDataOf returns the path and query of a tracker's URL for BEP 41.
+func urlDataOf(u *url.URL) string {
+	s := u.EscapedPath()
+	if u.RawQuery != "" {
+		s += "?" + u.RawQuery
+	}
+	return s
+}
+
+// request makes one request with its retransmissions: connect where no valid
+// connection id is at hand, then what build makes of that id. It returns the
+// reply's body. The wait doubles with each loss, whichever packet was lost; an
+// id that expires meanwhile is renewed (BEP 15).
+func (u *udpClient) request(ctx context.Context, to netip.AddrPort, action uint32, build func(b []byte, conn uint64, tid uint32) []byte) ([]byte, error) {
+	renewed := false
+	for n := 0; ; {
+		conn, cached := u.connection(to)
+		want := uint32(actionConnect)
+		packet := func(tid uint32) []byte { return appendConnect(nil, tid) }
+		if cached {
+			want = action
+			packet = func(tid uint32) []byte { return build(nil, conn, tid) }
+		}
+		body, err := u.exchange(ctx, to, want, packet, udpTimeout<<n)
+		switch {
+		case errors.Is(err, ErrTimeout):
+			if n++; n > u.retries {
+				return nil, err
+			}
+		case err != nil && cached && !renewed && isFailure(err):
+			// Perhaps the refusal is about the connection id: the tracker may
+			// have been restarted since it gave it. Once is enough to know.
+			u.forget(to)
+			renewed = true
+		case err != nil:
+			return nil, err
+		case cached:
+			return body, nil
+		default:
+			id, err := decodeConnect(body)
+			if err != nil {
+				return nil, err
+			}
+			u.remember(to, id)
+		}
+	}
+}
+
+func isFailure(err error) bool {
+	_, ok := errors.AsType[*FailureError](err)
+	return ok
+}
