@@ -1,0 +1,244 @@
+package fs_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/fs"
+)
+
+// pattern fills p with what a fake file of that seed holds at off: each byte depends on its file and its offset.
+func pattern(p []byte, seed uint64, off int64) {
+	for i := range p {
+		x := (uint64(off) + uint64(i)) >> 3
+		x = (x + seed*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+		x ^= x >> 29
+		p[i] = byte(x >> (8 * ((uint64(off) + uint64(i)) & 7)))
+	}
+}
+
+// fakeSource has files whose bytes come when a test wants them.
+type fakeSource struct {
+	id         [20]byte
+	entries    []fs.Entry
+	files      []*fakeData
+	mu         sync.Mutex
+	onComplete func(int)
+	openFiles  atomic.Int64
+}
+
+func newFakeSource() *fakeSource { return &fakeSource{id: [20]byte{1, 2, 3}} }
+
+// add appends a file all of whose bytes are there.
+func (s *fakeSource) add(path string, size int64) *fakeData {
+	d := &fakeData{size: size, seed: uint64(len(s.files) + 1), changed: make(chan struct{}), have: size}
+	s.entries = append(s.entries, fs.Entry{Path: path, Size: size, ModTime: time.Unix(1_000_000_000, 5)})
+	s.files = append(s.files, d)
+	return d
+}
+
+func (s *fakeSource) Name() string        { return "fake" }
+func (s *fakeSource) ID() [20]byte        { return s.id }
+func (s *fakeSource) Entries() []fs.Entry { return s.entries }
+
+func (s *fakeSource) Open(i int) (fs.File, error) {
+	s.openFiles.Add(1)
+	return &fakeFile{d: s.files[i], s: s}, nil
+}
+
+func (s *fakeSource) OnComplete(f func(int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onComplete = f
+}
+
+// complete writes file i to dir, or to where it was before, and announces it.
+func (s *fakeSource) complete(i int, dir string) error {
+	d := s.files[i]
+	path := filepath.Join(dir, fmt.Sprint("backing", i))
+	if err := d.writeTo(path); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	f := s.onComplete
+	s.mu.Unlock()
+	if f != nil {
+		f(i)
+	}
+	return nil
+}
+
+// fakeData is one file's state, shared by its handles.
+type fakeData struct {
+	size   int64
+	seed   uint64
+	memory bool          // serve from memory
+	delay  time.Duration // before each block of 16 KiB arrives once it is asked for
+	noHint bool
+
+	mu      sync.Mutex
+	have    int64           // bytes from the start that are there
+	blocks  map[int64]int64 // beyond have: block → Unix nanoseconds at which it is there
+	image   []byte          // where memory is set
+	backing *os.File
+	changed chan struct{}
+	asked   atomic.Int64
+}
+
+const fakeBlock = 16 << 10
+
+func (d *fakeData) missing() *fakeData { d.have = 0; return d }
+
+func (d *fakeData) release(upTo int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.have = max(d.have, upTo)
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *fakeData) writeTo(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for off := int64(0); off < d.size; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), d.size-off)]
+		pattern(buf, d.seed, off)
+		if _, err := f.Write(buf); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	d.backing = f
+	d.mu.Unlock()
+	d.release(d.size)
+	return nil
+}
+
+// ask starts the arrival of the blocks of a range, and returns when the last is there; zero means at once, negative never.
+func (d *fakeData) ask(off, end int64) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if end <= d.have {
+		return 0
+	}
+	if d.delay == 0 {
+		return -1
+	}
+	if d.blocks == nil {
+		d.blocks = make(map[int64]int64)
+	}
+	var last int64
+	now := time.Now().UnixNano()
+	for b := off / fakeBlock; b*fakeBlock < end; b++ {
+		if d.blocks[b] == 0 {
+			d.blocks[b] = now + int64(d.delay)
+		}
+		last = max(last, d.blocks[b])
+	}
+	if last <= now {
+		return 0
+	}
+	return last
+}
+
+type fakeFile struct {
+	d      *fakeData
+	s      *fakeSource
+	closed atomic.Bool
+}
+
+func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if f.closed.Load() {
+		panic("read of closed file")
+	}
+	f.d.asked.Add(1)
+	for {
+		f.d.mu.Lock()
+		changed := f.d.changed
+		f.d.mu.Unlock()
+		at := f.d.ask(off, off+int64(len(p)))
+		if at == 0 {
+			break
+		}
+		var timer <-chan time.Time
+		if at > 0 {
+			timer = time.After(time.Until(time.Unix(0, at)))
+		}
+		select {
+		case <-changed:
+		case <-timer:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	if off+int64(len(p)) > f.d.size {
+		return 0, io.EOF
+	}
+	f.d.fill(p, off)
+	return len(p), nil
+}
+
+func (d *fakeData) fill(p []byte, off int64) {
+	if d.image != nil {
+		copy(p, d.image[off:])
+		return
+	}
+	pattern(p, d.seed, off)
+}
+
+func (f *fakeFile) Ready(off int64, n int) bool {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if off+int64(n) <= f.d.have {
+		return true
+	}
+	now := time.Now().UnixNano()
+	for b := off / fakeBlock; b*fakeBlock < off+int64(n); b++ {
+		if at := f.d.blocks[b]; at == 0 || at > now {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fakeFile) WillNeed(off int64, n int) {
+	if !f.d.noHint {
+		f.d.ask(off, off+int64(n))
+	}
+}
+
+func (f *fakeFile) Memory(off int64, n int) ([][]byte, bool) {
+	if !f.d.memory {
+		return nil, false
+	}
+	var bufs [][]byte
+	for n > 0 {
+		k := min(n, fakeBlock-int(off%fakeBlock))
+		bufs = append(bufs, f.d.image[off:off+int64(k)])
+		off, n = off+int64(k), n-k
+	}
+	return bufs, true
+}
+
+func (f *fakeFile) Backing() (*os.File, bool) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.d.backing, f.d.backing != nil
+}
+
+func (f *fakeFile) Close() error {
+	if !f.closed.CompareAndSwap(false, true) {
+		panic("file closed twice")
+	}
+	f.s.openFiles.Add(-1)
+	return nil
+}

@@ -1,0 +1,288 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// ErrMountpoint is wrapped by errors about the directory to mount on.
+var ErrMountpoint = errors.New("unusable mount point")
+
+// ErrNoFUSE is wrapped by errors that say why this machine or this user cannot mount.
+var ErrNoFUSE = errors.New("FUSE is not available")
+
+const (
+	// unmountLimit bounds Unmount as a whole.
+	unmountLimit = time.Second
+	// busyLimit is for how long Unmount hopes that readers, whose reads have just failed, close their files.
+	busyLimit = 300 * time.Millisecond
+	// closeLimit bounds the wait for a File that ignores its context.
+	closeLimit = 250 * time.Millisecond
+)
+
+// Mounted is a mounted file system.
+type Mounted struct {
+	// immutable
+	mountpoint string
+	fs         *fileSystem
+	device     uint64 // of the mount, as stat shows it
+	swapper    sync.WaitGroup
+	ended      chan struct{} // the kernel is through with us and all is closed
+
+	unmountMu sync.Mutex
+	detached  chan struct{} // closed when unmounted although files are still open
+}
+
+// Mount shows src at the directory mountpoint. The mount answers when it returns. What a crashed process has left on
+// the mount point is removed first. ctx bounds the mounting only.
+func Mount(ctx context.Context, mountpoint string, src Source, opt Options) (*Mounted, error) {
+	opt = opt.withDefaults()
+	mountpoint, err := filepath.Abs(mountpoint)
+	if err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	if err := checkMountpoint(ctx, mountpoint, opt.Logger); err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	f, err := newFileSystem(src, opt)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: build tree: %w", mountpoint, err)
+	}
+	server, err := startServer(f, mountpoint, opt)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	m := &Mounted{
+		mountpoint: mountpoint,
+		fs:         f,
+		ended:      make(chan struct{}),
+		detached:   make(chan struct{}),
+	}
+	go m.serve(server)
+	if err := m.waitReady(ctx, server); err != nil {
+		return nil, errors.Join(fmt.Errorf("mount %s: %w", mountpoint, err), m.Unmount(context.WithoutCancel(ctx)))
+	}
+	m.tune(ctx)
+	return m, nil
+}
+
+// serverOptions are the same for all ways to mount.
+func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
+	return &fuse.MountOptions{
+		FsName:               opt.FSName,
+		Name:                 "torrentfs",
+		AllowOther:           opt.AllowOther,
+		MaxWrite:             1 << 20, // reads too: whoever raises read_ahead_kb gets requests of 1 MiB
+		MaxBackground:        65535,   // blocked read-ahead must never keep another file's from starting
+		CongestionThreshold:  64,
+		MaxStackDepth:        2, // backing files on overlayfs, in containers
+		EnableSymlinkCaching: true,
+		DisableXAttrs:        f.xattr == nil,
+		DisableSplice:        true, // every answer is a vector
+		// The contents never change, so the kernel need not guess when they did.
+		ExplicitDataCacheControl: true,
+		Debug:                    opt.Debug,
+		Logger:                   slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		PanicHandler: func(reason any) fuse.Status {
+			f.log.Error("panic in file system", "reason", reason, "stack", string(debug.Stack()))
+			return fuse.EIO
+		},
+	}
+}
+
+// serve runs until the kernel is through with the mount.
+func (m *Mounted) serve(server *fuse.Server) {
+	stop := make(chan struct{})
+	m.swapper.Go(func() { m.fs.runSwapper(stop) })
+	server.Serve()
+	m.fs.close()
+	m.fs.closeHandles(closeLimit)
+	close(stop)
+	m.swapper.Wait()
+	close(m.ended)
+}
+
+// waitReady returns when the mount answers.
+func (m *Mounted) waitReady(ctx context.Context, server *fuse.Server) error {
+	return bounded(ctx, func() error {
+		if err := server.WaitMount(); err != nil {
+			return fmt.Errorf("wait for mount: %w", err)
+		}
+		if err := quietPoll(m.mountpoint); err != nil {
+			return err
+		}
+		var st syscall.Stat_t
+		if err := syscall.Stat(m.mountpoint, &st); err != nil {
+			return fmt.Errorf("stat mount: %w", err)
+		}
+		m.device = uint64(st.Dev)
+		return nil
+	})
+}
+
+// tune finds out what this kernel lets us do.
+func (m *Mounted) tune(ctx context.Context) {
+	f := m.fs
+	if !f.opt.NoPassthrough {
+		err := f.probePassthrough()
+		f.passthrough.Store(err == nil)
+		if err != nil {
+			f.log.Debug("no passthrough: complete files are read through this process", "err", err)
+		} else if c, ok := f.src.(CompletionSource); ok {
+			c.OnComplete(f.complete)
+		}
+	}
+	if f.opt.Bounce != BounceOff && canBounce {
+		err := f.probeBounce(ctx, m.mountpoint)
+		f.bounce.Store(err == nil)
+		if err != nil {
+			f.log.Debug("read-ahead waits for all of its bytes", "err", err)
+		}
+	}
+	warnTimeouts(f.log)
+}
+
+// Mountpoint is the absolute path of the directory mounted on.
+func (m *Mounted) Mountpoint() string { return m.mountpoint }
+
+// Stats may be called at any time.
+func (m *Mounted) Stats() Stats { return m.fs.stats() }
+
+// Wait returns when the mount has ended: unmounted by [Mounted.Unmount] or by anybody else.
+func (m *Mounted) Wait() error {
+	select {
+	case <-m.ended:
+	case <-m.detached:
+	}
+	return nil
+}
+
+// Unmount ends the mount within a second. All reads fail first, those in flight and those to come. If files are still open
+// then, the mount is detached: the directory is free and every [File] is closed, but the kernel may keep asking, and get
+// EIO, until the last of its handles is closed. Unmounting what is unmounted already is no error.
+func (m *Mounted) Unmount(ctx context.Context) error {
+	m.fs.close()
+	m.unmountMu.Lock()
+	defer m.unmountMu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, unmountLimit)
+	defer cancel()
+	err := m.unmountSoon(ctx)
+	if m.isOver() {
+		return nil
+	}
+	if err != nil {
+		m.fs.log.Info("mount is busy: detaching it", "mountpoint", m.mountpoint, "err", err)
+		err = bounded(ctx, func() error { return unmount(ctx, m.mountpoint, true) })
+		abortConnection(m.device)
+	}
+	select {
+	case <-m.ended:
+		return nil
+	case <-time.After(closeLimit):
+	case <-ctx.Done():
+	}
+	m.fs.closeHandles(closeLimit)
+	if err != nil && mountedAt(m.mountpoint, m.device) {
+		return fmt.Errorf("unmount %s: %w", m.mountpoint, err)
+	}
+	if !m.isOver() {
+		close(m.detached)
+	}
+	return nil
+}
+
+func (m *Mounted) isOver() bool {
+	select {
+	case <-m.ended:
+		return true
+	case <-m.detached:
+		return true
+	default:
+		return false
+	}
+}
+
+// unmountSoon unmounts as soon as nobody uses the mount, or gives up.
+func (m *Mounted) unmountSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	for pause := 5 * time.Millisecond; ; pause *= 2 {
+		if m.isOver() {
+			return nil
+		}
+		err := bounded(ctx, func() error { return unmount(ctx, m.mountpoint, false) })
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-m.ended:
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// bounded runs f, which may hang in the kernel, and gives up on it when ctx ends.
+func bounded(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// checkMountpoint makes sure that path is a directory to mount on, and heals what a crash has left there.
+func checkMountpoint(ctx context.Context, path string, log *slog.Logger) error {
+	const attempts = 4 // crashes may have stacked mounts
+	for try := 0; ; try++ {
+		var info os.FileInfo
+		err := bounded(ctx, func() (err error) {
+			info, err = os.Stat(path)
+			return err
+		})
+		switch {
+		case err == nil && !info.IsDir():
+			return fmt.Errorf("%w: not a directory", ErrMountpoint)
+		case err == nil:
+			warnNotEmpty(ctx, path, log)
+			return nil
+		case errors.Is(err, os.ErrNotExist):
+			return fmt.Errorf("%w: %w (create the directory first)", ErrMountpoint, err)
+		case !errors.Is(err, syscall.ENOTCONN) || try == attempts:
+			return fmt.Errorf("%w: %w", ErrMountpoint, err)
+		}
+		log.Warn("removing the stale mount of a process that is gone", "mountpoint", path)
+		if err := bounded(ctx, func() error { return unmount(ctx, path, true) }); err != nil {
+			return fmt.Errorf("%w: remove stale mount: %w", ErrMountpoint, err)
+		}
+	}
+}
+
+// warnNotEmpty tells that files will be hidden. The mount goes on: it is the user's directory.
+func warnNotEmpty(ctx context.Context, path string, log *slog.Logger) {
+	_ = bounded(ctx, func() error {
+		dir, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if names, _ := dir.Readdirnames(1); len(names) > 0 {
+			log.Warn("mount point is not empty: its files are hidden while it is mounted", "mountpoint", path)
+		}
+		return nil
+	})
+}

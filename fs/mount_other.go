@@ -1,0 +1,49 @@
+//go:build !linux
+
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+const canBounce = false // tried on Linux only
+
+// startServer mounts with the system's own helper.
+func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, error) {
+	options := serverOptions(f, opt)
+	options.Options = mountOptions(opt)
+	server, err := fuse.NewServer(f, mountpoint, options)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w; %s", ErrNoFUSE, err, installHint)
+	}
+	return server, nil
+}
+
+func unmount(_ context.Context, path string, lazy bool) error {
+	flags := 0
+	if lazy {
+		flags = unix.MNT_FORCE
+	}
+	return os.NewSyscallError("unmount", unix.Unmount(path, flags))
+}
+
+func abortConnection(uint64) {}
+
+// mountedAt asks the path: there is no table to read.
+func mountedAt(path string, device uint64) bool {
+	var st syscall.Stat_t
+	err := syscall.Stat(path, &st)
+	return err == nil && uint64(st.Dev) == device || errors.Is(err, syscall.ENOTCONN)
+}
+
+func quietPoll(string) error { return nil } // go-fuse does that here
+
+func warnTimeouts(*slog.Logger) {}

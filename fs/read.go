@@ -1,0 +1,81 @@
+package fs
+
+import (
+	"errors"
+	"io"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// pageSize is the size of the smallest read that the kernel sends for a cached file: a request of this size, or less at
+// the end of the file, may have an application waiting for each of its bytes.
+const pageSize = 4096
+
+// Read answers one READ. It answers in full or fails: the application would take a short answer for the end of the file.
+func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	f.counters.reads.Add(1)
+	if in.NodeId == probeNodeID {
+		return f.readProbe(in, buf)
+	}
+	h := f.handles.get(in.Fh)
+	if h == nil {
+		return nil, fuse.Status(errClosed)
+	}
+	if in.Offset >= uint64(h.size) {
+		return fuse.ReadResultData(nil), fuse.OK
+	}
+	off := int64(in.Offset)
+	n := int(min(int64(len(buf)), int64(in.Size), h.size-off))
+	flushed, ok := h.begin()
+	if !ok || f.isClosing() {
+		if ok {
+			h.end()
+		}
+		return nil, fuse.Status(errClosed)
+	}
+	defer h.end()
+	sequential := h.note(off, n)
+	if h.memory != nil {
+		if bufs, ok := h.memory.Memory(off, n); ok {
+			f.counters.memory.Add(1)
+			return fuse.ReadResultVector(bufs), fuse.OK
+		}
+	}
+	direct := in.Flags&openDirect != 0
+	if h.bounces(off, n, direct, sequential) {
+		f.counters.bounced.Add(1)
+		return nil, fuse.EAGAIN
+	}
+	if direct || n <= pageSize || h.inode.wasBounced(off, n) {
+		flushed = nil // an application waits for this very request, and would see it fail
+	}
+	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
+	f.counters.waiting.Add(1)
+	got, err := h.file.ReadAt(ctx, buf[:n], off)
+	f.counters.waiting.Add(-1)
+	ctx.finish()
+	if got == n {
+		return fuse.ReadResultVector([][]byte{buf[:n]}), fuse.OK
+	}
+	return nil, h.readFailed(ctx, off, got, n, err)
+}
+
+// readFailed chooses the errno of a read that did not get all of its bytes.
+func (h *handle) readFailed(ctx *readContext, off int64, got, want int, err error) fuse.Status {
+	switch cause := ctx.Err(); {
+	case cause == nil:
+	case errors.Is(cause, errInterrupted), errors.Is(cause, errReaderGone):
+		return fuse.EINTR
+	default:
+		return fuse.Status(errClosed)
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	level := h.fs.log.Warn
+	if errors.Is(err, ErrUnavailable) {
+		level = h.fs.log.Debug // as the user wished; the source says why
+	}
+	level("read file", "path", h.fs.tree.path(h.id.index()), "offset", off, "got", got, "want", want, "err", err)
+	return fuse.EIO
+}
