@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Installs what is missing for a task, and nothing else:
+#
+#   scripts/setup.sh build   Go
+#   scripts/setup.sh demo    Go and FUSE
+#   scripts/setup.sh lint    Go and the linters
+#   scripts/setup.sh test    all of it, and the programs that the tests talk to
+#
+# Debian packages come by apt-get, through sudo where this is not root. Go and
+# the linters go to .tools/ in this directory.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+task=${1:-build}
+tools=$PWD/.tools
+export PATH=$tools/go/bin:$tools/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+
+# Fetched from Go's module mirror where no usable Go is installed. The sums are
+# of the zip files.
+go_version=1.26.8
+go_sum_amd64=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7
+go_sum_arm64=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
+staticcheck_version=v0.8.2
+gofumpt_version=v0.12.0
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Usage: want COMMAND PACKAGE...: note the packages if the command is missing.
+missing=()
+want() { have "$1" || missing+=("${@:2}"); }
+
+install_missing() {
+    ((${#missing[@]})) || return 0
+    have apt-get || die "please install: ${missing[*]}  (no apt-get here, so this has to be done by hand)"
+    local root=()
+    if ((EUID != 0)); then
+        have sudo || die "please install, as root: apt-get install ${missing[*]}"
+        root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+    "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; trying with the lists that are here"
+    "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 ||
+        die "could not install ${missing[*]}: install them by hand and try again"
+    missing=()
+}
+
+# A Go that can read go.mod is good enough: from 1.21 on it fetches the version
+# that go.mod asks for by itself.
+go_works() { have go && go list -m >/dev/null 2>&1; }
+
+fetch_go() {
+    local arch sum
+    case $(uname -s)-$(uname -m) in
+    Linux-x86_64) arch=amd64 sum=$go_sum_amd64 ;;
+    Linux-aarch64) arch=arm64 sum=$go_sum_arm64 ;;
+    *) die "please install Go $go_version or newer: https://go.dev/dl/" ;;
+    esac
+    want curl curl ca-certificates
+    want unzip unzip
+    install_missing
+    local module=golang.org/toolchain@v0.0.1-go$go_version.linux-$arch
+    say "fetching Go $go_version to .tools/go"
+    rm -rf "$tools/go" "$tools/unpack"
+    mkdir -p "$tools/unpack"
+    curl -fsSL --retry 3 -o "$tools/unpack/go.zip" \
+        "https://proxy.golang.org/golang.org/toolchain/@v/${module#*@}.zip" ||
+        die "could not fetch Go: install Go $go_version or newer by hand, see https://go.dev/dl/"
+    echo "$sum  $tools/unpack/go.zip" | sha256sum --check --quiet - || die "the Go that was fetched is not the one expected"
+    unzip -q "$tools/unpack/go.zip" -d "$tools/unpack"
+    mv "$tools/unpack/$module" "$tools/go"
+    chmod -R +x "$tools/go/bin" "$tools/go/pkg/tool"
+    rm -rf "$tools/unpack"
+    go_works || die "the Go in .tools/go does not run: $(go list -m 2>&1 | head -n 1)"
+}
+
+want_go() { go_works || fetch_go; }
+
+# Usage: want_tool NAME VERSION MODULE: a linter in exactly this version,
+# because another one finds other things.
+want_tool() {
+    local name=$1 version=$2 module=$3
+    if have "$name" && [[ $("$name" --version 2>&1) == *"${version#v}"* ]]; then
+        return
+    fi
+    say "installing $name $version to .tools/bin"
+    GOBIN=$tools/bin go install "$module@$version" </dev/null >&2 || die "could not install $name $version"
+}
+
+want_fuse() {
+    [[ $(uname -s) == Linux ]] || return 0
+    want fusermount3 fuse3
+    install_missing
+    if [[ ! -c /dev/fuse ]]; then
+        ((EUID != 0)) || modprobe fuse 2>/dev/null || true
+    fi
+    if [[ ! -c /dev/fuse ]]; then
+        say "************************************************************************"
+        say "FUSE IS MISSING: there is no /dev/fuse, so nothing can be mounted."
+        say "Load it with 'modprobe fuse'; in a container, start that with"
+        say "'--device /dev/fuse --cap-add SYS_ADMIN'."
+        say "************************************************************************"
+        exit 1
+    fi
+    if ! (exec 3<>/dev/fuse) 2>/dev/null; then
+        say "************************************************************************"
+        say "FUSE CANNOT BE USED: $(id -un) may not open /dev/fuse ($(stat -c %A /dev/fuse))."
+        say "Run this as root, or let everybody open it: chmod 0666 /dev/fuse."
+        say "************************************************************************"
+        exit 1
+    fi
+}
+
+want_programs() {
+    want git git
+    want gcc gcc libc6-dev # for the race detector
+    want fio fio
+    want ip iproute2
+    want transmission-daemon transmission-daemon
+    want aria2c aria2
+    want opentracker opentracker
+    want ffprobe ffmpeg
+    want getfattr attr
+    want python3 python3
+    if ! have python3 || ! python3 -c 'import libtorrent' 2>/dev/null; then
+        missing+=(python3-libtorrent)
+    fi
+    install_missing
+}
+
+case $task in
+build) want_go ;;
+demo) want_fuse && want_go ;;
+lint) ;;
+test) want_fuse && want_programs ;;
+*) die "unknown task $task" ;;
+esac
+if [[ $task == lint || $task == test ]]; then
+    want_go
+    want_tool staticcheck "$staticcheck_version" honnef.co/go/tools/cmd/staticcheck
+    want_tool gofumpt "$gofumpt_version" mvdan.cc/gofumpt
+fi

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Runs the project's tests and ends with one line that counts them all.
+#
+#   scripts/test.sh         everything
+#   scripts/test.sh lint    format, vet, staticcheck, builds for other systems
+#   scripts/test.sh fuzz    the fuzz targets, $FUZZTIME each
+#
+# Every step writes events as `go test -json` has them; internal/testcount
+# reads them, shows what failed, and counts.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/.tools/go/bin:$PWD/.tools/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+fuzztime=${FUZZTIME:-4s}
+counter=$(mktemp -d)/testcount
+trap 'rm -rf "${counter%/*}"' EXIT
+
+# Usage: check NAME COMMAND...: one check that passes or fails as a whole.
+check() {
+    local name=$1 output action=pass
+    shift
+    if ! output=$("$@" 2>&1 </dev/null); then
+        action=fail
+    fi
+    "$counter" -event "$action" -name "$name" <<<"$output"
+}
+
+# Usage: suite NAME COMMAND...: a `go test -json` run. Where it fails without a
+# failed test to show for it, that counts as one failure.
+suite() {
+    local name=$1 status=0
+    shift
+    "$counter" -event start -name "$name" </dev/null
+    "$@" 2> >(cat >&2) </dev/null || status=$?
+    "$counter" -event exit -name "$name" -status "$status" </dev/null
+}
+
+gofumpt_clean() {
+    local unformatted
+    unformatted=$(git ls-files -co --exclude-standard '*.go' | xargs gofumpt -l) || return
+    [[ -z $unformatted ]] || { printf 'not formatted (make fmt):\n%s\n' "$unformatted"; return 1; }
+}
+
+builds_for() { GOOS=$1 GOARCH=$2 CGO_ENABLED=0 go build ./...; }
+
+lint() {
+    check gofumpt gofumpt_clean
+    check vet go vet ./...
+    check staticcheck staticcheck ./...
+    check darwin/arm64 builds_for darwin arm64
+    check freebsd/amd64 builds_for freebsd amd64
+}
+
+unit() {
+    local packages
+    mapfile -t packages < <(go list ./... | grep -v '/integration')
+    suite "tests" go test -race -json -timeout 10m "${packages[@]}"
+}
+
+# Finds the fuzz targets by listing them, so that none is forgotten.
+fuzz() {
+    local package target
+    while read -r package target; do
+        suite "$target" go test -json -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" -timeout 5m "$package"
+    done < <(go list -f '{{$p := .ImportPath}}{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{$p}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{$p}}{{"\n"}}{{end}}' ./... |
+        while read -r file package; do
+            [[ -n $file ]] && sed -n "s#^func \(Fuzz[A-Za-z0-9_]*\)(.*#$package \1#p" "$file"
+        done)
+}
+
+integration() {
+    [[ -z $(go list ./... | grep '/integration') ]] && return
+    suite "integration" go test -race -json -count=1 -timeout 10m ./integration/...
+}
+
+steps=("${@:-all}")
+[[ ${steps[0]} == all ]] && steps=(lint unit fuzz integration)
+go build -o "$counter" ./internal/testcount || exit 1
+for step in "${steps[@]}"; do
+    "$step"
+done | "$counter"
