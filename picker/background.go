@@ -1,0 +1,125 @@
+package picker
+
+const (
+	partialsPerPeer = 1.5
+	ownPieceTime    = 20.0 // s: a peer that takes longer for a piece of its own joins others'
+	maxOpenScan     = 64   // partial pieces that one pick looks at
+	refillBatch     = 4
+)
+
+// fill requests what a peer has room for: read-ahead, then background.
+func (p *Picker) fill(pr *peer) {
+	pr.starved = false
+	if pr.mute() || p.unissued > 0 && pr.kept {
+		return
+	}
+	slack := p.cfg.SlackBulk.Seconds()
+	if len(p.reads) > 0 {
+		slack = p.cfg.SlackUrgent.Seconds()
+	} else if p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds() {
+		slack = p.cfg.SlackReader.Seconds()
+	}
+	depth := pr.depth(p.now, slack, firstDepth)
+	n := pr.room(depth)
+	if n <= 0 || n < min(refillBatch, depth/8) && pr.outstanding() > 0 {
+		return
+	}
+	for _, rd := range p.readers {
+		if n <= 0 {
+			return
+		}
+		if rd.window > 0 {
+			n -= p.fillReadAhead(pr, rd, min(n, p.creditRoom(p.credit.ReadAhead)))
+		}
+	}
+	for m := min(n, p.creditRoom(p.credit.Background)); m > 0; m-- {
+		b, ok := p.pickBackground(pr)
+		if !ok {
+			break
+		}
+		p.request(pr, b, 0)
+		n--
+	}
+	pr.starved = n > 0
+}
+
+// pickBackground chooses a wanted block: of the peer's own piece, of a partial piece, of the rarest fresh piece.
+func (p *Picker) pickBackground(pr *peer) (BlockID, bool) {
+	if pr.affinity >= 0 {
+		if pt := p.part(int(pr.affinity)); pt != nil && pt.open >= 0 {
+			if b, ok := p.takeFrom(pr, pt); ok {
+				return b, true
+			}
+		}
+		pr.affinity = -1
+	}
+	own := float64(p.g.PieceLength)/pr.rate < ownPieceTime && float64(p.nparts) < partialsPerPeer*float64(len(p.peers))
+	if b, ok := p.pickPartial(pr, own); ok {
+		return b, true
+	}
+	if float64(p.nparts) < partialsPerPeer*float64(len(p.peers))+1 {
+		if b, ok := p.pickFresh(pr); ok {
+			return b, true
+		}
+	}
+	if own {
+		return p.pickPartial(pr, false)
+	}
+	return 0, false
+}
+
+// pickPartial chooses a block of a partial piece; orphans: only of pieces that no peer is on.
+func (p *Picker) pickPartial(pr *peer, orphans bool) (BlockID, bool) {
+	for i := 0; i < len(p.open) && i < maxOpenScan; i++ {
+		pt := p.open[i]
+		if orphans && pt.live > 0 {
+			continue
+		}
+		if b, ok := p.takeFrom(pr, pt); ok {
+			pr.affinity = pt.piece
+			return b, true
+		}
+	}
+	return 0, false
+}
+
+func (p *Picker) takeFrom(pr *peer, pt *partial) (BlockID, bool) {
+	piece := int(pt.piece)
+	if p.reserved(piece) || !p.mayAsk(pr, piece) {
+		return 0, false
+	}
+	for b := pt.nextFree(0, int(pt.blocks)); b >= 0; b = pt.nextFree(b+1, int(pt.blocks)) {
+		if id := p.g.Block(piece, b); pr.cancelled == 0 || !pr.owes(id) {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
+	if p.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.fresh.gen {
+		return 0, false
+	}
+	start := 0
+	if n := len(p.fresh.member); n > 0 {
+		start = p.rng.IntN(n)
+	}
+	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece int) bool { return !p.reserved(piece) && p.mayAsk(pr, piece) })
+	if piece < 0 {
+		pr.noneAny, pr.noneGen = true, p.fresh.gen
+		return 0, false
+	}
+	b := p.nextFree(piece, 0)
+	if b < 0 {
+		return 0, false
+	}
+	id := p.g.Block(piece, b)
+	if pr.cancelled > 0 && pr.owes(id) {
+		return 0, false
+	}
+	pr.affinity = int32(piece)
+	return id, true
+}
+
+// busy reports whether the background download has anything to request.
+func (p *Picker) busy() bool { return len(p.open) > 0 || p.fresh.len() > 0 }

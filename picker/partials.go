@@ -1,0 +1,269 @@
+package picker
+
+import (
+	"math/bits"
+	"sort"
+)
+
+// States of a piece in Picker.state, below which it is an index into Picker.parts.
+const (
+	stateFresh   int32 = -1 // nothing of it is received or requested
+	stateHeld    int32 = -2 // verified
+	stateVirtual int32 = -3 // all zeros: nothing to request, waits for Verified
+)
+
+// maxHolders is how many peers may owe us one block at once.
+const maxHolders = 3
+
+// maxSources is how many contributors of a piece are told apart; beyond, only that there were many.
+const maxSources = 6
+
+// partial is a started piece. Its bitsets come from a pool, sized by the blocks of a full piece.
+type partial struct {
+	piece  int32
+	blocks int32
+	zeros  int32  // virtual blocks among them
+	free   int32  // blocks neither held nor requested
+	left   int32  // blocks not held
+	open   int32  // place in Picker.open, or -1
+	live   int32  // requests outstanding, cancelled ones aside
+	have   bitset // received or virtual
+	req    [maxHolders]bitset
+	leaf   bitset   // leaf-verified (LeafVerified geometries)
+	by     []PeerID // who sent each block (LeafVerified geometries)
+
+	words []uint64 // backing of the bitsets
+
+	owner  PeerID // where sole: the one peer to ask, or -1
+	sole   bool   // an earlier try failed its hash: fetch it from one peer, so that the next failure names it
+	hashes PeerID // who was asked for leaf hashes, or -1
+	hashed bool   // a leaf of it was verified: the hashes are here
+
+	mark    uint32 // of the last urgent plan that counted it
+	nsource int8   // contributors; maxSources+1: many
+	source  [maxSources]PeerID
+}
+
+func (p *Picker) part(piece int) *partial {
+	if s := p.state[piece]; s >= 0 {
+		return p.parts[s]
+	}
+	return nil
+}
+
+func (p *Picker) held(piece int) bool { return p.state[piece] == stateHeld }
+
+// virtualOf returns the virtual ranges of a piece.
+func (p *Picker) virtualOf(piece int) []BlockRange {
+	v := p.g.Virtual
+	if len(v) == 0 {
+		return nil
+	}
+	lo := sort.Search(len(v), func(i int) bool { return v[i].Piece >= piece })
+	hi := lo
+	for hi < len(v) && v[hi].Piece == piece {
+		hi++
+	}
+	return v[lo:hi]
+}
+
+// start makes a partial of a fresh piece.
+func (p *Picker) start(piece int) *partial {
+	if pt := p.part(piece); pt != nil {
+		return pt
+	}
+	p.fresh.remove(piece)
+	var pt *partial
+	if n := len(p.freeParts); n > 0 {
+		p.state[piece] = p.freeParts[n-1]
+		p.freeParts = p.freeParts[:n-1]
+		pt = p.parts[p.state[piece]]
+	} else {
+		p.state[piece] = int32(len(p.parts))
+		pt = p.newPartial()
+		p.parts = append(p.parts, pt)
+	}
+	pt.piece, pt.blocks = int32(piece), int32(p.g.numBlocks(piece))
+	pt.open, pt.live, pt.mark = -1, 0, 0
+	pt.sole, pt.owner, pt.hashes, pt.hashed = false, -1, -1, false
+	if _, ok := p.failed[int32(piece)]; ok {
+		pt.sole = true
+	}
+	p.resetBlocks(pt)
+	p.nparts++
+	p.list(pt)
+	return pt
+}
+
+func (p *Picker) newPartial() *partial {
+	w := (p.g.BlocksPerPiece + 63) / 64
+	sets := 1 + maxHolders
+	if p.g.LeafVerified {
+		sets++
+	}
+	pt := &partial{words: make([]uint64, sets*w)}
+	pt.have = pt.words[:w:w]
+	for i := range pt.req {
+		pt.req[i] = pt.words[(1+i)*w : (2+i)*w : (2+i)*w]
+	}
+	if p.g.LeafVerified {
+		pt.leaf = pt.words[(1+maxHolders)*w:]
+		pt.by = make([]PeerID, p.g.BlocksPerPiece)
+	}
+	return pt
+}
+
+// resetBlocks forgets all data and requests of a piece: every block but the virtual ones is free.
+func (p *Picker) resetBlocks(pt *partial) {
+	clear(pt.words)
+	pt.zeros, pt.nsource = 0, 0
+	for _, v := range p.virtualOf(int(pt.piece)) {
+		for b := v.First; b < v.First+v.Count && b < int(pt.blocks); b++ {
+			if !pt.have.has(b) {
+				pt.have.set(b)
+				pt.zeros++
+			}
+			if pt.leaf != nil {
+				pt.leaf.set(b)
+			}
+		}
+	}
+	pt.free = pt.blocks - pt.zeros
+	pt.left = pt.free
+}
+
+// retire gives a partial back to the pool; the caller has set the piece's state.
+func (p *Picker) retire(pt *partial, index int32) {
+	p.unlist(pt)
+	p.freeParts = append(p.freeParts, index)
+	p.nparts--
+}
+
+// unstart makes a partial fresh again where nothing of it is held or requested.
+func (p *Picker) unstart(pt *partial) {
+	if pt.live > 0 || pt.left < pt.blocks-pt.zeros {
+		return
+	}
+	piece := int(pt.piece)
+	i := p.state[piece]
+	p.state[piece] = stateFresh
+	p.retire(pt, i)
+	if p.want.has(piece) {
+		p.fresh.insert(piece)
+		p.wake = true
+	}
+}
+
+// list puts a wanted partial that has free blocks where the background picker finds it.
+func (p *Picker) list(pt *partial) {
+	if pt.open < 0 && pt.free > 0 && p.want.has(int(pt.piece)) {
+		pt.open = int32(len(p.open))
+		p.open = append(p.open, pt)
+	}
+}
+
+func (p *Picker) unlist(pt *partial) {
+	if pt.open < 0 {
+		return
+	}
+	last := p.open[len(p.open)-1]
+	p.open[pt.open] = last
+	last.open = pt.open
+	p.open = p.open[:len(p.open)-1]
+	pt.open = -1
+}
+
+// holders is how many live requests a block has.
+func (pt *partial) holders(b int) int {
+	for n := range pt.req {
+		if !pt.req[n].has(b) {
+			return n
+		}
+	}
+	return maxHolders
+}
+
+func (p *Picker) hold(pt *partial, b int) {
+	n := pt.holders(b)
+	pt.req[n].set(b)
+	pt.live++
+	if n == 0 && !pt.have.has(b) {
+		if pt.free--; pt.free == 0 {
+			p.unlist(pt)
+		}
+	}
+}
+
+// unhold takes one live request off a block. It may make the piece fresh again, so pt must not be used after it.
+func (p *Picker) unhold(pt *partial, b int) {
+	n := pt.holders(b)
+	pt.req[n-1].clear(b)
+	pt.live--
+	if n == 1 && !pt.have.has(b) {
+		p.freed(pt)
+	}
+}
+
+// freed counts a block of pt that became free.
+func (p *Picker) freed(pt *partial) {
+	pt.free++
+	p.list(pt)
+	p.rewindReaders(int(pt.piece))
+	p.urgentDirty, p.wake = true, true
+	p.unstart(pt)
+}
+
+// nextFree returns the first free block at or after from and before end, or -1.
+func (pt *partial) nextFree(from, end int) int {
+	if pt.free == 0 {
+		return -1
+	}
+	for w := from >> 6; w<<6 < end; w++ {
+		free := ^(pt.have[w] | pt.req[0][w])
+		if w == from>>6 {
+			free &= ^uint64(0) << (uint(from) & 63)
+		}
+		if free != 0 {
+			if b := w<<6 + bits.TrailingZeros64(free); b < end {
+				return b
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// countFree counts the free blocks in [from, end).
+func (pt *partial) countFree(from, end int) int {
+	if from == 0 && end == int(pt.blocks) {
+		return int(pt.free)
+	}
+	n := 0
+	for w := from >> 6; w<<6 < end; w++ {
+		free := ^(pt.have[w] | pt.req[0][w])
+		if w == from>>6 {
+			free &= ^uint64(0) << (uint(from) & 63)
+		}
+		if rest := end - w<<6; rest < 64 {
+			free &= 1<<uint(rest) - 1
+		}
+		n += bits.OnesCount64(free)
+	}
+	return n
+}
+
+// addSource remembers who supplied a piece.
+func (pt *partial) addSource(id PeerID) {
+	if pt.nsource > maxSources {
+		return
+	}
+	for _, s := range pt.source[:pt.nsource] {
+		if s == id {
+			return
+		}
+	}
+	if pt.nsource < maxSources {
+		pt.source[pt.nsource] = id
+	}
+	pt.nsource++
+}

@@ -1,0 +1,223 @@
+package picker
+
+import "time"
+
+// goneMemory is how many dropped requests of a peer are remembered, at most.
+const goneMemory = 1024
+
+// request asks a peer for a block. The caller made sure that the peer serves it, does not owe it yet and has room.
+func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
+	if pr.ring.n == 0 {
+		flags |= flagEmpty
+	}
+	pr.ring.push(request{block: b, sent: p.now, pred: pr.base(p.now) + pr.blockTime(), flags: flags})
+	piece, block := p.g.Split(b)
+	pt := p.start(piece)
+	p.hold(pt, block)
+	p.inflight++
+	if p.g.LeafVerified && pt.hashes < 0 && !pt.hashed {
+		pt.hashes = pr.id
+		p.emit(Action{Kind: FetchHashes, Peer: pr.id, Block: b})
+	}
+	if pt.sole && pt.owner < 0 {
+		pt.owner = pr.id
+	}
+	p.emit(Action{Kind: Request, Peer: pr.id, Block: b})
+}
+
+// owes reports whether a peer may still send a block: the only way in which it could be asked for it twice.
+func (pr *peer) owes(b BlockID) bool { return pr.ring.find(b) >= 0 }
+
+// cancel sends CANCEL for request i. It stays in the ring, without holding its block, until it is resolved.
+func (p *Picker) cancel(pr *peer, i int) {
+	x := pr.ring.at(i)
+	if !x.live() {
+		return
+	}
+	x.lead = float32(pr.arrival(p.now, i) - p.now)
+	x.flags |= flagCancelled
+	pr.cancelled++
+	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: x.block})
+	p.releaseBlock(x.block)
+}
+
+// take removes request i from the ring and its hold from the block.
+func (p *Picker) take(pr *peer, i int) request {
+	x := pr.ring.remove(i)
+	p.inflight--
+	if x.live() {
+		p.releaseBlock(x.block)
+	} else {
+		pr.cancelled--
+	}
+	return x
+}
+
+func (p *Picker) releaseBlock(b BlockID) {
+	piece, block := p.g.Split(b)
+	if pt := p.part(piece); pt != nil {
+		p.unhold(pt, block)
+	}
+}
+
+// drop gives up request i, which was not answered.
+func (p *Picker) drop(pr *peer, i int) {
+	x := p.take(pr, i)
+	if len(pr.gone) < goneMemory {
+		pr.gone = append(pr.gone, x.block)
+		return
+	}
+	pr.gone[pr.goneNext] = x.block
+	pr.goneNext = (pr.goneNext + 1) % goneMemory
+}
+
+// ungone reports whether a block was requested and given up, and forgets it.
+func (pr *peer) ungone(b BlockID) bool {
+	for i, g := range pr.gone {
+		if g == b {
+			last := len(pr.gone) - 1
+			pr.gone[i] = pr.gone[last]
+			pr.gone = pr.gone[:last]
+			pr.goneNext = 0
+			return true
+		}
+	}
+	return false
+}
+
+// Progress tells that bytes of a block have come from a peer so far. Steps of 4 KiB or more are enough, for urgent blocks alone
+// or for all: a slow block is then told from a stalled one.
+func (p *Picker) Progress(now time.Duration, id PeerID, block BlockID, bytes int) {
+	p.clock(now)
+	pr := p.table.get(id)
+	if pr == nil || bytes <= 0 {
+		return
+	}
+	pr.progBlock, pr.progBytes, pr.progAt = block, float64(min(bytes, BlockSize)), p.now
+	pr.lastByte = p.now
+	p.recovered(pr)
+}
+
+// Received tells that a peer sent a whole block and returns what it is good for. Data that came after its request was cancelled
+// or given up is as good as any.
+func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
+	p.clock(now)
+	pr := p.table.get(id)
+	piece, index := p.g.Split(block)
+	if pr == nil || piece >= p.g.NumPieces || index >= p.g.numBlocks(piece) {
+		return Unrequested
+	}
+	if i := pr.ring.find(block); i >= 0 {
+		p.answeredBefore(pr, i)
+		x := p.takeAnswered(pr, pr.ring.find(block))
+		pr.observe(p.now, &x)
+		if !x.live() {
+			pr.learnLead(&x, true)
+		}
+	} else if !pr.ungone(block) {
+		return Unrequested
+	}
+	pr.lastArr, pr.lastByte = p.now, p.now
+	p.recovered(pr)
+	p.touch(pr)
+	p.earn()
+	p.urgentDirty = true
+	if s := p.state[piece]; s == stateHeld || s == stateVirtual {
+		return Duplicate
+	}
+	pt := p.start(piece)
+	if pt.have.has(index) {
+		return Duplicate
+	}
+	p.store(pt, index, id)
+	return NewBlock
+}
+
+// takeAnswered is take for a request whose block is about to be stored: the block is not given back in between.
+func (p *Picker) takeAnswered(pr *peer, i int) request {
+	x := pr.ring.at(i)
+	if !x.live() {
+		return p.take(pr, i)
+	}
+	piece, block := p.g.Split(x.block)
+	pt := p.part(piece)
+	if pt == nil || pt.have.has(block) {
+		return p.take(pr, i)
+	}
+	p.inflight--
+	n := pt.holders(block)
+	pt.req[n-1].clear(block)
+	pt.live--
+	if n == 1 {
+		if pt.free++; pt.free == 1 {
+			p.list(pt)
+		}
+	}
+	return pr.ring.remove(i)
+}
+
+// answeredBefore resolves cancelled requests of a peer without the Fast extension: it says nothing where it obeys a CANCEL, but
+// where a later request is answered it must have.
+func (p *Picker) answeredBefore(pr *peer, i int) {
+	if pr.fast || pr.cancelled == 0 {
+		return
+	}
+	for i--; i >= 0; i-- {
+		if x := pr.ring.at(i); !x.live() {
+			pr.learnLead(x, false)
+			p.drop(pr, i)
+		}
+	}
+}
+
+// store marks a block as received and cancels what other peers owe of it.
+func (p *Picker) store(pt *partial, index int, from PeerID) {
+	if !pt.req[0].has(index) {
+		if pt.free--; pt.free == 0 {
+			p.unlist(pt)
+		}
+	}
+	pt.have.set(index)
+	pt.left--
+	pt.addSource(from)
+	if pt.by != nil {
+		pt.by[index] = from
+	}
+	if pt.req[0].has(index) {
+		p.cancelBlock(p.g.Block(int(pt.piece), index))
+	}
+}
+
+// cancelBlock cancels a block at all peers.
+func (p *Picker) cancelBlock(b BlockID) {
+	for _, pr := range p.peers {
+		if i := pr.ring.find(b); i >= 0 && pr.ring.at(i).live() {
+			p.cancel(pr, i)
+			p.touch(pr)
+		}
+	}
+}
+
+// Rejected tells that a peer refused a request (BEP 6).
+func (p *Picker) Rejected(now time.Duration, id PeerID, block BlockID) {
+	p.clock(now)
+	pr := p.table.get(id)
+	if pr == nil {
+		return
+	}
+	i := pr.ring.find(block)
+	if i < 0 {
+		pr.ungone(block)
+		return
+	}
+	x := p.take(pr, i)
+	pr.lastArr = max(pr.lastArr, p.now-pr.blockTime())
+	p.recovered(pr)
+	if !x.live() {
+		pr.learnLead(&x, false)
+	} else {
+		p.refusal(pr, block)
+	}
+	p.touch(pr)
+	p.urgentDirty = true
+}

@@ -1,0 +1,87 @@
+package picker
+
+const (
+	suspectBackoff    = 5.0  // s until a silent peer is probed for the first time
+	suspectBackoffMax = 60.0 // s
+	giveUpAfter       = 10.0 // s of further silence after which requests count as lost
+	refusals          = 16   // rejects in a row, while not choked, that make a peer a suspect
+)
+
+// checkSilence takes the blocks back from a peer that owes some and sends nothing, and in the end gives its requests up.
+func (p *Picker) checkSilence(pr *peer) {
+	if pr.ring.n == 0 {
+		return
+	}
+	p.expireCancelled(pr)
+	if pr.ring.n == 0 {
+		return
+	}
+	idle := p.now - max(pr.lastByte, pr.ring.at(0).sent)
+	limit := max(2, 6*pr.dev+pr.rtt) + 2*pr.blockTime()
+	if idle <= limit {
+		return
+	}
+	pr.suspect = true
+	for i := pr.ring.n - 1; i >= 0; i-- {
+		p.cancel(pr, i)
+	}
+	if idle > limit+giveUpAfter {
+		for pr.ring.n > 0 {
+			p.drop(pr, 0)
+		}
+		p.backOff(pr)
+	}
+}
+
+// backOff sets when a suspect is probed next.
+func (p *Picker) backOff(pr *peer) {
+	pr.probeAt = p.now + pr.probeWait
+	pr.probeWait = min(2*pr.probeWait, suspectBackoffMax)
+}
+
+// expireCancelled gives up cancelled requests whose answer is overdue while others are answered. Without the Fast extension a peer
+// that obeys a CANCEL says nothing.
+func (p *Picker) expireCancelled(pr *peer) {
+	if pr.cancelled == 0 {
+		return
+	}
+	patience := giveUpAfter
+	if !pr.fast {
+		patience = 1 + 4*pr.dev
+	}
+	for i := pr.ring.n - 1; i >= 0; i-- {
+		x := pr.ring.at(i)
+		if !x.live() && p.now > max(x.pred, x.sent+pr.rtt)+patience {
+			p.drop(pr, i)
+		}
+	}
+}
+
+// recovered clears a suspicion: the peer sent something.
+func (p *Picker) recovered(pr *peer) {
+	pr.refused = 0
+	if pr.suspect {
+		pr.suspect = false
+		pr.probeAt, pr.probeWait = 0, suspectBackoff
+		p.touch(pr)
+	}
+}
+
+// refused counts a request that a peer did not want, so that it is not asked again at once, for ever.
+func (p *Picker) refusal(pr *peer, b BlockID) {
+	if pr.choked {
+		piece, _ := p.g.Split(b)
+		for i, a := range pr.allowed {
+			if int(a) == piece {
+				pr.allowed = append(pr.allowed[:i], pr.allowed[i+1:]...)
+				break
+			}
+		}
+		return
+	}
+	if pr.refused++; pr.refused >= refusals {
+		pr.refused = 0
+		pr.suspect = true
+		p.backOff(pr)
+	}
+}

@@ -1,0 +1,221 @@
+package picker
+
+import "time"
+
+// retry is what is known of a piece that failed its hash.
+type retry struct {
+	sources []PeerID // who contributed to the failed tries
+}
+
+// Verified tells the outcome of a piece's hash. Where it failed, all its blocks are free again; where one peer alone supplied
+// them, PeerBad names it; else the piece is fetched from a single peer next, so that a second failure will name one. A piece
+// found on disk may be reported verified at any time.
+func (p *Picker) Verified(now time.Duration, piece int, ok bool) {
+	p.clock(now)
+	if piece < 0 || piece >= p.g.NumPieces {
+		return
+	}
+	if ok {
+		p.setHeld(piece)
+		return
+	}
+	if p.held(piece) {
+		p.Lost(now, piece)
+		return
+	}
+	pt := p.part(piece)
+	if pt == nil || pt.left > 0 {
+		return
+	}
+	if pt.nsource == 1 {
+		p.emit(Action{Kind: PeerBad, Peer: pt.source[0], On: true})
+	}
+	r := p.failed[int32(piece)]
+	r.sources = append(r.sources, pt.source[:min(int(pt.nsource), maxSources)]...)
+	if len(r.sources) > 4*maxSources {
+		r.sources = r.sources[len(r.sources)-4*maxSources:]
+	}
+	p.failed[int32(piece)] = r
+	p.refetch(pt)
+}
+
+func (p *Picker) setHeld(piece int) {
+	if p.held(piece) {
+		return
+	}
+	p.fresh.remove(piece)
+	if pt := p.part(piece); pt != nil {
+		index := p.state[piece]
+		p.cancelPiece(pt)
+		p.state[piece] = stateHeld
+		p.retire(pt, index)
+	}
+	p.state[piece] = stateHeld
+	p.heldSet.set(piece)
+	p.nheld++
+	delete(p.failed, int32(piece))
+	for _, pr := range p.peers {
+		if pr.seed {
+			if p.nheld == p.g.NumPieces {
+				p.updateInterest(pr)
+			}
+		} else if pr.have.has(piece) {
+			pr.missing--
+			p.updateInterest(pr)
+		}
+	}
+	p.serve(piece)
+}
+
+// cancelPiece cancels all requests for a piece. The piece stays started.
+func (p *Picker) cancelPiece(pt *partial) {
+	if pt.live == 0 {
+		return
+	}
+	pt.live++ // keeps it from becoming fresh on the way
+	for _, pr := range p.peers {
+		for i := pr.ring.n - 1; i >= 0; i-- {
+			if x := pr.ring.at(i); x.live() {
+				if piece, _ := p.g.Split(x.block); piece == int(pt.piece) {
+					p.cancel(pr, i)
+					p.touch(pr)
+				}
+			}
+		}
+	}
+	pt.live--
+}
+
+// refetch frees all blocks of a piece whose data is gone or worthless.
+func (p *Picker) refetch(pt *partial) {
+	p.cancelPiece(pt)
+	p.resetBlocks(pt)
+	pt.sole, pt.owner = false, -1
+	if _, ok := p.failed[pt.piece]; ok {
+		pt.sole = true
+	}
+	p.list(pt)
+	p.rewindReaders(int(pt.piece))
+	p.urgentDirty, p.wake = true, true
+	for i := range p.reads {
+		if r := p.reads[i]; int(pt.piece) == r.piece && p.g.LeafVerified {
+			r.block = 0
+			if at := int64(r.piece) * p.g.PieceLength; r.off > at {
+				r.block = int((r.off - at) / BlockSize)
+			}
+		}
+	}
+	p.unstart(pt)
+}
+
+// LeafVerified tells the outcome of a block's leaf hash (BEP 52). A good block serves reads at once. A bad one is free again and the
+// peer that sent it is reported by PeerBad.
+func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
+	p.clock(now)
+	piece, index := p.g.Split(block)
+	if !p.g.LeafVerified || piece >= p.g.NumPieces {
+		return
+	}
+	pt := p.part(piece)
+	if pt == nil || index >= int(pt.blocks) || !pt.have.has(index) {
+		return
+	}
+	pt.hashed = true
+	if ok {
+		if !pt.leaf.has(index) {
+			pt.leaf.set(index)
+			p.serve(piece)
+		}
+		return
+	}
+	if pt.leaf.has(index) {
+		return
+	}
+	p.emit(Action{Kind: PeerBad, Peer: pt.by[index], On: true})
+	pt.have.clear(index)
+	pt.left++
+	p.freed(pt)
+}
+
+// Lost tells that a piece is no longer held: evicted, or found wrong on disk.
+func (p *Picker) Lost(now time.Duration, piece int) {
+	p.clock(now)
+	if piece < 0 || piece >= p.g.NumPieces {
+		return
+	}
+	if pt := p.part(piece); pt != nil {
+		p.refetch(pt)
+		return
+	}
+	if !p.held(piece) {
+		return
+	}
+	p.nheld--
+	p.heldSet.clear(piece)
+	p.state[piece] = p.restState(piece)
+	if p.state[piece] == stateFresh && p.want.has(piece) {
+		p.fresh.insert(piece)
+	}
+	for _, pr := range p.peers {
+		if !pr.seed && pr.have.has(piece) {
+			pr.missing++
+		}
+		p.updateInterest(pr)
+	}
+	p.rewindReaders(piece)
+	for _, r := range p.reads {
+		if first := int(r.off / p.g.PieceLength); piece >= first && piece < r.piece {
+			r.piece, r.block = piece, 0
+			if piece == first {
+				r.block = int(r.off % p.g.PieceLength / BlockSize)
+			}
+		}
+	}
+	p.urgentDirty, p.wake = true, true
+}
+
+// restState is the state of a piece of which nothing is received.
+func (p *Picker) restState(piece int) int32 {
+	n := 0
+	for _, v := range p.virtualOf(piece) {
+		n += v.Count
+	}
+	if n >= p.g.numBlocks(piece) {
+		return stateVirtual
+	}
+	return stateFresh
+}
+
+// mayRetry reports whether a peer may be asked for a block of a piece that failed its hash before: only the one that began the new
+// try, while it lives; first choice are peers that had no part in the failures.
+func (p *Picker) mayRetry(pr *peer, piece int) bool {
+	r, ok := p.failed[int32(piece)]
+	if !ok {
+		return true
+	}
+	if pt := p.part(piece); pt != nil && pt.owner >= 0 {
+		owner := p.table.get(pt.owner)
+		if owner != nil && !owner.suspect && owner.serves(piece) {
+			return owner == pr
+		}
+		pt.owner = -1
+	}
+	if !r.blames(pr.id) {
+		return true
+	}
+	for _, q := range p.peers {
+		if !r.blames(q.id) && !q.suspect && q.serves(piece) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *retry) blames(id PeerID) bool {
+	for _, s := range r.sources {
+		if s == id {
+			return true
+		}
+	}
+	return false
+}
