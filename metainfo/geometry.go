@@ -1,0 +1,178 @@
+package metainfo
+
+import (
+	"iter"
+	"sort"
+)
+
+// Geometry maps bytes to pieces to blocks. Its address space, the piece space,
+// is the stream of all files of a v1 or hybrid torrent, pads included. For a
+// torrent of v2 alone each file that is not empty begins at the next multiple
+// of the piece length, so a piece may be short in the middle and gaps belong
+// to no piece. Methods panic on pieces and blocks that do not exist.
+type Geometry struct {
+	pieceLength int64
+	size        int64
+	numPieces   int
+	perPiece    int          // blocks of a full piece
+	short       []shortPiece // pieces shorter than pieceLength, ascending
+	virtual     []BlockRange
+}
+
+// shortPiece is a piece that ends before the next one begins.
+type shortPiece struct {
+	piece int32
+	size  int32
+}
+
+// BlockRange is a run of blocks of one piece.
+type BlockRange struct{ Piece, First, Count int }
+
+// byteRange is [from, to) in the piece space.
+type byteRange struct{ from, to int64 }
+
+// streamGeometry lays out a v1 or hybrid torrent: one stream of size bytes, in
+// which the ascending ranges of pads hold zeros.
+func streamGeometry(pieceLength, size int64, pads []byteRange) Geometry {
+	g := Geometry{
+		pieceLength: pieceLength,
+		size:        size,
+		numPieces:   int(ceilDiv(size, pieceLength)),
+		perPiece:    int(ceilDiv(pieceLength, BlockSize)),
+	}
+	if rest := size % pieceLength; rest != 0 {
+		g.short = []shortPiece{{int32(g.numPieces - 1), int32(rest)}}
+	}
+	g.virtual = g.wholeBlocks(pads)
+	return g
+}
+
+// alignedGeometry lays out a v2 torrent: files (in order, empty ones and links
+// included) each from a piece boundary. The offsets are in their Offset.
+func alignedGeometry(pieceLength int64, files []File) Geometry {
+	g := Geometry{pieceLength: pieceLength, perPiece: int(ceilDiv(pieceLength, BlockSize))}
+	for i := range files {
+		f := &files[i]
+		if f.Length == 0 {
+			continue
+		}
+		g.size = f.Offset + f.Length
+		g.numPieces = int(ceilDiv(g.size, pieceLength))
+		if rest := f.Length % pieceLength; rest != 0 {
+			g.short = append(g.short, shortPiece{int32(g.numPieces - 1), int32(rest)})
+		}
+	}
+	return g
+}
+
+func ceilDiv(a, b int64) int64 {
+	n := a / b
+	if a%b != 0 {
+		n++
+	}
+	return n
+}
+
+// PieceLength is the length of a full piece, in bytes.
+func (g *Geometry) PieceLength() int64 { return g.pieceLength }
+
+// NumPieces is the number of pieces; it is at least 1.
+func (g *Geometry) NumPieces() int { return g.numPieces }
+
+// Size is the end of the piece space, in bytes.
+func (g *Geometry) Size() int64 { return g.size }
+
+// PieceSize is the length of one piece, in bytes.
+func (g *Geometry) PieceSize(piece int) int64 {
+	if uint(piece) >= uint(g.numPieces) {
+		panic("metainfo: piece out of range")
+	}
+	i := sort.Search(len(g.short), func(i int) bool { return int(g.short[i].piece) >= piece })
+	if i < len(g.short) && int(g.short[i].piece) == piece {
+		return int64(g.short[i].size)
+	}
+	return g.pieceLength
+}
+
+// NumBlocks is the number of blocks of one piece.
+func (g *Geometry) NumBlocks(piece int) int {
+	return int(ceilDiv(g.PieceSize(piece), BlockSize))
+}
+
+// BlockLen is the length of one block, in bytes: BlockSize but for the last of
+// a piece.
+func (g *Geometry) BlockLen(piece, block int) int {
+	rest := g.PieceSize(piece) - int64(block)*BlockSize
+	if block < 0 || rest <= 0 {
+		panic("metainfo: block out of range")
+	}
+	return int(min(rest, BlockSize))
+}
+
+// BlocksPerPiece is the number of blocks of a full piece.
+func (g *Geometry) BlocksPerPiece() int { return g.perPiece }
+
+// PieceOf is the piece in which the byte at off lies, for 0 ≤ off < Size.
+func (g *Geometry) PieceOf(off int64) int { return int(off / g.pieceLength) }
+
+// VirtualBlocks lists the blocks that lie within pads as a whole, ascending.
+// They are zeros: never requested, and served as such. The slice belongs to
+// the Geometry.
+func (g *Geometry) VirtualBlocks() []BlockRange { return g.virtual }
+
+// wholeBlocks finds the blocks that ascending ranges cover entirely.
+func (g *Geometry) wholeBlocks(ranges []byteRange) (out []BlockRange) {
+	for i := 0; i < len(ranges); {
+		r := ranges[i] // with those that follow without a gap
+		for i++; i < len(ranges) && ranges[i].from == r.to; i++ {
+			r.to = ranges[i].to
+		}
+		for p := r.from / g.pieceLength; p*g.pieceLength < r.to; p++ {
+			start := p * g.pieceLength
+			end := start + g.PieceSize(int(p))
+			first := ceilDiv(max(r.from-start, 0), BlockSize)
+			last := (min(r.to, end) - start) / BlockSize // exclusive
+			if r.to >= end {
+				last = ceilDiv(end-start, BlockSize) // the short last block too
+			}
+			if first < last {
+				out = append(out, BlockRange{int(p), int(first), int(last - first)})
+			}
+		}
+	}
+	return out
+}
+
+// FileSpan is a part of the piece space that one file covers.
+type FileSpan struct {
+	File   int   // index in Info.Files
+	Offset int64 // in the file
+	Pos    int64 // in the piece space
+	Length int64 // at least 1
+}
+
+// FileAt returns the index of the file that holds the byte at off of the piece
+// space (a pad, perhaps), or the next file that is not empty where off lies in
+// a gap; len(i.Files) behind the last.
+func (i *Info) FileAt(off int64) int {
+	return sort.Search(len(i.Files), func(k int) bool {
+		return i.Files[k].Offset+i.Files[k].Length > off
+	})
+}
+
+// Spans yields the parts of files that make up n bytes of the piece space from
+// off, in order. Gaps of a v2 torrent belong to no file and are left out.
+func (i *Info) Spans(off, n int64) iter.Seq[FileSpan] {
+	return func(yield func(FileSpan) bool) {
+		for k, end := i.FileAt(off), off+n; k < len(i.Files); k++ {
+			f := &i.Files[k]
+			if f.Offset >= end {
+				return
+			}
+			from, to := max(off, f.Offset), min(end, f.Offset+f.Length)
+			if from < to && !yield(FileSpan{k, from - f.Offset, from, to - from}) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package metainfo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"torrentfs/metainfo/bencode"
+)
+
+// Limits of the zero Limits.
+const (
+	DefaultBytes       = 10 << 20  // of a .torrent
+	DefaultInfoBytes   = 30 << 20  // of an info dictionary that came from peers (BEP 9)
+	DefaultPieces      = 1 << 21   // pieces
+	DefaultPieceLength = 512 << 20 // bytes of a piece
+	DefaultNameBytes   = 256 << 20 // of all paths together
+	maxPathDepth       = 100       // elements of one path
+	maxFieldItems      = 200_000   // values in one field outside info, such as announce-list
+)
+
+// Limits bounds what a torrent may ask for. A zero field stands for its
+// default.
+type Limits struct {
+	Bytes       int64 // greatest .torrent, in bytes
+	InfoBytes   int64 // greatest info dictionary for ParseInfo, in bytes
+	Pieces      int   // most pieces
+	PieceLength int64 // greatest piece length, in bytes
+	Items       int   // most bencoded values (bencode.Limits.Items)
+	Depth       int   // deepest bencoded nesting (bencode.Limits.Depth)
+	// NameBytes is the most memory, in bytes, that the paths of all files may
+	// take together. A deep v2 file tree names long paths at little cost to
+	// its author.
+	NameBytes int64
+	// FoldNames makes two names that differ by case or Unicode normalisation
+	// alone count as equal, as some file systems have it (macOS), so that the
+	// second is renamed.
+	FoldNames bool
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&l.Bytes, DefaultBytes)
+	def(&l.InfoBytes, DefaultInfoBytes)
+	def(&l.PieceLength, DefaultPieceLength)
+	def(&l.NameBytes, DefaultNameBytes)
+	if l.Pieces == 0 {
+		l.Pieces = DefaultPieces
+	}
+	return l
+}
+
+func (l Limits) bencode() bencode.Limits {
+	return bencode.Limits{Items: l.Items, Depth: l.Depth}
+}
+
+// Sentinels that errors of this package wrap.
+var (
+	// ErrLimit: the torrent exceeds one of the Limits.
+	ErrLimit = errors.New("exceeds the limit")
+	// ErrEmpty: the torrent has no byte of content.
+	ErrEmpty = errors.New("torrent has no content")
+	// ErrVersion: the torrent has a meta version other than 2 (BEP 52).
+	ErrVersion = errors.New("unsupported meta version")
+	// ErrLayers: the key "piece layers" does not prove the pieces of a v2 file.
+	ErrLayers = errors.New("piece layers do not match")
+	// ErrInconsistent: the v1 and the v2 half of a hybrid torrent differ.
+	ErrInconsistent = errors.New("v1 and v2 parts of the torrent differ")
+)
+
+// Read reads a .torrent of at most lim.Bytes from r and parses it. What
+// follows in r after that many bytes is not read.
+func Read(r io.Reader, lim Limits) (*MetaInfo, error) {
+	limit := lim.withDefaults().Bytes
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read torrent: %w", err)
+	}
+	return Parse(data, lim)
+}
