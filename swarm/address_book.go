@@ -1,0 +1,103 @@
+package swarm
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+const (
+	maxAddresses = 3000
+	firstRetry   = 15 * time.Second
+	longestRetry = 10 * time.Minute
+)
+
+// address is a known peer: where one may be, and how the attempts went. A
+// connection to it is another thing.
+type address struct {
+	addr     netip.AddrPort
+	due      time.Duration // not to be dialled before
+	failures int
+	inUse    bool // dialling or connected
+	plain    bool // closes on an eager greeting: wait for its handshake
+	seed     bool // had every piece when last seen
+	banned   bool
+}
+
+// addressBook is the known peers of a torrent. The loop owns it.
+type addressBook struct {
+	byAddr map[netip.AddrPort]*address
+	list   []*address
+	rand   *rand.Rand
+}
+
+// add notes an address and says whether it is new.
+func (b *addressBook) add(addr netip.AddrPort, now time.Duration) bool {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() || b.byAddr[addr] != nil {
+		return false
+	}
+	if len(b.list) >= maxAddresses && !b.forgetWorst() {
+		return false
+	}
+	if b.byAddr == nil {
+		b.byAddr = map[netip.AddrPort]*address{}
+	}
+	a := &address{addr: addr, due: now}
+	b.byAddr[addr] = a
+	b.list = append(b.list, a)
+	return true
+}
+
+// forgetWorst makes room by dropping the address that failed most.
+func (b *addressBook) forgetWorst() bool {
+	worst := -1
+	for i, a := range b.list {
+		if !a.inUse && !a.banned && a.failures > 0 && (worst < 0 || a.failures > b.list[worst].failures) {
+			worst = i
+		}
+	}
+	if worst < 0 {
+		return false
+	}
+	delete(b.byAddr, b.list[worst].addr)
+	last := len(b.list) - 1
+	b.list[worst] = b.list[last]
+	b.list = b.list[:last]
+	return true
+}
+
+// pick chooses an address to dial, of those that failed least a random one; nil if none is due.
+// Where we have every piece, known seeds are left alone.
+func (b *addressBook) pick(now time.Duration, skipSeeds bool) *address {
+	var best *address
+	ties := 0
+	for _, a := range b.list {
+		if a.inUse || a.banned || a.due > now || skipSeeds && a.seed {
+			continue
+		}
+		switch {
+		case best == nil || a.failures < best.failures:
+			best, ties = a, 1
+		case a.failures == best.failures:
+			if ties++; b.rand.IntN(ties) == 0 {
+				best = a
+			}
+		}
+	}
+	return best
+}
+
+// failed schedules the next attempt.
+func (a *address) failed(now time.Duration) {
+	a.inUse = false
+	a.due = now + min(firstRetry<<min(a.failures, 10), longestRetry)
+	a.failures++
+}
+
+// released schedules a new attempt after a connection that worked.
+func (a *address) released(now time.Duration) {
+	a.inUse = false
+	a.failures = 0
+	a.due = now + firstRetry
+}

@@ -1,0 +1,73 @@
+package swarm
+
+import (
+	"crypto/sha1"
+	"net/netip"
+)
+
+// A piece that fails its hash blames everybody who sent blocks of it. So the
+// sender of each block of a piece under way is kept. When the piece is wrong,
+// the blocks' digests are taken; when it was fetched again and is right,
+// whoever sent a block that differs is the liar, and he alone is banned.
+
+// culprit is a block of a piece that was wrong.
+type culprit struct {
+	block  int
+	sender netip.AddrPort
+	digest [sha1.Size]byte
+}
+
+// blame is the torrent's memory of who sent what; the loop owns it.
+type blame struct {
+	senders  map[int][]netip.AddrPort // of pieces under way, by block
+	culprits map[int][]culprit        // of pieces that failed
+}
+
+// maxCulprits bounds the pieces remembered; older grudges are kept, newer dropped.
+const maxCulprits = 64
+
+// sent notes who sent a block.
+func (b *blame) sent(piece, block, blocks int, sender netip.AddrPort) {
+	if b.senders == nil {
+		b.senders = map[int][]netip.AddrPort{}
+	}
+	s := b.senders[piece]
+	if s == nil {
+		s = make([]netip.AddrPort, blocks)
+		b.senders[piece] = s
+	}
+	s[block] = sender
+}
+
+// failed remembers the blocks of a wrong piece. read returns a block's bytes.
+func (b *blame) failed(piece int, read func(block int) ([]byte, error)) {
+	senders := b.senders[piece]
+	delete(b.senders, piece)
+	if senders == nil || len(b.culprits) >= maxCulprits && b.culprits[piece] == nil {
+		return
+	}
+	if b.culprits == nil {
+		b.culprits = map[int][]culprit{}
+	}
+	for i, s := range senders {
+		if !s.IsValid() {
+			continue
+		}
+		if data, err := read(i); err == nil {
+			b.culprits[piece] = append(b.culprits[piece], culprit{block: i, sender: s, digest: sha1.Sum(data)})
+		}
+	}
+}
+
+// passed compares a right piece with its wrong predecessors and returns the liars.
+func (b *blame) passed(piece int, read func(block int) ([]byte, error)) (liars []netip.AddrPort) {
+	delete(b.senders, piece)
+	old := b.culprits[piece]
+	delete(b.culprits, piece)
+	for _, c := range old {
+		if data, err := read(c.block); err == nil && sha1.Sum(data) != c.digest {
+			liars = append(liars, c.sender)
+		}
+	}
+	return liars
+}

@@ -1,0 +1,136 @@
+package swarm
+
+import (
+	"crypto/sha1"
+
+	"torrentfs/metainfo"
+)
+
+// checkers is how many goroutines of a torrent hash what was found on disk.
+const checkers = 2
+
+// doubts is the set of pieces whose bytes on disk nobody vouches for. The loop
+// owns it; the checkers take pieces out, those that a read waits for first.
+type doubts struct {
+	pieces  bitfield // not yet judged
+	taking  bitfield // at a checker
+	urgent  []int
+	cursor  int
+	n       int
+	readers []*demand // reads that wait for a judgement
+}
+
+func newDoubts(words []uint64, pieces int) doubts {
+	d := doubts{pieces: newBitfield(pieces), taking: newBitfield(pieces)}
+	copy(d.pieces, words)
+	d.n = d.pieces.count()
+	return d
+}
+
+func (d *doubts) has(piece int) bool { return d.pieces.has(piece) }
+
+func (d *doubts) remove(piece int) {
+	if d.pieces.clear(piece) {
+		d.n--
+	}
+	d.taking.clear(piece)
+}
+
+// hurry puts the pieces in doubt from first to last before the others and says whether there are any.
+func (d *doubts) hurry(first, last int) (any bool) {
+	if d.n == 0 {
+		return false
+	}
+	for i := first; i <= last; i++ {
+		if d.pieces.has(i) {
+			any = true
+			if !d.taking.has(i) {
+				d.urgent = append(d.urgent, i)
+			}
+		}
+	}
+	return any
+}
+
+// first is the piece to check next, or -1.
+func (d *doubts) first() int {
+	for len(d.urgent) > 0 {
+		if i := d.urgent[0]; d.pieces.has(i) && !d.taking.has(i) {
+			return i
+		}
+		d.urgent = d.urgent[1:]
+	}
+	for i := d.cursor; ; i++ {
+		if i = d.pieces.next(i); i < 0 {
+			return -1
+		}
+		if !d.taking.has(i) {
+			d.cursor = i
+			return i
+		}
+	}
+}
+
+// taken notes that a checker has the first piece.
+func (d *doubts) taken() { d.taking.set(d.first()) }
+
+// checkQueue is the checkers' channel while there is something to check, else nil.
+func (t *Torrent) checkQueue() chan<- int {
+	if t.doubt.n == 0 || t.doubt.first() < 0 {
+		return nil
+	}
+	return t.checks
+}
+
+// checkPieces hashes pieces from disk until the torrent ends.
+func (t *Torrent) checkPieces() {
+	scratch := make([]byte, blockSize)
+	for {
+		select {
+		case piece := <-t.checks:
+			r := t.checkPiece(piece, scratch)
+			if r.ok {
+				t.store.Commit(piece)
+			}
+			select {
+			case t.checked <- r:
+			case <-t.done:
+				return
+			}
+		case <-t.done:
+			return
+		}
+	}
+}
+
+func (t *Torrent) checkPiece(piece int, scratch []byte) pieceResult {
+	h := sha1.New()
+	for b := range t.info.NumBlocks(piece) {
+		data, err := t.store.Unverified(piece, b, scratch)
+		if err != nil {
+			return pieceResult{piece: piece, err: err}
+		}
+		h.Write(data)
+	}
+	return pieceResult{piece: piece, ok: metainfo.SHA1(h.Sum(nil)) == t.info.PieceSHA1(piece)}
+}
+
+// handleChecked takes a checker's verdict; reads that waited for it go on.
+func (t *Torrent) handleChecked(r pieceResult) {
+	t.doubt.remove(r.piece)
+	if r.ok {
+		t.hold(r.piece)
+	} else {
+		if r.err != nil {
+			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
+		}
+		t.store.Discard(r.piece)
+		t.picker.Lost(t.now(), r.piece)
+	}
+	readers := t.doubt.readers
+	t.doubt.readers = nil
+	for _, d := range readers {
+		t.admitDemand(d) // waits on, if another of its pieces is in doubt
+	}
+	t.noteProgress()
+}

@@ -1,0 +1,28 @@
+// Package swarm is the peer engine: it downloads and seeds torrents over TCP.
+//
+// # Who owns what
+//
+// A [Session] owns the listener, the limits shared by all torrents (bandwidth,
+// connections, half-open dials) and the hash workers. A [Torrent] is owned by
+// one goroutine, its loop (torrent_loop.go): the picker, the choker, every
+// peer's protocol state, the waiting reads and the list of known addresses are
+// touched by nobody else. Around the loop work goroutines that hold none of
+// its state and only send it events: per peer connection one that reads
+// (peer_reader.go) and one that writes (peer_writer.go), the hash workers
+// (verifier.go) and the checkers of data found on disk (checker.go).
+//
+// # The way of a block
+//
+// The picker says Request; the loop encodes it into the peer's outbox; the
+// writer sends it. The peer's reader takes the payload from the socket
+// straight into the block's own buffer and hands it to the loop, which gives
+// it to the [Store] and to a hash worker. When the piece's last block has been
+// hashed and the hash is right, the worker commits it to the store, and the
+// loop wakes whoever waits for it and tells the peers.
+//
+// # What it never does
+//
+// It never shows an unverified byte to a [Reader] or to a peer, never imports
+// the cache or the file system, never sleeps, and never lets a peer's word
+// decide how much it allocates.
+package swarm

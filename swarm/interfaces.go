@@ -1,0 +1,50 @@
+package swarm
+
+import (
+	"context"
+	"net"
+	"os"
+)
+
+// Store keeps one torrent's payload. Package cache has the real one. Its
+// methods may be called from any goroutine; offsets are in the piece space.
+type Store interface {
+	// Held is the set of pieces that need no hashing, at the time of opening.
+	Held() []uint64
+	// Doubtful is the set of pieces that have bytes on disk which nobody vouches for.
+	Doubtful() []uint64
+
+	// Put takes an unverified block and the ownership of data. It never blocks on the disk.
+	Put(piece, block int, data []byte)
+	// Unverified returns a block as it was put; scratch may be used to hold it.
+	Unverified(piece, block int, scratch []byte) ([]byte, error)
+	// Commit publishes a piece whose hash was right, Discard drops one whose hash was wrong.
+	Commit(piece int)
+	Discard(piece int)
+	// Dirty is how many bytes were put and are not yet on disk.
+	Dirty() int64
+
+	// Has says whether a piece is committed; it takes no lock.
+	Has(piece int) bool
+	// ReadAt reads committed bytes. Before the first byte that is not
+	// committed it stops with an error.
+	ReadAt(p []byte, off int64) (int, error)
+	// Section is where committed bytes lie on disk, if they are there and in one file.
+	Section(off int64, n int) (f *os.File, at int64, ok bool)
+}
+
+// Dialer opens outgoing connections. [net.Dialer] is one.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// PeerSource finds peers for one torrent: trackers, a DHT, a file. It tells
+// them to [Torrent.Found] and learns what it may have to report from
+// [Torrent.Totals].
+type PeerSource interface {
+	// Run works until ctx ends, and says goodbye before it returns.
+	Run(ctx context.Context, t *Torrent) error
+	// NeedPeers says that few peers are left and none is known that could be
+	// dialled. It does not block.
+	NeedPeers()
+}

@@ -1,0 +1,153 @@
+package swarm
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+
+	"torrentfs/metainfo"
+	"torrentfs/metainfo/bencode"
+)
+
+// payload makes a torrent of one file of random bytes.
+func payload(t testing.TB, size, pieceLength int) (*metainfo.Info, []byte) {
+	t.Helper()
+	data := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{byte(size), byte(pieceLength >> 14)})
+	r.Read(data)
+	var pieces []byte
+	for p := data; len(p) > 0; p = p[min(pieceLength, len(p)):] {
+		h := sha1.Sum(p[:min(pieceLength, len(p))])
+		pieces = append(pieces, h[:]...)
+	}
+	b, err := bencode.Encode(map[string]any{
+		"name": "payload", "piece length": int64(pieceLength), "length": int64(size), "pieces": string(pieces),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := metainfo.ParseInfo(b, metainfo.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info, data
+}
+
+// memStore is a store in memory. It checks what the engine promises: no block
+// of a committed piece is put, no piece is committed before all its blocks are.
+type memStore struct {
+	info *metainfo.Info
+
+	mu       sync.Mutex
+	data     []byte
+	put      []bitfield
+	have     bitfield
+	doubtful bitfield
+	broken   error // of every read, if set
+	faults   []string
+}
+
+func newMemStore(info *metainfo.Info) *memStore {
+	s := &memStore{
+		info: info, data: make([]byte, info.Size()), put: make([]bitfield, info.NumPieces()),
+		have: newBitfield(info.NumPieces()), doubtful: newBitfield(info.NumPieces()),
+	}
+	for i := range s.put {
+		s.put[i] = newBitfield(info.NumBlocks(i))
+	}
+	return s
+}
+
+// fullStore holds the whole payload.
+func fullStore(info *metainfo.Info, data []byte) *memStore {
+	s := newMemStore(info)
+	copy(s.data, data)
+	s.have.fill(info.NumPieces())
+	return s
+}
+
+func (s *memStore) Held() []uint64     { return append([]uint64(nil), s.have...) }
+func (s *memStore) Doubtful() []uint64 { return append([]uint64(nil), s.doubtful...) }
+func (s *memStore) Dirty() int64       { return 0 }
+
+func (s *memStore) Put(piece, block int, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.have.has(piece) {
+		s.faults = append(s.faults, fmt.Sprintf("put block %d of committed piece %d", block, piece))
+		return
+	}
+	copy(s.data[int64(piece)*s.info.PieceLength()+int64(block)*blockSize:], data)
+	s.put[piece].set(block)
+}
+
+func (s *memStore) Unverified(piece, block int, scratch []byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	off := int64(piece)*s.info.PieceLength() + int64(block)*blockSize
+	return append(scratch[:0], s.data[off:off+int64(s.info.BlockLen(piece, block))]...), nil
+}
+
+func (s *memStore) Commit(piece int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.put[piece].count(); n != s.info.NumBlocks(piece) && !s.doubtful.has(piece) {
+		s.faults = append(s.faults, fmt.Sprintf("commit of piece %d with %d blocks", piece, n))
+	}
+	s.have.set(piece)
+}
+
+func (s *memStore) Discard(piece int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.put[piece])
+	s.doubtful.clear(piece)
+}
+
+func (s *memStore) Has(piece int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have.has(piece)
+}
+
+func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n < len(p) {
+		piece := s.info.PieceOf(off)
+		if !s.have.has(piece) {
+			return n, errors.New("missing")
+		}
+		end := int64(piece)*s.info.PieceLength() + s.info.PieceSize(piece)
+		k := copy(p[n:], s.data[off:end])
+		n, off = n+k, off+int64(k)
+	}
+	return n, nil
+}
+
+func (s *memStore) Section(int64, int) (*os.File, int64, bool) { return nil, 0, false }
+
+// check fails the test where the engine broke a promise or the data differs.
+func (s *memStore) check(t testing.TB, want []byte) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		t.Error(f)
+	}
+	for i := s.have.next(0); i >= 0; i = nextOf(s.have, i, s.info.NumPieces()) {
+		off := int64(i) * s.info.PieceLength()
+		end := off + s.info.PieceSize(i)
+		if !bytes.Equal(s.data[off:end], want[off:end]) {
+			t.Errorf("piece %d is committed and wrong", i)
+		}
+	}
+}

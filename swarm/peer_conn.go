@@ -1,0 +1,105 @@
+package swarm
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// dialInfo is how a connection came about.
+type dialInfo struct {
+	addr     netip.AddrPort
+	outgoing bool
+	rtt      time.Duration // of the TCP handshake, 0 where not known
+	greeted  bool          // have-none and interested went out with the handshake
+}
+
+// peerConn is one connection to a peer, after the handshakes. A known address
+// is another thing: see addressBook.
+type peerConn struct {
+	// Immutable.
+	t  *Torrent
+	nc net.Conn
+	dialInfo
+	peerID [20]byte
+	fast   bool // BEP 6 in both handshakes
+	ext    bool // BEP 10 in both handshakes
+	since  time.Time
+
+	out outbox
+
+	// Counters that any goroutine may read.
+	received atomic.Int64 // payload bytes
+	sent     atomic.Int64
+
+	// Owned by the connection's reader.
+	block      peerEvent // whose payload is being read
+	blockBegun time.Time
+
+	// Owned by the loop.
+	id            picker.PeerID
+	dirty         bool // in the loop's dirtyMsg
+	remote        bitfield
+	remoteCount   int
+	heardBits     bool // a bitfield, have-all or have-none came
+	choking       bool // we choke the peer
+	interested    bool // we are interested
+	peerChoking   bool // the peer chokes us
+	peerWants     bool // the peer is interested
+	uploadOnly    bool // BEP 21
+	client        string
+	extIDs        wire.ExtIDs // the peer's numbers for extension messages
+	unchokedAt    time.Duration
+	sentAtUnchoke int64
+	down, up      meter
+	lastSent      int64
+	waitingSince  time.Duration // for an answer to a request; 0: none is out, or a block came since
+	strikes       int           // requests while choked, blocks nobody asked for
+	messages      int
+
+	closing sync.Once
+	reason  error // why it was closed; set within closing
+}
+
+func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerConn {
+	n := t.info.NumPieces()
+	c := &peerConn{
+		t: t, nc: wire.NewVectoredConn(nc), dialInfo: d, peerID: h.PeerID,
+		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
+		since: time.Now(), remote: newBitfield(n), choking: true, peerChoking: true,
+	}
+	c.out.init()
+	return c
+}
+
+// close ends the connection from any goroutine; the first reason counts. The
+// loop hears of it from the connection's reader.
+func (c *peerConn) close(reason error) {
+	c.closing.Do(func() {
+		c.reason = reason
+		c.out.close()
+		c.nc.Close()
+	})
+}
+
+func (c *peerConn) isSeed() bool { return c.remoteCount == c.t.info.NumPieces() }
+
+// snubs says whether the peer has let a request lie for a minute (BEP 3, "anti-snubbing").
+func (c *peerConn) snubs(now time.Duration) bool {
+	return c.waitingSince > 0 && !c.peerChoking && now-c.waitingSince > time.Minute
+}
+
+// handOver gives a new connection to the loop.
+func (t *Torrent) handOver(c *peerConn) {
+	select {
+	case t.arrivals <- c:
+	case <-t.done:
+		c.nc.Close()
+		t.s.conns.give()
+	}
+}

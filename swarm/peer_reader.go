@@ -1,0 +1,169 @@
+package swarm
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"torrentfs/swarm/wire"
+)
+
+// idleTimeout ends a connection on which nothing came, not even the keep-alive
+// that peers send every two minutes (BEP 3).
+const idleTimeout = 150 * time.Second
+
+// eventKind says what a peerEvent is beyond the plain messages.
+type eventKind uint8
+
+const (
+	eventMessage  eventKind = iota // id and its fields
+	eventProgress                  // part of a block came
+	eventGone                      // the connection has ended; nothing follows
+)
+
+// peerEvent is what a connection's reader tells the loop.
+type peerEvent struct {
+	c     *peerConn
+	kind  eventKind
+	id    wire.ID
+	piece int
+	begin int
+	n     int
+	data  []byte // a block's payload, owned by the event
+	bits  bitfield
+	hello *wire.ExtHandshake
+	lost  int // piece of an lt_donthave, with id Extended and no hello
+	err   error
+}
+
+// run reads and writes until the connection ends, then tells the loop.
+func (c *peerConn) run() {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.close(c.write())
+	}()
+	err := c.read()
+	if err == io.EOF {
+		err = fmt.Errorf("peer closed the connection")
+	}
+	c.close(err)
+	<-written
+	c.t.s.conns.give()
+	c.tell(peerEvent{c: c, kind: eventGone, err: c.reason})
+}
+
+// tell hands an event to the loop, or drops it where the loop has ended.
+func (c *peerConn) tell(e peerEvent) error {
+	select {
+	case c.t.fromPeers <- e:
+		return nil
+	case <-c.t.done:
+		return ErrClosed
+	}
+}
+
+// read decodes messages until an error.
+func (c *peerConn) read() error {
+	feat := wire.Features(0)
+	if c.fast {
+		feat |= wire.FeatureFast
+	}
+	if c.ext {
+		feat |= wire.FeatureExtension
+	}
+	r := wire.NewReader(c.nc, wire.Limits{
+		Pieces: c.t.info.NumPieces(), PieceLength: c.t.info.PieceLength(), Features: feat,
+	})
+	r.BlockProgress(c.blockProgress)
+	var m wire.Message
+	var deadline time.Time
+	for {
+		if now := time.Now(); deadline.Sub(now) < idleTimeout-10*time.Second { // not for each message
+			deadline = now.Add(idleTimeout)
+			c.nc.SetReadDeadline(deadline)
+		}
+		if err := r.Next(&m); err != nil {
+			return err
+		}
+		e, err := c.decode(r, &m)
+		if err != nil {
+			return err
+		}
+		if e.c == nil {
+			continue
+		}
+		if err := c.tell(e); err != nil {
+			return err
+		}
+	}
+}
+
+// decode turns a message into an event; e.c is nil where there is nothing to tell.
+func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err error) {
+	e = peerEvent{c: c, id: m.ID, piece: int(m.Piece), begin: int(m.Begin), n: int(m.Length)}
+	info := c.t.info
+	switch m.ID {
+	case wire.Piece:
+		if e.begin%blockSize != 0 || e.begin/blockSize >= info.NumBlocks(e.piece) || e.n != info.BlockLen(e.piece, e.begin/blockSize) {
+			return e, fmt.Errorf("%w: piece message of %d bytes at %d of piece %d", wire.ErrProtocol, e.n, e.begin, e.piece)
+		}
+		return c.readBlock(r, e)
+	case wire.Bitfield:
+		e.bits = wire.BitfieldWords(newBitfield(info.NumPieces()), m.Payload)
+	case wire.Extended:
+		return c.decodeExtended(m, e)
+	case wire.KeepAlive, wire.Port, wire.Suggest, wire.HashRequest, wire.Hashes, wire.HashReject:
+		return peerEvent{}, nil
+	}
+	return e, nil
+}
+
+// readBlock takes the payload from the socket straight into the block's own buffer.
+func (c *peerConn) readBlock(r *wire.Reader, e peerEvent) (peerEvent, error) {
+	if l := c.t.s.down; l != nil {
+		// The socket is not read meanwhile; the picker sees the lower rate and keeps short queues.
+		if err := l.WaitN(c.t.ctx, e.n); err != nil {
+			return e, err
+		}
+	}
+	e.data = make([]byte, e.n)
+	c.block, c.blockBegun = e, time.Now()
+	if err := r.ReadBlock(e.data); err != nil {
+		return e, err
+	}
+	c.received.Add(int64(e.n))
+	c.t.received.Add(int64(e.n))
+	return e, nil
+}
+
+// slowBlock is how long a block must take before the picker hears of its parts.
+const slowBlock = 20 * time.Millisecond
+
+// blockProgress tells the loop how much of a block that comes slowly is here.
+func (c *peerConn) blockProgress(n int) {
+	if time.Since(c.blockBegun) > slowBlock {
+		c.tell(peerEvent{c: c, kind: eventProgress, piece: c.block.piece, begin: c.block.begin, n: n})
+	}
+}
+
+// decodeExtended reads the extension messages that we announce (BEP 10).
+func (c *peerConn) decodeExtended(m *wire.Message, e peerEvent) (peerEvent, error) {
+	switch m.ExtID {
+	case 0:
+		h, err := wire.ParseExtHandshake(m.Payload)
+		if err != nil {
+			return e, err
+		}
+		e.hello = &h
+		return e, nil
+	case extDontHave:
+		piece, err := wire.ParseDontHave(m.Payload, c.t.info.NumPieces())
+		if err != nil {
+			return e, err
+		}
+		e.lost = int(piece)
+		return e, nil
+	}
+	return peerEvent{}, nil
+}

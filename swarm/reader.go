@@ -1,0 +1,161 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"torrentfs/picker"
+)
+
+// hitReport is after how many bytes without a wait the picker hears of a
+// reader's progress: often enough to learn its speed, seldom enough to cost nothing.
+const hitReport = 256 << 10
+
+// Reader reads a torrent for one open file or stream. Its reads block until
+// the bytes are verified; its history is what the picker predicts from, so
+// each open file has one of its own. Its methods may be called concurrently.
+type Reader struct {
+	t     *Torrent
+	id    picker.ReaderID
+	label any
+
+	mu     sync.Mutex // guards what follows; a leaf
+	hitOff int64      // bytes read without a wait and not yet reported
+	hitLen int64
+}
+
+// NewReader opens a reader. The label comes back in [Stats] for reads that wait.
+func (t *Torrent) NewReader(label any) *Reader {
+	return &Reader{t: t, id: picker.ReaderID(t.nextReader.Add(1)), label: label}
+}
+
+// ReadAt fills p with verified bytes at off, an offset in the piece space. It
+// blocks until all are there, ctx ends or the torrent is closed; it never
+// returns a wrong byte. n < len(p) only with an error, [io.EOF] at the end of
+// the torrent.
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	t := r.t
+	if off < 0 {
+		return 0, fmt.Errorf("read torrent: negative offset %d", off)
+	}
+	if end := t.info.Size(); off+int64(len(p)) > end {
+		if off >= end {
+			return 0, io.EOF
+		}
+		n, err = r.ReadAt(ctx, p[:end-off], off)
+		if err == nil {
+			err = io.EOF
+		}
+		return n, err
+	}
+	waited := false
+	for {
+		var k int
+		k, err = t.store.ReadAt(p[n:], off+int64(n))
+		n += k
+		if n == len(p) {
+			if !waited {
+				r.noteHit(off, int64(n))
+			}
+			return n, nil
+		}
+		if t.store.Has(t.info.PieceOf(off + int64(n))) {
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return n, err // the disk's fault, not a missing piece
+		}
+		waited = true
+		if err := r.wait(ctx, off+int64(n), len(p)-n); err != nil {
+			return n, err
+		}
+	}
+}
+
+// wait blocks until n bytes at off are verified.
+func (r *Reader) wait(ctx context.Context, off int64, n int) error {
+	t := r.t
+	r.flushHits()
+	d := &demand{reader: r.id, off: off, n: n, label: r.label, since: time.Now(), done: make(chan error, 1)}
+	select {
+	case t.demands <- d:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.done:
+		return ErrClosed
+	}
+	select {
+	case err := <-d.done:
+		return err
+	case <-ctx.Done():
+		select {
+		case t.dropped <- d:
+		case <-t.done:
+		}
+		return ctx.Err()
+	case <-t.done:
+		return ErrClosed
+	}
+}
+
+// Hit tells of bytes that were read past this reader, from memory: its speed
+// and direction are learned from these too.
+func (r *Reader) Hit(off int64, n int) { r.noteHit(off, int64(n)) }
+
+func (r *Reader) noteHit(off, n int64) {
+	if r.t.allHeld.Load() {
+		return // nothing left to predict
+	}
+	r.mu.Lock()
+	if r.hitLen > 0 && r.hitOff+r.hitLen != off {
+		h := readHit{r.id, r.hitOff, r.hitLen}
+		r.hitOff, r.hitLen = off, n
+		r.mu.Unlock()
+		r.report(h)
+		return
+	}
+	if r.hitLen == 0 {
+		r.hitOff = off
+	}
+	r.hitLen += n
+	var h readHit
+	if r.hitLen >= hitReport {
+		h = readHit{r.id, r.hitOff, r.hitLen}
+		r.hitLen = 0
+	}
+	r.mu.Unlock()
+	if h.n > 0 {
+		r.report(h)
+	}
+}
+
+func (r *Reader) flushHits() {
+	r.mu.Lock()
+	h := readHit{r.id, r.hitOff, r.hitLen}
+	r.hitLen = 0
+	r.mu.Unlock()
+	if h.n > 0 {
+		r.report(h)
+	}
+}
+
+func (r *Reader) report(h readHit) {
+	select {
+	case r.t.hits <- h:
+	case <-r.t.done:
+	}
+}
+
+// Close ends the reader: what was fetched ahead for it is no longer urgent.
+// Reads under way end by their own contexts.
+func (r *Reader) Close() error {
+	t := r.t
+	select {
+	case t.calls <- func() { t.picker.ReaderClose(t.now(), r.id) }:
+	case <-t.done:
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+package swarm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"torrentfs/swarm/wire"
+)
+
+// Limits and intervals of a session. They follow what established clients use.
+const (
+	handshakeTimeout = 10 * time.Second
+	dialTimeout      = 10 * time.Second
+	maxHandshaking   = 64 // incoming connections that have not said which torrent they want
+	blockSize        = 16 << 10
+)
+
+var (
+	// ErrClosed is returned by operations on a torrent or session that has ended.
+	ErrClosed = errors.New("torrent is closed")
+	// ErrDuplicate is returned when a torrent is added twice.
+	ErrDuplicate = errors.New("torrent is already in the session")
+	// ErrUnsupported is returned for torrents that this engine cannot transfer.
+	ErrUnsupported = errors.New("torrent cannot be transferred")
+)
+
+// Config is what a session is made with. Its zero value works and does not listen.
+type Config struct {
+	Listener    net.Listener // incoming peers; the session closes it. nil: none
+	Dialer      Dialer       // nil: a net.Dialer
+	Logger      *slog.Logger // nil: silent
+	Client      string       // name and version for the extension handshake (BEP 10 "v")
+	MaxDownload int64        // payload bytes per second over all torrents, 0 = unlimited
+	MaxUpload   int64        // likewise
+	MaxConns    int          // peer connections over all torrents, 0 = 500
+	MaxHalfOpen int          // dials under way over all torrents, 0 = 32
+	Seed        uint64       // for every random choice; 0 = random
+}
+
+// Session is what the torrents of one process share: the listening port, the
+// bandwidth, the hash workers, the limits on connections.
+type Session struct {
+	cfg    Config
+	log    *slog.Logger
+	peerID [20]byte
+
+	down, up *rate.Limiter // nil: unlimited
+	conns    slots         // connections, incoming and outgoing
+	halfOpen slots         // dials
+	hashers  *hashPool
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex // guards torrents; never held across I/O or a call out
+	torrents map[[20]byte]*Torrent
+}
+
+// NewSession starts a session. The caller owns it and ends it with Close.
+func NewSession(cfg Config) *Session {
+	if cfg.Dialer == nil {
+		cfg.Dialer = &net.Dialer{KeepAlive: -1}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = 500
+	}
+	if cfg.MaxHalfOpen <= 0 {
+		cfg.MaxHalfOpen = 32
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Session{
+		cfg: cfg, log: cfg.Logger, peerID: newPeerID(),
+		down: newLimiter(cfg.MaxDownload), up: newLimiter(cfg.MaxUpload),
+		conns: newSlots(cfg.MaxConns), halfOpen: newSlots(cfg.MaxHalfOpen),
+		hashers: newHashPool(runtime.GOMAXPROCS(0)),
+		ctx:     ctx, stop: stop,
+		torrents: map[[20]byte]*Torrent{},
+	}
+	if cfg.Listener != nil {
+		s.wg.Go(s.acceptPeers)
+	}
+	return s
+}
+
+// PeerID is the id that this session shows to peers and trackers (BEP 20).
+func (s *Session) PeerID() [20]byte { return s.peerID }
+
+// Close ends every torrent and waits for every goroutine of the session.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	all := make([]*Torrent, 0, len(s.torrents))
+	for _, t := range s.torrents {
+		all = append(all, t)
+	}
+	s.mu.Unlock()
+	for _, t := range all {
+		t.stop()
+	}
+	for _, t := range all {
+		t.Close()
+	}
+	s.stop()
+	var err error
+	if s.cfg.Listener != nil {
+		err = s.cfg.Listener.Close()
+	}
+	s.wg.Wait()
+	s.hashers.close()
+	return err
+}
+
+// acceptPeers takes incoming connections until the listener is closed.
+func (s *Session) acceptPeers() {
+	handshaking := newSlots(maxHandshaking)
+	for {
+		nc, err := s.cfg.Listener.Accept()
+		if err != nil {
+			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.log.Warn("accept peers: " + err.Error())
+			select { // out of descriptors, most likely: give some time to end
+			case <-time.After(100 * time.Millisecond):
+				continue
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		if !handshaking.tryTake() {
+			nc.Close()
+			continue
+		}
+		s.wg.Go(func() {
+			defer handshaking.give()
+			s.welcome(nc)
+		})
+	}
+}
+
+// welcome reads the handshake of an incoming connection and hands it to its torrent.
+func (s *Session) welcome(nc net.Conn) {
+	if !s.conns.tryTake() {
+		nc.Close()
+		return
+	}
+	end := context.AfterFunc(s.ctx, func() { nc.Close() })
+	defer end()
+	nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	h, err := wire.ReadHandshake(nc)
+	if err == nil && h.PeerID == s.peerID {
+		err = errors.New("connection to ourselves")
+	}
+	var t *Torrent
+	if err == nil {
+		if t = s.lookup(h.InfoHash); t == nil {
+			err = fmt.Errorf("unknown info-hash %x", h.InfoHash)
+		}
+	}
+	if err == nil {
+		_, err = nc.Write(t.handshake().Append(nil))
+	}
+	if err != nil {
+		s.log.Debug("refuse incoming peer", "addr", nc.RemoteAddr(), "err", err)
+		nc.Close()
+		s.conns.give()
+		return
+	}
+	nc.SetDeadline(time.Time{})
+	t.handOver(newPeerConn(t, nc, h, dialInfo{addr: addrPort(nc.RemoteAddr())}))
+}
+
+func (s *Session) lookup(infoHash [20]byte) *Torrent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.torrents[infoHash]
+}
+
+// newPeerID makes an Azureus-style id (BEP 20).
+func newPeerID() (id [20]byte) {
+	copy(id[:], "-TF0100-")
+	rand.Read(id[8:]) // never fails (crypto/rand)
+	return id
+}
+
+// newLimiter makes a token bucket of n bytes per second, nil for no limit.
+// Its burst holds at least one block, since a wait for more would never end.
+func newLimiter(n int64) *rate.Limiter {
+	if n <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(n), max(2*blockSize, int(n/10)))
+}
+
+// slots is a counting semaphore that is never waited for.
+type slots chan struct{}
+
+func newSlots(n int) slots { return make(slots, n) }
+
+func (s slots) tryTake() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slots) give() { <-s }
+
+// addrPort is a connection's remote address, with IPv4 in its short form.
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap = t.AddrPort()
+	} else if p, err := netip.ParseAddrPort(a.String()); err == nil {
+		ap = p
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

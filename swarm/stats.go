@@ -1,0 +1,126 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Stats is a snapshot of a torrent.
+type Stats struct {
+	Pieces, Held, Doubtful int // numbers of pieces
+	Peers, Seeds           int // connected; of them with every piece
+	Unchoked               int // peers that let us download
+	Unchoking              int // peers that we let download
+	Known                  int // addresses
+
+	DownRate, UpRate     float64 // payload, bytes per second
+	Downloaded, Uploaded int64   // payload bytes since start
+	Wasted               int64   // payload bytes received twice, unasked or wrong
+
+	Blocked []BlockedRead
+}
+
+// BlockedRead is a read that waits for the swarm or for a check of the disk.
+type BlockedRead struct {
+	Label  any   // the reader's
+	Offset int64 // in the piece space
+	Length int
+	Since  time.Time
+}
+
+// PeerStats is a snapshot of one connection.
+type PeerStats struct {
+	Addr               netip.AddrPort
+	Client             string
+	Pieces             int
+	Outgoing           bool
+	ChokingUs, WeChoke bool
+	DownRate, UpRate   float64
+	Received, Sent     int64
+}
+
+// measureRates ends an interval of all meters.
+func (t *Torrent) measureRates() {
+	now := time.Now()
+	seconds := now.Sub(t.measured).Seconds()
+	t.measured = now
+	t.down.measure(seconds)
+	sent := t.sent.Load()
+	t.up.add(sent - t.lastSent)
+	t.lastSent = sent
+	t.up.measure(seconds)
+	for _, c := range t.peers {
+		if c != nil {
+			c.down.measure(seconds)
+			sent := c.sent.Load()
+			c.up.add(sent - c.lastSent)
+			c.lastSent = sent
+			c.up.measure(seconds)
+		}
+	}
+}
+
+// Totals are payload bytes received and sent since start, and the number of
+// committed pieces. They come from counters: no wait.
+func (t *Torrent) Totals() (received, sent int64, held int) {
+	return t.received.Load(), t.sent.Load(), int(t.nHeld.Load())
+}
+
+// Stats takes a snapshot. After Close only the totals remain.
+func (t *Torrent) Stats() Stats {
+	s := Stats{Downloaded: t.received.Load(), Uploaded: t.sent.Load(), Pieces: t.info.NumPieces()}
+	t.call(func() { t.fillStats(&s) })
+	return s
+}
+
+func (t *Torrent) fillStats(s *Stats) {
+	s.Held, s.Doubtful, s.Wasted = int(t.nHeld.Load()), t.doubt.n, t.wasted
+	s.DownRate, s.UpRate = t.down.rate, t.up.rate
+	s.Known = len(t.known.list)
+	for _, c := range t.peers {
+		if c == nil {
+			continue
+		}
+		s.Peers++
+		if c.isSeed() {
+			s.Seeds++
+		}
+		if !c.peerChoking {
+			s.Unchoked++
+		}
+		if !c.choking {
+			s.Unchoking++
+		}
+	}
+	add := func(d *demand) {
+		s.Blocked = append(s.Blocked, BlockedRead{Label: d.label, Offset: d.off, Length: d.n, Since: d.since})
+	}
+	for _, d := range t.waiting {
+		add(d)
+	}
+	for _, d := range t.doubt.readers {
+		add(d)
+	}
+}
+
+// Peers takes a snapshot of the connections.
+func (t *Torrent) Peers() (peers []PeerStats) {
+	t.call(func() {
+		for _, c := range t.peers {
+			if c != nil {
+				peers = append(peers, PeerStats{
+					Addr: c.addr, Client: c.client, Pieces: c.remoteCount, Outgoing: c.outgoing,
+					ChokingUs: c.peerChoking, WeChoke: c.choking, DownRate: c.down.rate, UpRate: c.up.rate,
+					Received: c.received.Load(), Sent: c.sent.Load(),
+				})
+			}
+		}
+	})
+	return peers
+}
+
+// Held is a snapshot of the committed pieces: piece i is bit i%64 of word i/64.
+func (t *Torrent) Held() (held []uint64) {
+	t.call(func() { held = append(held, t.held...) })
+	return held
+}

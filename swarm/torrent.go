@@ -1,0 +1,277 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/metainfo"
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// TorrentConfig is how one torrent is run.
+type TorrentConfig struct {
+	Info      *metainfo.Info
+	Store     Store
+	Sources   []PeerSource     // run until the torrent is closed
+	Peers     []netip.AddrPort // known beforehand
+	Prefetch  bool             // download everything, not only what is read
+	ReadAhead int64            // most bytes ahead of a sequential reader, 0 = the picker's default
+	NoUpload  bool             // serve nobody
+	MaxPeers  int              // connections, 0 = 80
+	Slots     int              // unchoke slots, 0 = 8
+	Memory    int64            // bytes requested or received and not yet on disk, 0 = 64 MiB
+}
+
+// Torrent is one torrent of a session. Its methods may be called from any goroutine.
+type Torrent struct {
+	// Immutable.
+	s       *Session
+	cfg     TorrentConfig
+	info    *metainfo.Info
+	store   Store
+	log     *slog.Logger
+	start   time.Time // zero of the picker's clock
+	virtual []metainfo.BlockRange
+	ctx     context.Context
+	stop    context.CancelFunc
+	done    chan struct{} // closed when the loop has ended
+	wg      sync.WaitGroup
+
+	// To the loop.
+	fromPeers chan peerEvent
+	arrivals  chan *peerConn
+	dialed    chan dialResult
+	hashed    chan pieceResult
+	checks    chan int
+	checked   chan pieceResult
+	demands   chan *demand
+	dropped   chan *demand
+	hits      chan readHit
+	found     chan []netip.AddrPort
+	calls     chan func()
+
+	// Shared.
+	hashBacklog atomic.Int64 // bytes that wait for a hash worker
+	hashJobs    sync.WaitGroup
+	nHeld       atomic.Int32 // committed pieces; only the loop writes it
+	allHeld     atomic.Bool  // every piece is committed
+	complete    chan struct{}
+	settled     chan struct{} // closed when nothing on disk is in doubt
+	nextReader  atomic.Int32
+	received    atomic.Int64 // payload bytes, all kinds
+	sent        atomic.Int64
+
+	// Owned by the loop.
+	picker     *picker.Picker
+	actions    []picker.Action
+	credit     picker.Credit
+	peers      []*peerConn // by picker.PeerID; nil where free
+	live       int         // connections in peers
+	known      addressBook
+	dialing    int
+	held       bitfield // committed pieces
+	doubt      doubts
+	hashing    []*pieceHash // by piece, nil where none is under way
+	blame      blame
+	waiting    map[picker.ReadID]*demand
+	choker     choker
+	down, up   meter
+	measured   time.Time
+	lastSent   int64
+	wasted     int64
+	rand       *rand.Rand
+	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
+	houseDue   time.Duration
+	rechokeDue time.Duration
+	hungryDue  time.Duration
+	timer      *time.Timer
+}
+
+// Add opens a torrent in the session and starts it.
+func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
+	if !cfg.Info.Hash.HasV1 {
+		return nil, fmt.Errorf("add torrent %q: %w: it has no v1 piece hashes", cfg.Info.Name, ErrUnsupported)
+	}
+	if cfg.MaxPeers <= 0 {
+		cfg.MaxPeers = 80
+	}
+	if cfg.Slots <= 0 {
+		cfg.Slots = 8
+	}
+	if cfg.Memory <= 0 {
+		cfg.Memory = 64 << 20
+	}
+	seed := s.cfg.Seed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t := newTorrent(s, cfg, seed)
+	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if s.torrents[cfg.Info.Hash.Wire()] != nil {
+		s.mu.Unlock()
+		return nil, fmt.Errorf("add torrent %q: %w", cfg.Info.Name, ErrDuplicate)
+	}
+	s.torrents[cfg.Info.Hash.Wire()] = t
+	s.mu.Unlock()
+
+	t.adopt()
+	go t.run()
+	for _, src := range cfg.Sources {
+		t.wg.Go(func() {
+			if err := src.Run(t.ctx, t); err != nil && t.ctx.Err() == nil {
+				t.log.Warn("find peers: " + err.Error())
+			}
+		})
+	}
+	for range checkers {
+		t.wg.Go(t.checkPieces)
+	}
+	return t, nil
+}
+
+func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
+	ctx, stop := context.WithCancel(context.Background())
+	info := cfg.Info
+	n := info.NumPieces()
+	t := &Torrent{
+		s: s, cfg: cfg, info: info, store: cfg.Store,
+		log:       s.log.With("torrent", info.Name),
+		start:     time.Now(),
+		virtual:   info.VirtualBlocks(),
+		ctx:       ctx,
+		stop:      stop,
+		done:      make(chan struct{}),
+		fromPeers: make(chan peerEvent, 256),
+		arrivals:  make(chan *peerConn),
+		dialed:    make(chan dialResult),
+		hashed:    make(chan pieceResult, 16),
+		checks:    make(chan int),
+		checked:   make(chan pieceResult, checkers),
+		demands:   make(chan *demand),
+		dropped:   make(chan *demand),
+		hits:      make(chan readHit, 16),
+		found:     make(chan []netip.AddrPort),
+		calls:     make(chan func()),
+		complete:  make(chan struct{}),
+		settled:   make(chan struct{}),
+		held:      newBitfield(n),
+		hashing:   make([]*pieceHash, n),
+		waiting:   map[picker.ReadID]*demand{},
+		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
+	}
+	t.choker = choker{slots: cfg.Slots, rand: t.rand}
+	t.known.rand = t.rand
+	g := picker.Geometry{
+		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: n, BlocksPerPiece: info.BlocksPerPiece(),
+		PieceSize: info.PieceSize,
+	}
+	for _, r := range t.virtual {
+		g.Virtual = append(g.Virtual, picker.BlockRange{Piece: r.Piece, First: r.First, Count: r.Count})
+	}
+	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, g, seed)
+	t.timer = time.NewTimer(0)
+	t.measured = t.start
+	return t
+}
+
+// adopt takes over what the store has at the start. Pieces in doubt count as
+// held for the picker until a checker finds one wrong.
+func (t *Torrent) adopt() {
+	n := t.info.NumPieces()
+	copy(t.held, t.store.Held())
+	t.nHeld.Store(int32(t.held.count()))
+	t.doubt = newDoubts(t.store.Doubtful(), n)
+	for i := range n {
+		if t.held.has(i) {
+			t.doubt.remove(i)
+			t.picker.Verified(0, i, true)
+		} else if t.doubt.has(i) {
+			t.picker.Verified(0, i, true)
+		}
+	}
+	if t.cfg.Prefetch {
+		t.picker.SetWant(0, []picker.ByteRange{{Off: 0, Len: t.info.Size()}})
+	}
+	t.noteProgress()
+	for _, a := range t.cfg.Peers {
+		t.known.add(a, t.now())
+	}
+}
+
+// Found tells the torrent of peers' addresses.
+func (t *Torrent) Found(peers []netip.AddrPort) {
+	select {
+	case t.found <- peers:
+	case <-t.done:
+	}
+}
+
+// Complete is closed once every piece is verified. They may not all be on disk yet.
+func (t *Torrent) Complete() <-chan struct{} { return t.complete }
+
+// Settled is closed once everything that was found on disk has been hashed.
+func (t *Torrent) Settled() <-chan struct{} { return t.settled }
+
+// Close ends the torrent: waiting reads fail with [ErrClosed], connections are
+// closed, and every goroutine has ended when it returns. The store is the caller's.
+func (t *Torrent) Close() error {
+	t.stop()
+	<-t.done
+	t.wg.Wait()
+	t.hashJobs.Wait()
+	t.s.mu.Lock()
+	if t.s.torrents[t.info.Hash.Wire()] == t {
+		delete(t.s.torrents, t.info.Hash.Wire())
+	}
+	t.s.mu.Unlock()
+	return nil
+}
+
+// call runs f in the loop and waits for it.
+func (t *Torrent) call(f func()) error {
+	ran := make(chan struct{})
+	select {
+	case t.calls <- func() { f(); close(ran) }:
+		<-ran
+		return nil
+	case <-t.done:
+		return ErrClosed
+	}
+}
+
+// now is the picker's clock.
+func (t *Torrent) now() time.Duration { return time.Since(t.start) }
+
+// handshake is what this torrent says first (BEP 3, 6, 10).
+func (t *Torrent) handshake() wire.Handshake {
+	return wire.NewHandshake(t.info.Hash.Wire(), t.s.peerID, wire.FeatureExtension|wire.FeatureFast)
+}
+
+// virtualIn is the part of the virtual blocks that lies in a piece.
+func (t *Torrent) virtualIn(piece int) []metainfo.BlockRange {
+	lo, hi := 0, len(t.virtual)
+	for lo < hi {
+		if m := (lo + hi) / 2; t.virtual[m].Piece < piece {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	for hi = lo; hi < len(t.virtual) && t.virtual[hi].Piece == piece; hi++ {
+	}
+	return t.virtual[lo:hi]
+}
+
+// Info is the torrent's metadata.
+func (t *Torrent) Info() *metainfo.Info { return t.info }

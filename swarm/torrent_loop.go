@@ -1,0 +1,165 @@
+package swarm
+
+import (
+	"time"
+
+	"torrentfs/picker"
+)
+
+// Intervals of the loop's own housekeeping.
+const (
+	houseInterval  = time.Second
+	chokeInterval  = 10 * time.Second
+	eventsPerFlush = 128 // peer events handled before what they caused is sent
+)
+
+// run is the owner of the torrent's state. Each event is handled to its end;
+// what the picker then asks for is sent before the next wait.
+func (t *Torrent) run() {
+	defer t.end()
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case e := <-t.fromPeers:
+			t.handlePeerEvents(e)
+		case c := <-t.arrivals:
+			t.addPeer(c)
+		case r := <-t.dialed:
+			t.handleDialed(r)
+		case r := <-t.hashed:
+			t.handleHashed(r)
+		case t.checkQueue() <- t.doubt.first():
+			t.doubt.taken()
+		case r := <-t.checked:
+			t.handleChecked(r)
+		case d := <-t.demands:
+			t.admitDemand(d)
+		case d := <-t.dropped:
+			t.dropDemand(d)
+		case h := <-t.hits:
+			t.picker.ReadHit(t.now(), h.reader, h.off, h.n)
+		case addrs := <-t.found:
+			t.noteAddresses(addrs)
+		case f := <-t.calls:
+			f()
+		case <-t.timer.C:
+			t.tick()
+		}
+		t.flush()
+	}
+}
+
+// handlePeerEvents handles an event and what else has come meanwhile, so that
+// requests go out in few writes.
+func (t *Torrent) handlePeerEvents(e peerEvent) {
+	t.handlePeerEvent(e)
+	for range eventsPerFlush {
+		select {
+		case e := <-t.fromPeers:
+			t.handlePeerEvent(e)
+		default:
+			return
+		}
+	}
+}
+
+// tick runs what is due by the clock.
+func (t *Torrent) tick() {
+	now := t.now()
+	t.picker.Tick(now)
+	if now >= t.houseDue {
+		t.houseDue = now + houseInterval
+		t.keepHouse(now)
+	}
+}
+
+// keepHouse is the once-a-second round: rates, choking, keep-alives, new connections.
+func (t *Torrent) keepHouse(now time.Duration) {
+	t.measureRates()
+	t.rechoke(now)
+	t.connectPeers()
+	t.askForPeers(now)
+}
+
+// flush carries out the picker's actions, wakes the writers and sets the timer.
+func (t *Torrent) flush() {
+	t.updateCredit()
+	t.actions = t.picker.Drain(t.actions[:0])
+	for _, a := range t.actions {
+		t.carryOut(a)
+	}
+	for i, c := range t.dirtyMsg {
+		c.out.wakeWriter()
+		c.dirty = false
+		t.dirtyMsg[i] = nil
+	}
+	t.dirtyMsg = t.dirtyMsg[:0]
+	now := t.now()
+	t.timer.Reset(max(0, min(t.picker.NextDeadline(), t.houseDue)-now))
+}
+
+// carryOut does one action of the picker.
+func (t *Torrent) carryOut(a picker.Action) {
+	switch a.Kind {
+	case picker.ReadDone:
+		t.finishRead(a.Read)
+		return
+	case picker.FetchHashes:
+		return // v1: no leaf is verified by itself
+	}
+	c := t.peers[a.Peer]
+	if c == nil {
+		return
+	}
+	switch a.Kind {
+	case picker.Request:
+		piece, block := t.split(a.Block)
+		t.sendRequest(c, piece, block)
+	case picker.Cancel:
+		piece, block := t.split(a.Block)
+		t.sendCancel(c, piece, block)
+	case picker.Interested:
+		t.sendInterested(c, a.On)
+	case picker.PeerBad:
+		t.ban(c)
+	}
+}
+
+func (t *Torrent) split(b picker.BlockID) (piece, block int) {
+	n := t.info.BlocksPerPiece()
+	return int(b) / n, int(b) % n
+}
+
+// updateCredit tells the picker how much may still be asked for. What was
+// received and is not yet hashed or on disk counts against it: the background
+// stops first, then read-ahead; a blocked read keeps a reserve.
+func (t *Torrent) updateCredit() {
+	room := t.cfg.Memory - t.store.Dirty() - t.hashBacklog.Load()
+	c := picker.Credit{
+		Urgent:     max(room, 0) + 2*t.info.PieceLength(),
+		ReadAhead:  max(room*3/4, 0),
+		Background: max(room/2, 0),
+	}
+	if c != t.credit {
+		t.credit = c
+		t.picker.SetCredit(t.now(), c)
+	}
+}
+
+// end is the loop's last act: nobody waits for it any more.
+func (t *Torrent) end() {
+	t.timer.Stop()
+	for _, c := range t.peers {
+		if c != nil {
+			c.close(ErrClosed)
+		}
+	}
+	for _, d := range t.waiting {
+		d.finish(ErrClosed)
+	}
+	for _, d := range t.doubt.readers {
+		d.finish(ErrClosed)
+	}
+	close(t.done)
+}

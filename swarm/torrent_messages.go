@@ -1,0 +1,152 @@
+package swarm
+
+import (
+	"fmt"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// handlePeerEvent takes one message of a peer, in the loop.
+func (t *Torrent) handlePeerEvent(e peerEvent) {
+	c := e.c
+	switch e.kind {
+	case eventGone:
+		t.removePeer(c, e.err)
+		return
+	case eventProgress:
+		t.picker.Progress(t.now(), c.id, picker.BlockID(e.piece*t.info.BlocksPerPiece()+e.begin/blockSize), e.n)
+		return
+	}
+	c.messages++
+	if err := t.handleMessage(e); err != nil {
+		c.close(err)
+	}
+}
+
+// handleMessage is the peer protocol's table of contents.
+func (t *Torrent) handleMessage(e peerEvent) error {
+	c, now := e.c, t.now()
+	switch e.id {
+	case wire.Piece:
+		t.handleBlock(e)
+	case wire.Choke, wire.Unchoke:
+		c.peerChoking = e.id == wire.Choke
+		t.picker.Choke(now, c.id, c.peerChoking)
+	case wire.Interested, wire.NotInterested:
+		t.handleInterest(c, e.id == wire.Interested)
+	case wire.Have:
+		t.handleHave(c, e.piece)
+	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
+		return t.handleBitfield(c, e)
+	case wire.Request:
+		return t.handleRequest(c, upload{e.piece, e.begin, e.n})
+	case wire.Cancel:
+		t.handleCancel(c, upload{e.piece, e.begin, e.n})
+	case wire.Reject:
+		if block, ok := t.blockOf(e); ok {
+			t.picker.Rejected(now, c.id, block)
+		}
+	case wire.AllowedFast:
+		t.picker.AllowedFast(now, c.id, e.piece)
+	case wire.Extended:
+		t.handleExtended(c, e)
+	}
+	return nil
+}
+
+// blockOf is the block that a message names, if it is one that we may have asked for.
+func (t *Torrent) blockOf(e peerEvent) (picker.BlockID, bool) {
+	b := e.begin / blockSize
+	if e.begin%blockSize != 0 || e.piece >= t.info.NumPieces() || b >= t.info.NumBlocks(e.piece) || e.n != t.info.BlockLen(e.piece, b) {
+		return 0, false
+	}
+	return picker.BlockID(e.piece*t.info.BlocksPerPiece() + b), true
+}
+
+func (t *Torrent) handleHave(c *peerConn, piece int) {
+	if !c.remote.set(piece) {
+		return
+	}
+	c.remoteCount++
+	t.picker.Have(t.now(), c.id, piece)
+	t.closeIfBothSeeds(c)
+}
+
+// handleBitfield takes what a peer has. BEP 3 allows a bitfield only as the
+// first message; some clients send it later, which does no harm, but once.
+func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
+	if c.heardBits {
+		return fmt.Errorf("%w: second %v", wire.ErrProtocol, e.id)
+	}
+	c.heardBits = true
+	switch now := t.now(); e.id {
+	case wire.HaveAll:
+		c.remote.fill(t.info.NumPieces())
+		t.picker.HaveAll(now, c.id)
+	case wire.HaveNone:
+		t.picker.HaveNone(now, c.id)
+	default:
+		for i := range e.bits {
+			c.remote[i] |= e.bits[i]
+		}
+		t.picker.Bitfield(now, c.id, c.remote)
+	}
+	c.remoteCount = c.remote.count()
+	t.closeIfBothSeeds(c)
+	return nil
+}
+
+func (t *Torrent) closeIfBothSeeds(c *peerConn) {
+	if c.isSeed() && t.allHeld.Load() {
+		c.close(errBothSeeds)
+	}
+}
+
+// handleExtended takes an extension handshake (BEP 10), which may come again
+// with changes, or an lt_donthave (BEP 54).
+func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
+	h := e.hello
+	if h == nil {
+		if c.remote.clear(e.lost) {
+			c.remoteCount--
+			t.picker.Unhave(t.now(), c.id, e.lost)
+		}
+		return
+	}
+	c.extIDs.Update(h)
+	if h.V != "" {
+		c.client = h.V
+	}
+	c.uploadOnly = h.UploadOnly
+	if h.Reqq > 0 {
+		t.picker.SetReqq(c.id, h.Reqq)
+	}
+}
+
+func (t *Torrent) sendRequest(c *peerConn, piece, block int) {
+	if c.waitingSince == 0 {
+		c.waitingSince = t.now()
+	}
+	t.post(c, func(b []byte) []byte {
+		return wire.AppendRequest(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
+	})
+}
+
+func (t *Torrent) sendCancel(c *peerConn, piece, block int) {
+	t.post(c, func(b []byte) []byte {
+		return wire.AppendCancel(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
+	})
+}
+
+func (t *Torrent) sendInterested(c *peerConn, on bool) {
+	if c.interested == on {
+		return
+	}
+	c.interested = on
+	if on {
+		t.post(c, wire.AppendInterested)
+	} else {
+		t.post(c, wire.AppendNotInterested)
+	}
+}

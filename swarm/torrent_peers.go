@@ -1,0 +1,313 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// extDontHave is our number for lt_donthave messages (BEP 54).
+const extDontHave = 7
+
+// maxQueue is how many requests of one peer we queue (BEP 10 "reqq").
+const maxQueue = 2000
+
+const (
+	maxDialing  = 16 // dials under way per torrent
+	fewPeers    = 5  // fewer than these, and the sources are asked for more
+	askInterval = 30 * time.Second
+)
+
+var (
+	errOurself    = errors.New("connection to ourselves")
+	errTwice      = errors.New("peer is connected already")
+	errTooMany    = errors.New("connection limit reached")
+	errBothSeeds  = errors.New("both sides have every piece")
+	errBanned     = errors.New("peer is banned")
+	errBadPeer    = errors.New("peer sent wrong data")
+	errOtherTopic = errors.New("peer answered with another info-hash")
+)
+
+// dialResult is the outcome of a dial: a connection past its handshake, or an error.
+type dialResult struct {
+	addr netip.AddrPort
+	c    *peerConn
+	err  error
+}
+
+// noteAddresses takes what a source found and connects at once.
+func (t *Torrent) noteAddresses(addrs []netip.AddrPort) {
+	now := t.now()
+	for _, a := range addrs {
+		t.known.add(a, now)
+	}
+	t.connectPeers()
+}
+
+// connectPeers dials known addresses while there is room.
+func (t *Torrent) connectPeers() {
+	now := t.now()
+	for t.live+t.dialing < t.cfg.MaxPeers && t.dialing < maxDialing {
+		full := int(t.nHeld.Load()) == t.info.NumPieces()
+		if full && t.cfg.NoUpload {
+			return
+		}
+		a := t.known.pick(now, full)
+		if a == nil || !t.s.halfOpen.tryTake() {
+			return
+		}
+		if !t.s.conns.tryTake() {
+			t.s.halfOpen.give()
+			return
+		}
+		a.inUse = true
+		t.dialing++
+		eager := t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain
+		t.wg.Go(func() { t.dial(a.addr, eager) })
+	}
+}
+
+// askForPeers tells the sources when few peers are left and none can be dialled.
+func (t *Torrent) askForPeers(now time.Duration) {
+	if now < t.hungryDue || t.live+t.dialing >= fewPeers || t.allHeld.Load() || t.known.pick(now, false) != nil {
+		return
+	}
+	t.hungryDue = now + askInterval
+	for _, src := range t.cfg.Sources {
+		src.NeedPeers()
+	}
+}
+
+// dial connects and shakes hands. An eager greeting saves a round trip: what
+// BEP 6 wants said first by a peer that holds nothing (have none), and
+// interested, leave with our handshake instead of waiting for the peer's. A
+// peer that does not know BEP 6 may close on it; then we try again without.
+func (t *Torrent) dial(addr netip.AddrPort, eager bool) {
+	defer t.s.halfOpen.give()
+	c, err := t.shakeHands(addr, eager)
+	if err != nil {
+		t.s.conns.give()
+	}
+	select {
+	case t.dialed <- dialResult{addr: addr, c: c, err: err}:
+	case <-t.done:
+		if c != nil {
+			c.nc.Close()
+			t.s.conns.give()
+		}
+	}
+}
+
+func (t *Torrent) shakeHands(addr netip.AddrPort, eager bool) (*peerConn, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
+	defer cancel()
+	begun := time.Now()
+	nc, err := t.s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	rtt := time.Since(begun)
+	stop := context.AfterFunc(t.ctx, func() { nc.Close() })
+	defer stop()
+	nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	hello := t.handshake().Append(nil)
+	if eager {
+		hello = wire.AppendInterested(wire.AppendHaveNone(hello))
+	}
+	var h wire.Handshake
+	if _, err = nc.Write(hello); err == nil {
+		h, err = wire.ReadHandshake(nc)
+	}
+	switch {
+	case err != nil:
+	case h.InfoHash != t.info.Hash.Wire():
+		err = errOtherTopic
+	case h.PeerID == t.s.peerID:
+		err = errOurself
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	nc.SetDeadline(time.Time{})
+	return newPeerConn(t, nc, h, dialInfo{addr: addr, outgoing: true, rtt: rtt, greeted: eager}), nil
+}
+
+// handleDialed takes the outcome of a dial.
+func (t *Torrent) handleDialed(r dialResult) {
+	t.dialing--
+	a := t.known.byAddr[r.addr]
+	if r.err == nil {
+		t.addPeer(r.c)
+		return
+	}
+	t.log.Debug("connect to peer: "+r.err.Error(), "addr", r.addr)
+	if a == nil {
+		return
+	}
+	a.failed(t.now())
+	if errors.Is(r.err, errOurself) {
+		a.banned = true
+	}
+	t.connectPeers()
+}
+
+// addPeer takes a connection past its handshake into the torrent.
+func (t *Torrent) addPeer(c *peerConn) {
+	if err := t.welcomeError(c); err != nil {
+		t.log.Debug("refuse peer: "+err.Error(), "addr", c.addr)
+		c.nc.Close()
+		t.s.conns.give()
+		if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
+			a.failed(t.now())
+			a.banned = errors.Is(err, errBanned)
+		}
+		return
+	}
+	c.id = t.freePeerID()
+	t.peers[c.id] = c
+	t.live++
+	now := t.now()
+	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.rtt, Reqq: defaultReqq, Fast: c.fast})
+	t.introduce(c)
+	t.wg.Go(c.run)
+}
+
+// defaultReqq is how many requests a peer queues that does not say (libtorrent's default is 500, others' 250).
+const defaultReqq = 250
+
+func (t *Torrent) welcomeError(c *peerConn) error {
+	if t.live >= t.cfg.MaxPeers {
+		return errTooMany
+	}
+	if a := t.known.byAddr[c.addr]; a != nil && a.banned {
+		return errBanned
+	}
+	for _, o := range t.peers {
+		if o == nil {
+			continue
+		}
+		if o.peerID == c.peerID {
+			return errTwice
+		}
+	}
+	return nil
+}
+
+func (t *Torrent) freePeerID() picker.PeerID {
+	for i, c := range t.peers {
+		if c == nil {
+			return picker.PeerID(i)
+		}
+	}
+	t.peers = append(t.peers, nil)
+	return picker.PeerID(len(t.peers) - 1)
+}
+
+// introduce says what a new connection must hear first: what we have (BEP 3,
+// 6), then the extension handshake (BEP 10).
+func (t *Torrent) introduce(c *peerConn) {
+	n := t.info.NumPieces()
+	t.post(c, func(b []byte) []byte {
+		switch {
+		case c.greeted: // have-none went out with the handshake
+			for i := t.held.next(0); i >= 0 && i < n; i = nextOf(t.held, i, n) {
+				b = wire.AppendHave(b, uint32(i))
+			}
+		case t.cfg.NoUpload || t.nHeld.Load() == 0:
+			if c.fast {
+				b = wire.AppendHaveNone(b)
+			}
+		case c.fast && int(t.nHeld.Load()) == n:
+			b = wire.AppendHaveAll(b)
+		default:
+			b = wire.AppendBitfield(b, t.held, n)
+		}
+		if c.ext {
+			b = t.appendExtHandshake(b, c)
+		}
+		return b
+	})
+	if c.greeted {
+		c.interested = true
+	}
+}
+
+func nextOf(b bitfield, i, n int) int {
+	if i+1 >= n {
+		return -1
+	}
+	return b.next(i + 1)
+}
+
+// appendExtHandshake appends what we say of ourselves (BEP 10).
+func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
+	h := wire.ExtHandshake{
+		M: map[string]uint8{wire.ExtDontHave: extDontHave},
+		V: t.s.cfg.Client, Reqq: maxQueue, YourIP: c.addr.Addr(),
+		UploadOnly: int(t.nHeld.Load()) == t.info.NumPieces(),
+	}
+	if l := t.s.cfg.Listener; l != nil {
+		h.Port = addrPort(l.Addr()).Port()
+	}
+	return wire.AppendExtended(b, 0, h.Append(nil))
+}
+
+// post puts messages into a peer's outbox; its writer is woken at the next flush.
+func (t *Torrent) post(c *peerConn, encode func(b []byte) []byte) {
+	c.out.add(encode)
+	t.touch(c)
+}
+
+// touch makes the next flush wake the peer's writer.
+func (t *Torrent) touch(c *peerConn) {
+	if !c.dirty {
+		c.dirty = true
+		t.dirtyMsg = append(t.dirtyMsg, c)
+	}
+}
+
+// removePeer forgets a connection that has ended.
+func (t *Torrent) removePeer(c *peerConn, reason error) {
+	now := t.now()
+	t.peers[c.id] = nil
+	t.live--
+	t.picker.PeerGone(now, c.id)
+	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())
+	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
+		a.seed = c.isSeed()
+		switch {
+		case c.greeted && c.messages == 0 && !a.plain:
+			a.plain = true
+			a.inUse = false
+			a.due = now
+		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol):
+			a.failed(now)
+		default:
+			a.released(now)
+		}
+	}
+	if !c.choking {
+		t.rechokeSoon()
+	}
+	t.connectPeers()
+}
+
+// ban ends a connection to a peer that sent wrong data and never takes another from its address.
+func (t *Torrent) ban(c *peerConn) {
+	t.log.Warn("ban peer that sent wrong data", "addr", c.addr, "client", c.client)
+	t.banAddr(c.addr)
+	c.close(errBadPeer)
+}
+
+func (t *Torrent) banAddr(addr netip.AddrPort) {
+	t.known.add(addr, t.now())
+	if a := t.known.byAddr[addr]; a != nil {
+		a.banned = true
+	}
+}

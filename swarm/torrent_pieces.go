@@ -1,0 +1,136 @@
+package swarm
+
+import (
+	"net/netip"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// handleBlock takes a block that came: into the store and to a hash worker, or
+// to the waste where nobody waits for it.
+func (t *Torrent) handleBlock(e peerEvent) {
+	c := e.c
+	t.down.add(int64(e.n))
+	c.down.add(int64(e.n))
+	c.waitingSince = 0
+	block := e.begin / blockSize
+	id := picker.BlockID(e.piece*t.info.BlocksPerPiece() + block)
+	switch t.picker.Received(t.now(), c.id, id) {
+	case picker.NewBlock:
+		t.takeBlock(c, e.piece, block, e.data)
+	case picker.Duplicate:
+		t.wasted += int64(e.n)
+	case picker.Unrequested:
+		t.wasted += int64(e.n)
+		if c.strikes++; c.strikes > maxStrikes {
+			c.close(wire.ErrProtocol)
+		}
+	}
+}
+
+// maxStrikes is how many blocks nobody asked for, or requests while choked, a
+// peer may send. Some are honest: messages cross on the wire.
+const maxStrikes = 300
+
+func (t *Torrent) takeBlock(c *peerConn, piece, block int, data []byte) {
+	h := t.hashing[piece]
+	if h == nil {
+		h = newPieceHash(t, piece)
+		t.hashing[piece] = h
+	}
+	t.blame.sent(piece, block, t.info.NumBlocks(piece), c.addr)
+	t.store.Put(piece, block, data)
+	t.hashBacklog.Add(int64(len(data)))
+	t.hashJobs.Add(1)
+	t.s.hashers.submit(hashJob{p: h, block: block, data: data})
+}
+
+// handleHashed takes a hash worker's verdict on a piece.
+func (t *Torrent) handleHashed(r pieceResult) {
+	t.hashing[r.piece] = nil
+	if r.ok {
+		t.banLiars(t.blame.passed(r.piece, t.readBack(r.piece)))
+		t.hold(r.piece)
+		t.picker.Verified(t.now(), r.piece, true)
+		t.noteProgress()
+		return
+	}
+	if r.err != nil {
+		t.store.Discard(r.piece)
+		t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
+		t.picker.Lost(t.now(), r.piece) // the disk's fault: nobody is blamed
+		return
+	}
+	t.blame.failed(r.piece, t.readBack(r.piece))
+	t.store.Discard(r.piece)
+	t.wasted += t.info.PieceSize(r.piece)
+	t.log.Warn("piece failed its hash", "piece", r.piece)
+	t.picker.Verified(t.now(), r.piece, false)
+}
+
+// hold notes a committed piece and tells the peers that lack it.
+func (t *Torrent) hold(piece int) {
+	if !t.held.set(piece) {
+		return
+	}
+	t.nHeld.Add(1)
+	if t.cfg.NoUpload {
+		return
+	}
+	for _, c := range t.peers {
+		if c != nil && !c.remote.has(piece) {
+			t.post(c, func(b []byte) []byte { return wire.AppendHave(b, uint32(piece)) })
+		}
+	}
+}
+
+// noteProgress closes the channels that others wait on.
+func (t *Torrent) noteProgress() {
+	if t.doubt.n == 0 {
+		closeOnce(t.settled)
+	}
+	if int(t.nHeld.Load()) < t.info.NumPieces() {
+		return
+	}
+	if t.allHeld.CompareAndSwap(false, true) {
+		closeOnce(t.complete)
+		t.choker.restart()
+		for _, c := range t.peers {
+			if c == nil {
+				continue
+			}
+			if c.isSeed() {
+				c.close(errBothSeeds)
+			} else if c.ext {
+				t.post(c, func(b []byte) []byte { return t.appendExtHandshake(b, c) })
+			}
+		}
+	}
+}
+
+func closeOnce(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
+
+// readBack returns a function that reads a piece's blocks, for the blame.
+func (t *Torrent) readBack(piece int) func(block int) ([]byte, error) {
+	scratch := make([]byte, blockSize)
+	return func(block int) ([]byte, error) { return t.store.Unverified(piece, block, scratch) }
+}
+
+// banLiars bans those who sent wrong blocks.
+func (t *Torrent) banLiars(liars []netip.AddrPort) {
+	for _, addr := range liars {
+		t.banAddr(addr)
+		for _, c := range t.peers {
+			if c != nil && c.addr == addr {
+				t.ban(c)
+			}
+		}
+	}
+}

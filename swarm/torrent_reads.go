@@ -1,0 +1,65 @@
+package swarm
+
+import (
+	"time"
+
+	"torrentfs/picker"
+)
+
+// demand is a blocked read on its way through the loop.
+type demand struct {
+	// Immutable.
+	reader picker.ReaderID
+	off    int64
+	n      int
+	label  any // the reader's, for whoever wants to see what waits
+	since  time.Time
+	done   chan error // gets exactly one value; buffered
+
+	// Owned by the loop.
+	id picker.ReadID // once admitted to the picker
+}
+
+func (d *demand) finish(err error) { d.done <- err }
+
+// readHit tells the picker of bytes that a reader got without waiting.
+type readHit struct {
+	reader picker.ReaderID
+	off    int64
+	n      int64
+}
+
+// admitDemand hands a blocked read to the picker; one that touches bytes in
+// doubt waits for their check first.
+func (t *Torrent) admitDemand(d *demand) {
+	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
+	if t.doubt.hurry(first, last) {
+		t.doubt.readers = append(t.doubt.readers, d)
+		return
+	}
+	d.id = t.picker.Read(t.now(), d.reader, d.off, int64(d.n))
+	t.waiting[d.id] = d
+}
+
+// finishRead wakes the reader of a read whose bytes are all verified.
+func (t *Torrent) finishRead(id picker.ReadID) {
+	if d := t.waiting[id]; d != nil {
+		delete(t.waiting, id)
+		d.finish(nil)
+	}
+}
+
+// dropDemand forgets a read whose reader went away.
+func (t *Torrent) dropDemand(d *demand) {
+	if t.waiting[d.id] == d {
+		delete(t.waiting, d.id)
+		t.picker.ReadCancel(t.now(), d.id)
+		return
+	}
+	for i, x := range t.doubt.readers {
+		if x == d {
+			t.doubt.readers = append(t.doubt.readers[:i], t.doubt.readers[i+1:]...)
+			return
+		}
+	}
+}

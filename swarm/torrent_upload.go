@@ -1,0 +1,116 @@
+package swarm
+
+import (
+	"fmt"
+	"time"
+
+	"torrentfs/swarm/wire"
+)
+
+// handleInterest notes whether a peer wants something of us; while a slot is
+// free it need not wait for the next round.
+func (t *Torrent) handleInterest(c *peerConn, on bool) {
+	c.peerWants = on
+	switch {
+	case on && c.choking && t.unchoked() < t.cfg.Slots:
+		t.unchoke(c)
+	case !on && !c.choking:
+		t.rechokeSoon()
+	}
+}
+
+func (t *Torrent) unchoked() (n int) {
+	for _, c := range t.peers {
+		if c != nil && !c.choking {
+			n++
+		}
+	}
+	return n
+}
+
+// handleRequest queues a block for a peer, or refuses it. With the fast
+// extension every request gets exactly one answer (BEP 6).
+func (t *Torrent) handleRequest(c *peerConn, u upload) error {
+	if u.piece >= t.info.NumPieces() || u.n <= 0 || u.n > blockSize || int64(u.begin)+int64(u.n) > t.info.PieceSize(u.piece) {
+		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.n, u.begin, u.piece)
+	}
+	switch {
+	case c.choking || t.cfg.NoUpload:
+		if c.strikes++; c.strikes > maxStrikes {
+			return fmt.Errorf("%w: %d requests while choked", wire.ErrProtocol, c.strikes)
+		}
+		t.reject(c, u)
+	case !t.store.Has(u.piece), c.out.queued() >= maxQueue:
+		t.reject(c, u)
+	default:
+		c.out.addUpload(u)
+		t.touch(c)
+	}
+	return nil
+}
+
+// handleCancel takes a request back if its block has not been sent.
+func (t *Torrent) handleCancel(c *peerConn, u upload) {
+	if c.out.withdraw(u) {
+		t.reject(c, u)
+	}
+}
+
+func (t *Torrent) reject(c *peerConn, u upload) {
+	if c.fast {
+		t.post(c, func(b []byte) []byte { return wire.AppendReject(b, uint32(u.piece), uint32(u.begin), uint32(u.n)) })
+	}
+}
+
+func (t *Torrent) unchoke(c *peerConn) {
+	c.choking = false
+	c.unchokedAt = t.now()
+	c.sentAtUnchoke = c.sent.Load()
+	t.post(c, wire.AppendUnchoke)
+}
+
+// choke ends a peer's turn. What it asked for and did not get is refused, with
+// the fast extension explicitly.
+func (t *Torrent) choke(c *peerConn) {
+	c.choking = true
+	t.post(c, wire.AppendChoke)
+	for _, u := range c.out.withdrawAll() {
+		t.reject(c, u)
+	}
+}
+
+// rechokeSoon runs the next choking round at the next housekeeping.
+func (t *Torrent) rechokeSoon() { t.rechokeDue = 0 }
+
+// rechoke runs the choker when its time has come.
+func (t *Torrent) rechoke(now time.Duration) {
+	if now < t.rechokeDue || t.cfg.NoUpload {
+		return
+	}
+	t.rechokeDue = now + chokeInterval
+	var peers []chokerPeer
+	for _, c := range t.peers {
+		if c != nil {
+			peers = append(peers, chokerPeer{
+				id: c.id, wants: c.peerWants, unchoked: !c.choking, snubbed: c.snubs(now),
+				since: c.since.Sub(t.start), unchokedAt: c.unchokedAt, downRate: c.down.rate,
+				turnBytes: c.sent.Load() - c.sentAtUnchoke,
+			})
+		}
+	}
+	keep := make([]bool, len(t.peers))
+	chosen := t.choker.choose(now, peers, t.allHeld.Load())
+	for _, id := range chosen {
+		keep[id] = true
+	}
+	for i, c := range t.peers {
+		if c != nil && !c.choking && !keep[i] {
+			t.choke(c)
+		}
+	}
+	for _, id := range chosen {
+		if c := t.peers[id]; c.choking {
+			t.unchoke(c)
+		}
+	}
+}
