@@ -1,0 +1,338 @@
+package cache
+
+import (
+	"container/list"
+	"fmt"
+	"io"
+
+	"torrentfs/metainfo"
+)
+
+// pieceBuf holds the blocks of a piece that is not sealed. All of it is
+// guarded by the store's mu; the bytes of the blocks never change.
+type pieceBuf struct {
+	piece     int
+	bufs      [][]byte // by block; nil: not put, or written and dropped
+	state     []blockState
+	unwritten int   // blocks in state waiting
+	kept      int64 // bytes in bufs of blocks in state onDisk
+	committed bool
+	discarded bool
+	place     *list.Element // in the store's list of unverified pieces, while kept > 0
+}
+
+type blockState uint8
+
+const (
+	absent  blockState = iota
+	waiting            // for the disk
+	onDisk
+)
+
+// item is a block on its way to the disk.
+type item struct {
+	pb    *pieceBuf
+	block int
+	off   int64 // in the piece space
+	data  []byte
+}
+
+// current reports whether the item is still what its piece holds: it may have
+// been discarded or replaced meanwhile. mu is held.
+func (it *item) current() bool {
+	if it.pb.discarded {
+		return false
+	}
+	b := it.pb.bufs[it.block]
+	return len(b) > 0 && &b[0] == &it.data[0]
+}
+
+// Put takes a block that came from the swarm and is not verified. It takes
+// ownership of data, which nobody changes any more, and never waits for the
+// disk. A block that was put before is replaced; one of a verified piece is
+// ignored. A block of the wrong length is a mistake of the caller's and
+// panics.
+func (s *Store) Put(piece, block int, data []byte) {
+	off, want := s.lay.block(piece, block)
+	if len(data) != want {
+		panic(fmt.Sprintf("cache: block %d of piece %d has %d bytes, want %d", block, piece, len(data), want))
+	}
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+
+	s.mu.Lock()
+	if s.verified.has(piece) {
+		s.mu.Unlock()
+		return
+	}
+	pb := s.pieces[piece]
+	if pb == nil {
+		n := s.lay.geo.NumBlocks(piece)
+		pb = &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
+		s.pieces[piece] = pb
+	}
+	s.dropKept(pb, block)
+	if pb.state[block] != waiting {
+		pb.state[block] = waiting
+		pb.unwritten++
+	}
+	pb.bufs[block] = data
+	wake := len(s.queue) == 0
+	enough := s.queued < gatherBytes && s.queued+int64(want) >= gatherBytes
+	s.queue = append(s.queue, item{pb, block, off, data})
+	s.queued += int64(want)
+	s.dirty.Add(int64(want))
+	s.mu.Unlock()
+
+	if wake {
+		signal(s.kick)
+	}
+	if enough {
+		signal(s.full)
+	}
+}
+
+// signal wakes whoever waits for c, now or at its next look.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Unverified returns a block's bytes for hashing, verified or not: as they
+// were put, else from disk; padding is zeros. The result is either scratch,
+// grown if it is too small, or a buffer of the store's: read it only.
+// [ErrMissing] says that there are no such bytes.
+func (s *Store) Unverified(piece, block int, scratch []byte) ([]byte, error) {
+	if !s.gate.enter() {
+		return nil, ErrClosed
+	}
+	defer s.gate.leave()
+	if b := s.inMemory(piece, block); b != nil {
+		return b, nil
+	}
+	off, n := s.lay.block(piece, block)
+	if cap(scratch) < n {
+		scratch = make([]byte, n)
+	}
+	scratch = scratch[:n]
+	if err := s.readDisk(scratch, off); err != nil {
+		return nil, fmt.Errorf("read block %d of piece %d: %w", block, piece, err)
+	}
+	return scratch, nil
+}
+
+// Discard forgets the blocks of a piece whose hash was wrong. A verified piece
+// stays (see Forget).
+func (s *Store) Discard(piece int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.verified.has(piece) {
+		return
+	}
+	if s.doubtful.has(piece) {
+		s.doubtful.clear(piece)
+		s.stale = true
+	}
+	if pb := s.pieces[piece]; pb != nil {
+		s.unkeep(pb)
+		pb.discarded = true
+		pb.bufs = nil
+		delete(s.pieces, piece)
+	}
+}
+
+// DiscardBlock forgets one block, whose own hash was wrong.
+func (s *Store) DiscardBlock(piece, block int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pb := s.pieces[piece]
+	if pb == nil || pb.committed {
+		return
+	}
+	s.dropKept(pb, block)
+	if pb.state[block] == waiting {
+		pb.unwritten--
+	}
+	pb.state[block] = absent
+	pb.bufs[block] = nil
+}
+
+// Commit makes a piece whose hash was right readable. Its blocks that are
+// still in memory enter the memory tier; it is journaled once it is synced.
+func (s *Store) Commit(piece int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	if s.verified.has(piece) {
+		s.mu.Unlock()
+		return
+	}
+	pb := s.pieces[piece]
+	var bufs [][]byte
+	if pb != nil {
+		bufs = pb.bufs
+		if pb.unwritten > 0 {
+			bufs = append([][]byte(nil), bufs...) // the writer goes on with the piece's own
+		}
+		pb.committed = true
+		s.unkeep(pb)
+	}
+	if pb == nil || s.doubtful.has(piece) {
+		// Its bytes may be another program's, or ours from before a crash:
+		// nobody synced them.
+		s.doubtful.clear(piece)
+		for file := range s.lay.filesOf(piece) {
+			s.dirtyFiles[file] = struct{}{}
+			for dir := range parents(s.lay.files[file].Path) {
+				s.dirtyDirs[dir] = struct{}{}
+			}
+		}
+	}
+	s.verified.set(piece)
+	var done []int
+	if pb == nil || pb.unwritten == 0 {
+		done = s.seal(piece)
+	}
+	s.mu.Unlock()
+
+	for b, data := range bufs {
+		if data != nil {
+			s.cache.mem.add(s.key(piece, b), data, false)
+		}
+	}
+	s.filesDone(done)
+}
+
+// seal notes that a piece is verified and written, and returns the files that
+// this completes. mu is held.
+func (s *Store) seal(piece int) (done []int) {
+	delete(s.pieces, piece)
+	s.sealed.set(piece)
+	if len(s.toJournal) == 0 {
+		signal(s.sealKick)
+	}
+	s.toJournal = append(s.toJournal, piece)
+	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
+		if p.file < 0 {
+			continue
+		}
+		s.fileBytes[p.file] += p.n
+		if s.fileBytes[p.file] == s.lay.files[p.file].Length {
+			s.complete.set(p.file)
+			done = append(done, p.file)
+		}
+	}
+	return done
+}
+
+func (s *Store) filesDone(done []int) {
+	if s.opt.OnFileComplete == nil {
+		return
+	}
+	for _, file := range done {
+		s.opt.OnFileComplete(file)
+	}
+}
+
+// wrote notes that items are on disk, and returns the files that this
+// completes. mu is held.
+func (s *Store) wrote(items []item) (done []int) {
+	for i := range items {
+		it := &items[i]
+		if !it.current() || it.pb.state[it.block] != waiting {
+			continue
+		}
+		pb := it.pb
+		pb.state[it.block] = onDisk
+		pb.unwritten--
+		switch {
+		case pb.committed:
+			pb.bufs[it.block] = nil
+		default:
+			s.keep(pb, int64(len(it.data)))
+		}
+		if pb.committed && pb.unwritten == 0 {
+			done = append(done, s.seal(pb.piece)...)
+		}
+	}
+	return done
+}
+
+// keep counts a written block of a piece that is not verified yet and drops
+// the oldest such blocks beyond the budget. mu is held.
+func (s *Store) keep(pb *pieceBuf, n int64) {
+	if pb.place == nil {
+		pb.place = s.unverified.PushBack(pb)
+	}
+	pb.kept += n
+	s.kept += n
+	for s.kept > s.opt.UnverifiedMemory {
+		oldest := s.unverified.Front().Value.(*pieceBuf)
+		for b := range oldest.bufs {
+			s.dropKept(oldest, b)
+			if s.kept <= s.opt.UnverifiedMemory {
+				return
+			}
+		}
+	}
+}
+
+// dropKept drops a block from memory if it is on disk as well. mu is held.
+func (s *Store) dropKept(pb *pieceBuf, block int) {
+	if pb.state[block] != onDisk || pb.bufs[block] == nil {
+		return
+	}
+	n := int64(len(pb.bufs[block]))
+	pb.bufs[block] = nil
+	pb.kept -= n
+	s.kept -= n
+	if pb.kept == 0 && pb.place != nil {
+		s.unverified.Remove(pb.place)
+		pb.place = nil
+	}
+}
+
+// unkeep takes a piece out of the budget of unverified blocks. mu is held.
+func (s *Store) unkeep(pb *pieceBuf) {
+	s.kept -= pb.kept
+	pb.kept = 0
+	if pb.place != nil {
+		s.unverified.Remove(pb.place)
+		pb.place = nil
+	}
+}
+
+// inMemory returns the block if it is in memory, else nil.
+func (s *Store) inMemory(piece, block int) []byte {
+	if !s.sealed.has(piece) {
+		s.mu.Lock()
+		var b []byte
+		if pb := s.pieces[piece]; pb != nil {
+			b = pb.bufs[block]
+		}
+		s.mu.Unlock()
+		if b != nil || !s.verified.has(piece) {
+			return b
+		}
+	}
+	return s.cache.mem.get(s.key(piece, block))
+}
+
+// errNoBytes is what a read of the disk makes of a short file.
+var errNoBytes = fmt.Errorf("%w: %w", ErrMissing, io.ErrUnexpectedEOF)
+
+var zeros [metainfo.BlockSize]byte

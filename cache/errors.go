@@ -1,0 +1,66 @@
+package cache
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"syscall"
+)
+
+// advice tells somebody who is not a programmer what to do.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "free some space there; what was downloaded waits in memory and is written then"
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return "make the data folder writable or choose another"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "raise the limit of open files"
+	case errors.Is(err, syscall.EFBIG):
+		return "the file system cannot hold so large a file; choose another"
+	case errors.Is(err, syscall.EIO):
+		return "look into the system's log; the disk may be failing"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF):
+		return "somebody changed the file; close the torrent and open it again to have it checked"
+	default:
+		return "it is tried again"
+	}
+}
+
+// chore is what the disk is asked to do behind the scenes; each has its own
+// episodes of trouble.
+type chore int
+
+const (
+	writing chore = iota
+	syncing
+	numChores
+)
+
+// fail notes that the disk refuses, and reports it if that is news.
+func (s *Store) fail(c chore, err error) {
+	s.mu.Lock()
+	news := s.trouble[c] == nil
+	s.trouble[c] = err
+	s.mu.Unlock()
+	if !news {
+		return
+	}
+	s.log.Error("disk fails", "err", err)
+	if s.opt.OnError != nil {
+		s.opt.OnError(err)
+	}
+}
+
+// recovered ends the episode.
+func (s *Store) recovered(c chore) {
+	s.mu.Lock()
+	was := s.trouble[c]
+	s.trouble[c] = nil
+	s.mu.Unlock()
+	if was != nil {
+		s.log.Info("disk works again", "after", was)
+	}
+}
+
+func isReadOnlyFS(err error) bool { return errors.Is(err, syscall.EROFS) }

@@ -1,0 +1,118 @@
+package cache
+
+import "os"
+
+// Section returns the file that holds the n verified bytes at off, and where
+// they begin in it, for sendfile. It is false unless all of them are written
+// and lie in one file.
+//
+// The store may close f at any time to stay within its limit of open files.
+// So use it through f.SyscallConn (never a bare descriptor) with explicit
+// offsets (never its own offset), and on [os.ErrClosed] ask again or use
+// ReadAt.
+func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
+	if !s.gate.enter() {
+		return nil, 0, false
+	}
+	defer s.gate.leave()
+	if off < 0 || n <= 0 || off+int64(n) > s.lay.size {
+		return nil, 0, false
+	}
+	for piece := int(off / s.lay.pieceLen); piece <= int((off+int64(n)-1)/s.lay.pieceLen); piece++ {
+		if !s.sealed.has(piece) {
+			return nil, 0, false
+		}
+	}
+	for p := range s.lay.parts(off, int64(n)) {
+		if p.file < 0 || p.n < int64(n) {
+			return nil, 0, false
+		}
+		h, err := s.cache.files.acquire(fileKey{s, p.file, false})
+		if err != nil {
+			return nil, 0, false
+		}
+		defer s.cache.files.release(h)
+		return h.f.OS(), p.at, h.f.OS() != nil
+	}
+	return nil, 0, false
+}
+
+// pin is a file that was handed out for as long as somebody uses it.
+type pin struct {
+	h    *handle
+	uses int
+}
+
+// Backing returns a file that is verified and written throughout, for the
+// kernel to read by itself (passthrough). The store owns f and keeps it open,
+// and Forget keeps off it, until ReleaseBacking was called as often or the
+// store is closed. It is false for a file that is not complete, that has
+// another length on disk, or when too many are handed out.
+func (s *Store) Backing(file int) (f *os.File, ok bool) {
+	if !s.gate.enter() {
+		return nil, false
+	}
+	defer s.gate.leave()
+	if !s.complete.has(file) {
+		return nil, false
+	}
+	h, err := s.cache.files.acquire(fileKey{s, file, false})
+	if err != nil {
+		return nil, false
+	}
+	st, err := h.f.Stat()
+	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length {
+		s.cache.files.release(h)
+		return nil, false
+	}
+	pinned := s.pin(file, h)
+	if pinned != h {
+		s.cache.files.release(h)
+	}
+	if pinned == nil {
+		return nil, false
+	}
+	return pinned.f.OS(), true
+}
+
+// pin keeps h open for the file, or counts one more use of the handle that is
+// kept already, and returns which; nil if it may not be handed out.
+func (s *Store) pin(file int, h *handle) *handle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pins[file]
+	switch {
+	case !s.complete.has(file): // forgotten meanwhile
+		return nil
+	case p == nil && len(s.pins) >= s.cache.files.limit/2:
+		return nil
+	case p == nil:
+		p = &pin{h: h}
+		s.pins[file] = p
+	case p.h == h:
+		defer s.cache.files.release(h) // the first use holds it
+	}
+	p.uses++
+	return p.h
+}
+
+// ReleaseBacking says that one user of Backing is done with the file.
+func (s *Store) ReleaseBacking(file int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	p := s.pins[file]
+	if p != nil {
+		if p.uses--; p.uses > 0 {
+			p = nil
+		} else {
+			delete(s.pins, file)
+		}
+	}
+	s.mu.Unlock()
+	if p != nil {
+		s.cache.files.release(p.h)
+	}
+}

@@ -1,0 +1,183 @@
+package cache
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"torrentfs/cache/vfs"
+	"torrentfs/metainfo"
+)
+
+// Open opens the torrent's content below opt.DataDir, whether it is new, was
+// left by this program, or by another. [ErrLocked] says that somebody else
+// works there. The store reads info and never changes it.
+func (c *Cache) Open(info *metainfo.Info, opt Options) (*Store, error) {
+	s, err := c.open(info, opt)
+	if err != nil {
+		return nil, fmt.Errorf("open store of %q: %w", info.Name, err)
+	}
+	return s, nil
+}
+
+func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
+	lay, err := newLayout(info)
+	if err != nil {
+		return nil, err
+	}
+	if opt.UnverifiedMemory == 0 {
+		opt.UnverifiedMemory = DefaultUnverifiedMemory
+	}
+	s := &Store{
+		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
+		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)).With("torrent", info.Name),
+		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces),
+		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
+		doubtful: newBitset(lay.pieces), durable: newBitset(lay.pieces),
+		fileBytes: make([]int64, len(lay.files)), stats: make([]fileStat, len(lay.files)),
+		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
+		distrusted: make(map[int]struct{}), pins: make(map[int]*pin), touched: make(map[int]struct{}),
+		done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		flush: make(chan chan error), sealKick: make(chan struct{}, 1), syncNow: make(chan chan error),
+	}
+	if s.fs == nil {
+		if s.fs, err = vfs.Open(opt.DataDir); err != nil {
+			return nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			s.unlock()
+		}
+	}()
+	s.resume = &resume{
+		fs: s.fs, base: stateDir + "/" + info.Hash.String(),
+		id: identity{
+			v1: info.Hash.V1, v2: info.Hash.V2,
+			pieceLen: lay.pieceLen, pieces: lay.pieces, files: len(lay.files),
+		},
+	}
+	if err := s.lock(info); err != nil {
+		return nil, err
+	}
+	s.survey()
+	s.makeEmpties()
+	if err := c.adopt(s); err != nil {
+		return nil, err
+	}
+	s.wg.Add(2)
+	go s.writeLoop()
+	go s.syncLoop()
+	return s, nil
+}
+
+// lock takes the lock of the torrent and that of its top-level name, which
+// another torrent may share. Where the folder cannot be written there is
+// nothing to protect: what lies there can still be seeded.
+func (s *Store) lock(info *metainfo.Info) error {
+	err := s.fs.Mkdir(stateDir, 0o755)
+	switch {
+	case err == nil:
+		err = s.fs.SyncDir(".")
+	case errors.Is(err, fs.ErrExist):
+		err = nil
+	}
+	sum := sha256.Sum256([]byte(strings.ToLower(info.Name)))
+	for _, name := range []string{s.resume.base + ".lock", stateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock"} {
+		if err != nil {
+			break
+		}
+		l, lerr := s.fs.Lock(name)
+		if errors.Is(lerr, vfs.ErrLocked) {
+			return fmt.Errorf("%w: %s is held by a running torrentfs (or a torrent of the same name); stop that one or choose another data folder",
+				ErrLocked, filepath.Join(s.opt.DataDir, name))
+		}
+		if err = lerr; err == nil {
+			s.locks = append(s.locks, l)
+		}
+	}
+	if readOnly(err) {
+		s.log.Warn("data folder cannot be written: what lies there is only read", "folder", s.opt.DataDir, "err", err)
+		return nil
+	}
+	return err
+}
+
+func readOnly(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err)
+}
+
+// makeEmpties makes what no block would: empty files, and symbolic links that
+// stay below the torrent's own top-level directory. Trouble is logged only;
+// there is no content to lose.
+func (s *Store) makeEmpties() {
+	for i := range s.lay.files {
+		f := &s.lay.files[i]
+		empty := stored(f) && f.Length == 0
+		if !empty && (f.Symlink == "" || !safeLink(f.Path, f.Symlink)) {
+			continue
+		}
+		if empty {
+			s.complete.set(i)
+		}
+		if _, err := s.fs.Lstat(f.Path); err == nil {
+			continue
+		}
+		if err := s.makeEmpty(f, empty); err != nil && !errors.Is(err, fs.ErrExist) {
+			s.log.Warn("cannot make an empty file or link", "path", f.Path, "err", err)
+			if readOnly(err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) makeEmpty(f *metainfo.File, empty bool) error {
+	dir := path.Dir(f.Path)
+	if err := s.mkdirs(dir); err != nil {
+		return err
+	}
+	if !empty {
+		err := s.fs.Symlink(f.Symlink, f.Path)
+		if err == nil {
+			s.noteNewEntry(dir)
+		}
+		return err
+	}
+	perm := fs.FileMode(0o644)
+	if f.Executable {
+		perm = 0o755
+	}
+	h, err := s.fs.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	s.noteNewEntry(dir)
+	return h.Close()
+}
+
+// safeLink tells whether the link at name leads to somewhere below its own
+// top-level directory, and not to that itself.
+func safeLink(name, target string) bool {
+	top, _, nested := strings.Cut(name, "/")
+	if !nested || path.IsAbs(target) || checkPath(name) != nil {
+		return false
+	}
+	// Every prefix must stay inside: a/../../b does not, even if it comes back.
+	at := path.Dir(name)
+	for _, elem := range strings.Split(target, "/") {
+		at = path.Join(at, elem)
+		if at != top && !strings.HasPrefix(at, top+"/") {
+			return false
+		}
+	}
+	return at != top
+}

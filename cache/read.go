@@ -1,0 +1,184 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"torrentfs/metainfo"
+)
+
+// ReadAt reads verified bytes of the piece space; padding is zeros. At the
+// first byte that is not verified it stops with the bytes before it and
+// [ErrMissing], at the end of the piece space with [io.EOF].
+func (s *Store) ReadAt(p []byte, off int64) (int, error) {
+	if !s.gate.enter() {
+		return 0, ErrClosed
+	}
+	defer s.gate.leave()
+	if off < 0 {
+		return 0, fmt.Errorf("read at %d: negative offset", off)
+	}
+	var end error
+	if rest := s.lay.size - off; int64(len(p)) > rest {
+		p, end = p[:max(rest, 0)], io.EOF
+	}
+	for {
+		before := s.forgotten.Load()
+		n := s.available(off, len(p))
+		m, err := s.readVerified(p[:n], off)
+		if s.forgotten.Load() != before {
+			continue // a hole may have come into what was read
+		}
+		switch {
+		case err != nil:
+			return m, err
+		case n < len(p):
+			return n, ErrMissing
+		}
+		return n, end
+	}
+}
+
+// available is how many of the n bytes at off are verified.
+func (s *Store) available(off int64, n int) int {
+	if n == 0 {
+		return 0
+	}
+	last := int((off + int64(n) - 1) / s.lay.pieceLen)
+	for piece := int(off / s.lay.pieceLen); piece <= last; piece++ {
+		if !s.verified.has(piece) {
+			return int(max(int64(piece)*s.lay.pieceLen-off, 0))
+		}
+	}
+	return n
+}
+
+// at is the block that holds off, and where it lies. Between a short piece
+// and the next one (v2) there is none: n is 0 and next the end of the gap.
+func (s *Store) at(off int64) (piece, block int, start int64, n int, next int64) {
+	piece = int(off / s.lay.pieceLen)
+	base := int64(piece) * s.lay.pieceLen
+	block = int((off - base) / metainfo.BlockSize)
+	if off-base >= s.lay.geo.PieceSize(piece) {
+		return piece, block, off, 0, base + s.lay.pieceLen
+	}
+	start, n = s.lay.block(piece, block)
+	return piece, block, start, n, start + int64(n)
+}
+
+// readVerified fills p from memory where it can, and reads each stretch in
+// between from disk in one go.
+func (s *Store) readVerified(p []byte, off int64) (int, error) {
+	end := off + int64(len(p))
+	disk := off // [disk, o) is to be read from disk
+	for o := off; o < end; {
+		piece, block, start, n, next := s.at(o)
+		if n > 0 {
+			if b := s.inMemory(piece, block); b != nil {
+				if err := s.fill(p[disk-off:o-off], disk); err != nil {
+					return int(disk - off), err
+				}
+				copy(p[o-off:], b[o-start:])
+				disk = min(next, end)
+			}
+		}
+		o = next
+	}
+	if err := s.fill(p[disk-off:], disk); err != nil {
+		return int(disk - off), err
+	}
+	return len(p), nil
+}
+
+// fill reads from disk, and copies blocks that are read again and again into
+// the memory tier.
+func (s *Store) fill(p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := s.readDisk(p, off); err != nil {
+		return err
+	}
+	end := off + int64(len(p))
+	for o := off; o < end; {
+		piece, block, start, n, next := s.at(o)
+		if n > 0 && start >= off && next <= end {
+			if key := s.key(piece, block); s.cache.mem.again(key) {
+				s.cache.mem.add(key, append([]byte(nil), p[start-off:next-off]...), true)
+			}
+		}
+		o = next
+	}
+	return nil
+}
+
+// readDisk fills p from the files. Files that are missing or too short are
+// [ErrMissing].
+func (s *Store) readDisk(p []byte, off int64) error {
+	for part := range s.lay.parts(off, int64(len(p))) {
+		dst := p[part.off-off:][:part.n]
+		if part.file < 0 {
+			clear(dst)
+			continue
+		}
+		if err := s.readFile(dst, part); err != nil {
+			return &DiskError{Op: "read", Path: s.lay.files[part.file].Path, Err: err}
+		}
+	}
+	return nil
+}
+
+func (s *Store) readFile(dst []byte, p part) error {
+	h, err := s.cache.files.acquire(fileKey{s, p.file, false})
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer s.cache.files.release(h)
+	n, err := h.f.ReadAt(dst, p.at)
+	if n == len(dst) {
+		return nil
+	}
+	if err == io.EOF {
+		return errNoBytes
+	}
+	return err
+}
+
+// Memory returns the n verified bytes at off without a copy if all of them
+// are in memory. The buffers follow each other; nobody changes them, and they
+// stay valid for as long as the caller keeps them.
+func (s *Store) Memory(off int64, n int) (bufs [][]byte, ok bool) {
+	if !s.gate.enter() {
+		return nil, false
+	}
+	defer s.gate.leave()
+	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.available(off, n) < n {
+		return nil, false
+	}
+	end := off + int64(n)
+	for off < end {
+		piece, block, start, size, next := s.at(off)
+		var b []byte
+		switch {
+		case size == 0:
+			b, start = zeros[:min(next-off, metainfo.BlockSize)], off
+			next = off + int64(len(b))
+		default:
+			if b = s.inMemory(piece, block); b == nil {
+				return nil, false
+			}
+		}
+		if bufs == nil {
+			bufs = make([][]byte, 0, (end-off)/metainfo.BlockSize+2)
+		}
+		b = b[off-start : min(next, end)-start : min(next, end)-start]
+		bufs = append(bufs, b)
+		off = next
+	}
+	return bufs, true
+}

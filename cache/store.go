@@ -1,0 +1,221 @@
+package cache
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"torrentfs/cache/vfs"
+)
+
+// Options of one store. The callbacks are called from the store's own
+// goroutines or from within its methods, never under a lock; they must be
+// quick and must not call Sync or Close.
+type Options struct {
+	// DataDir is where the torrent's top-level entry lies or will lie. It is
+	// made if it is missing.
+	DataDir string
+	// FS replaces DataDir's file system (tests). The store closes it.
+	FS vfs.FS
+	// UnverifiedMemory bounds the blocks that are written but not verified
+	// and kept in memory for the hasher, in bytes. 0 means 32 MiB.
+	UnverifiedMemory int64
+
+	Logger *slog.Logger
+	// OnWritten is called when Dirty has shrunk.
+	OnWritten func()
+	// OnError is called with a [*DiskError] when the disk begins to fail:
+	// once for each episode, which ends when a write or sync works again.
+	OnError func(error)
+	// OnFileComplete is called when the last byte of a file has been verified
+	// and written; not for files that are complete when the store is opened.
+	OnFileComplete func(file int)
+}
+
+// Store is the content of one torrent. Its methods may be called from any
+// goroutine. Piece, block and file numbers out of range panic.
+type Store struct {
+	// immutable
+	cache *Cache
+	fs    vfs.FS
+	lay   *layout
+	opt   Options
+	log   *slog.Logger
+	ord   uint64 // first part of the keys in the memory tier
+	locks []io.Closer
+	gate  *gate
+
+	closing atomic.Bool
+
+	resume *resume
+
+	// read without a lock
+	verified  sharedBits    // pieces
+	sealed    sharedBits    // pieces verified and written
+	complete  sharedBits    // files whose pieces are all sealed
+	dirty     atomic.Int64  // bytes put and not yet written
+	forgotten atomic.Uint64 // pieces given up so far: what was read across a change is read again
+
+	// guarded by mu, which is held over no I/O and no callback
+	mu         sync.Mutex
+	pieces     map[int]*pieceBuf // with blocks, and not sealed
+	queue      []item            // blocks that wait for the disk
+	queued     int64             // bytes in queue
+	unverified list.List         // *pieceBuf with blocks written, kept and not verified; oldest first
+	kept       int64             // bytes of these
+	doubtful   bitset
+	durable    bitset // pieces of which the journal knows or may be told in a snapshot
+	fileBytes  []int64
+	stats      []fileStat // of files, as the next snapshot says
+	toJournal  []int      // sealed, not yet durable
+	dirtyFiles map[int]struct{}
+	dirtyDirs  map[string]struct{}
+	distrusted map[int]struct{} // files of which a sync failed: nothing of them is journaled any more
+	pins       map[int]*pin     // files handed out by Backing
+	trouble    [numChores]error // of the episodes that go on
+
+	stale bool // the resume data on disk says less than we know
+
+	// owned by the syncer, then Close
+	syncAll bool // after a crash: folders may be there that were never synced
+
+	// owned by whoever writes: the writer, then Close
+	touched map[int]struct{} // files written to in this session
+	vector  [][]byte
+
+	done     chan struct{}
+	kick     chan struct{} // something is queued
+	full     chan struct{} // enough is queued
+	flush    chan chan error
+	sealKick chan struct{} // something is to be journaled
+	syncNow  chan chan error
+	wg       sync.WaitGroup
+}
+
+// Has reports whether the piece is verified and can be read.
+func (s *Store) Has(piece int) bool { return s.verified.has(piece) }
+
+// Held returns the pieces that can be read: after Open, those that the resume
+// data vouches for. The caller owns the copy; piece i is bit i%64 of word i/64.
+func (s *Store) Held() []uint64 {
+	out := make([]uint64, len(s.verified))
+	for i := range s.verified {
+		out[i] = s.verified[i].Load()
+	}
+	return out
+}
+
+// Doubtful returns the pieces that have bytes on disk which nobody vouches
+// for. Whoever opened the store hashes them (through Unverified), then calls
+// Commit or Discard. Pieces that are padding throughout are among them, too.
+func (s *Store) Doubtful() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubtful.clone()
+}
+
+// Dirty is the number of bytes put and not yet written. It grows without
+// bound when the disk fails or is slower than the swarm: whoever puts holds
+// back when it is too high, and goes on at OnWritten.
+func (s *Store) Dirty() int64 { return s.dirty.Load() }
+
+// Err returns the error of the disk's present trouble, nil when all is well.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.trouble[writing], s.trouble[syncing])
+}
+
+// FileComplete reports whether all of a file is verified and written.
+func (s *Store) FileComplete(file int) bool { return s.complete.has(file) }
+
+// FileBytes is how much of a file is verified and written, in bytes.
+func (s *Store) FileBytes(file int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fileBytes[file]
+}
+
+// Sync writes all that was put, syncs it and journals what is verified: when
+// it returns nil, that survives a crash.
+func (s *Store) Sync(ctx context.Context) error {
+	if !s.gate.enter() {
+		return ErrClosed
+	}
+	defer s.gate.leave()
+	for _, to := range []chan chan error{s.flush, s.syncNow} {
+		reply := make(chan error, 1)
+		select {
+		case to <- reply:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case err := <-reply:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close is the clean stop: it waits for the calls inside, writes what is
+// left, syncs, publishes the resume data (so that the next Open needs no
+// hashing) and gives up the lock. Verified blocks that cannot be written are
+// lost then, and the error says so. Further calls of Close do nothing.
+func (s *Store) Close() error {
+	if !s.closing.CompareAndSwap(false, true) {
+		return nil
+	}
+	s.gate.shut()
+	close(s.done)
+	s.wg.Wait()
+	err := s.writeAll()
+	if serr := s.syncBatch(); err == nil {
+		err = serr
+	}
+	if perr := s.publish(); err == nil {
+		err = perr
+	}
+	for _, p := range s.pins {
+		s.cache.files.release(p.h)
+	}
+	s.cache.files.closeStore(s)
+	s.unlock()
+	s.cache.abandon(s)
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) unlock() {
+	for _, l := range s.locks {
+		_ = l.Close()
+	}
+	_ = s.fs.Close()
+}
+
+// DiskError says what the disk refused, where, and what to do about it.
+type DiskError struct {
+	Op   string // what was being done
+	Path string // below the data folder
+	Err  error
+}
+
+func (e *DiskError) Error() string {
+	return fmt.Sprintf("%s %s: %v: %s", e.Op, e.Path, e.Err, advice(e.Err))
+}
+
+func (e *DiskError) Unwrap() error { return e.Err }
+
+// key names a block in the memory tier.
+func (s *Store) key(piece, block int) uint64 { return s.ord<<40 | s.lay.key(piece, block) }

@@ -1,0 +1,198 @@
+package cache
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"torrentfs/cache/vfs"
+)
+
+// survey compares what the resume data says with what lies on disk, and sets
+// the store's first state. It decides in favour of hashing: a piece is held
+// only if somebody vouches for it and for all its files.
+//
+// After a clean stop a file is trusted if its size and date are those of the
+// snapshot. After a crash it is also trusted if it is the same file (inode),
+// not shorter or older than the snapshot says, and not changed later than we
+// are known to have been alive: then only we can have written to it.
+//
+// A piece that is not held is doubtful where files reach over all of it and
+// not all of that is a hole; otherwise there is nothing to hash.
+func (s *Store) survey() {
+	snap, alive, err := s.resume.load()
+	if err != nil {
+		s.log.Warn("resume data cannot be used: what lies on disk is hashed again", "err", err)
+	}
+	trusted := make([]bool, len(s.lay.files))
+	clean := snap != nil && snap.clean
+	for i := range s.lay.files {
+		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
+			trusted[i] = true
+			continue
+		}
+		s.stats[i] = s.stat(i)
+		if snap == nil {
+			continue
+		}
+		exact := sameContent(s.stats[i], snap.files[i])
+		trusted[i] = exact || !snap.clean && continued(s.stats[i], snap.files[i], alive)
+		clean = clean && exact
+		if !trusted[i] {
+			s.log.Info("file changed since it was last checked", "path", s.lay.files[i].Path)
+		}
+	}
+	s.stale = snap != nil && !clean
+	s.syncAll = snap != nil && !snap.clean
+	look := looker{s: s, data: make(map[int]*dataRange)}
+	defer look.close()
+	for piece := range s.lay.pieces {
+		switch s.judge(piece, snap, trusted, &look) {
+		case held:
+			s.durable.set(piece)
+			for p := range s.lay.parts(s.lay.pieceRange(piece)) {
+				if p.file >= 0 {
+					s.fileBytes[p.file] += p.n
+				}
+			}
+		case doubted:
+			s.doubtful.set(piece)
+		}
+	}
+	s.verified.load(s.durable)
+	s.sealed.load(s.durable)
+	for i := range s.lay.files {
+		if f := &s.lay.files[i]; stored(f) && f.Length > 0 && s.fileBytes[i] == f.Length {
+			s.complete.set(i)
+		}
+	}
+}
+
+type verdict int
+
+const (
+	nothing verdict = iota
+	doubted
+	held
+)
+
+func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) verdict {
+	off, n := s.lay.pieceRange(piece)
+	all, content := true, false
+	for p := range s.lay.parts(off, n) {
+		if p.file < 0 {
+			continue
+		}
+		content = true
+		if s.stats[p.file].size < p.at+p.n {
+			return nothing
+		}
+		all = all && trusted[p.file]
+	}
+	switch {
+	case snap != nil && snap.held.has(piece) && all:
+		return held
+	case !content:
+		return doubted // padding throughout: no peer is ever asked for it
+	case snap != nil && snap.clean && all && !snap.doubtful.has(piece):
+		return nothing // known not to be verified
+	case look.anyData(off, n):
+		return doubted
+	}
+	return nothing
+}
+
+// sameContent says that nothing suggests that the file changed.
+func sameContent(now, then fileStat) bool {
+	return now.size == then.size && (now.size == fileMissing || now.mtime == then.mtime)
+}
+
+// continued says that only we can have changed the file, before we crashed.
+func continued(now, then fileStat, alive int64) bool {
+	return now.size != fileMissing && now.size >= then.size && now.ino == then.ino &&
+		now.mtime >= then.mtime && now.mtime <= alive+int64(aliveSlack)
+}
+
+// looker finds holes. Pieces are asked for in ascending order, so that it
+// keeps one range of data and an open file for each file at hand.
+type looker struct {
+	s    *Store
+	data map[int]*dataRange
+}
+
+type dataRange struct {
+	f          vfs.File
+	start, end int64
+}
+
+func (l *looker) anyData(off, n int64) bool {
+	any := false
+	for p := range l.s.lay.parts(off, n) {
+		if p.file >= 0 && l.inFile(p) {
+			any = true
+		}
+		if p.file >= 0 && p.at+p.n == l.s.lay.files[p.file].Length {
+			l.done(p.file)
+		}
+	}
+	return any
+}
+
+func (l *looker) inFile(p part) bool {
+	d := l.data[p.file]
+	if d == nil {
+		f, err := l.s.openRead(p.file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+		if err != nil {
+			l.s.log.Warn("cannot open a file of the torrent", "path", l.s.lay.files[p.file].Path, "err", err)
+			return false
+		}
+		d = &dataRange{f: f}
+		l.data[p.file] = d
+	}
+	if d.end <= p.at {
+		start, end, err := d.f.NextData(p.at)
+		switch {
+		case err == io.EOF:
+			start, end = 1<<62, 1<<62
+		case err != nil:
+			start, end = p.at, p.at+p.n // in doubt
+		}
+		d.start, d.end = start, end
+	}
+	return d.start < p.at+p.n
+}
+
+func (l *looker) done(file int) {
+	if d := l.data[file]; d != nil {
+		_ = d.f.Close()
+		delete(l.data, file)
+	}
+}
+
+func (l *looker) close() {
+	for file := range l.data {
+		l.done(file)
+	}
+}
+
+// stat is what a snapshot says of a file now. Anything but a regular file (or
+// a link to one, below DataDir) is as good as missing.
+func (s *Store) stat(file int) fileStat {
+	name := s.lay.files[file].Path
+	st, err := s.fs.Lstat(name)
+	if err == nil && st.Mode&fs.ModeSymlink != 0 {
+		var f vfs.File
+		if f, err = s.fs.OpenFile(name, os.O_RDONLY, 0); err == nil {
+			st, err = f.Stat()
+			_ = f.Close()
+		}
+	}
+	if err != nil || !st.Mode.IsRegular() {
+		return fileStat{size: fileMissing}
+	}
+	return fileStat{st.Size, st.MTime, st.Ino}
+}

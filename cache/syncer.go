@@ -1,0 +1,316 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"path"
+	"slices"
+	"time"
+)
+
+const (
+	syncEvery = time.Second // from a piece being sealed to its sync
+	syncRetry = 5 * time.Second
+	manyFiles = 64 // more than that are synced by one call for the file system
+)
+
+// syncLoop is the one goroutine that syncs payload and journals, until Close
+// takes over.
+func (s *Store) syncLoop() {
+	defer s.wg.Done()
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	armed := false
+	for {
+		var reply chan error
+		select {
+		case <-s.done:
+			return
+		case <-s.sealKick:
+			if !armed {
+				timer.Reset(syncEvery)
+				armed = true
+			}
+			continue
+		case <-timer.C:
+		case reply = <-s.syncNow:
+		}
+		timer.Stop()
+		armed = false
+		err := s.syncBatch()
+		if err != nil {
+			timer.Reset(syncRetry)
+			armed = true
+		}
+		if reply != nil {
+			reply <- err
+		}
+	}
+}
+
+// batch is what one round of the syncer is about.
+type batch struct {
+	pieces []int
+	files  map[int]struct{}
+	dirs   map[string]struct{}
+}
+
+// syncBatch makes the sealed pieces durable: files, directories, journal, in
+// this order. What fails comes again, except that a file whose sync failed is
+// not trusted any more: the system may have dropped its data and would say
+// yes the next time.
+func (s *Store) syncBatch() error {
+	b := s.takeBatch()
+	if len(b.pieces)+len(b.files)+len(b.dirs) == 0 {
+		return nil
+	}
+	err := s.resume.begin(s.snapshot)
+	if err != nil {
+		s.giveBack(b)
+		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		s.fail(syncing, err)
+		return err
+	}
+	fileErr := s.syncFiles(b)
+	if err := s.syncDirs(b); err != nil {
+		s.giveBack(batch{pieces: b.pieces, dirs: b.dirs})
+		s.fail(syncing, err)
+		return err
+	}
+	if err := s.journal(b.pieces); err != nil {
+		s.giveBack(batch{pieces: b.pieces})
+		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		s.fail(syncing, err)
+		return err
+	}
+	if fileErr != nil {
+		s.fail(syncing, fileErr)
+		return fileErr
+	}
+	s.recovered(syncing)
+	return nil
+}
+
+// takeBatch takes the pieces together with the files: a piece is in one batch
+// with the files that it waits for, or these were synced before.
+func (s *Store) takeBatch() batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := batch{s.toJournal, s.dirtyFiles, s.dirtyDirs}
+	s.toJournal = nil
+	s.dirtyFiles = make(map[int]struct{})
+	s.dirtyDirs = make(map[string]struct{})
+	return b
+}
+
+func (s *Store) giveBack(b batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.toJournal = append(b.pieces, s.toJournal...)
+	for f := range b.files {
+		s.dirtyFiles[f] = struct{}{}
+	}
+	for d := range b.dirs {
+		s.dirtyDirs[d] = struct{}{}
+	}
+}
+
+// syncFiles syncs the batch's files and distrusts those for which it fails.
+func (s *Store) syncFiles(b batch) error {
+	if len(b.files) == 0 {
+		return nil
+	}
+	if len(b.files) > manyFiles || s.syncAll {
+		err := s.fs.SyncAll()
+		if err == nil {
+			s.syncAll = false
+			clear(b.dirs)
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			s.distrust(b.files)
+			return &DiskError{Op: "sync", Path: ".", Err: err}
+		}
+	}
+	bad := make(map[int]struct{})
+	var first error
+	for file := range b.files {
+		if err := s.syncFile(file); err != nil {
+			bad[file] = struct{}{}
+			if first == nil {
+				first = &DiskError{Op: "sync", Path: s.lay.files[file].Path, Err: err}
+			}
+		}
+	}
+	s.distrust(bad)
+	return first
+}
+
+func (s *Store) syncFile(file int) error {
+	h, err := s.cache.files.acquire(fileKey{s, file, false})
+	if err != nil {
+		return err
+	}
+	defer s.cache.files.release(h)
+	return h.f.Sync()
+}
+
+func (s *Store) distrust(files map[int]struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range files {
+		s.distrusted[f] = struct{}{}
+	}
+}
+
+func (s *Store) syncDirs(b batch) error {
+	for dir := range b.dirs {
+		if err := s.fs.SyncDir(dir); err != nil {
+			return &DiskError{Op: "sync folder", Path: dir, Err: err}
+		}
+	}
+	return nil
+}
+
+// journal writes the pieces down, without those that cannot be trusted.
+func (s *Store) journal(pieces []int) error {
+	s.mu.Lock()
+	recs := make([]record, 0, len(pieces))
+	for _, p := range pieces {
+		if s.verified.has(p) && s.trustedLocked(p) {
+			recs = append(recs, record{kind: recHeld, index: uint32(p)})
+		}
+	}
+	s.mu.Unlock()
+	if len(recs) == 0 {
+		return nil
+	}
+	if err := s.resume.append(recs...); err != nil {
+		return err
+	}
+	if err := s.resume.sync(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, r := range recs {
+		if s.verified.has(int(r.index)) { // not given up meanwhile
+			s.durable.set(int(r.index))
+		}
+	}
+	s.mu.Unlock()
+	return s.resume.compact(s.snapshot)
+}
+
+func (s *Store) trustedLocked(piece int) bool {
+	for f := range s.lay.filesOf(piece) {
+		if _, bad := s.distrusted[f]; bad {
+			return false
+		}
+	}
+	return true
+}
+
+// snapshot is what can be vouched for now.
+func (s *Store) snapshot() *snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &snapshot{held: s.durable.clone(), doubtful: s.doubtful.clone(), files: slices.Clone(s.stats)}
+}
+
+// publish writes the clean snapshot, if anything changed since the last.
+func (s *Store) publish() error {
+	s.mu.Lock()
+	stale := s.stale
+	s.mu.Unlock()
+	if !stale && !s.resume.begun() {
+		return nil
+	}
+	snap := s.snapshot()
+	for i := range snap.held { // verified but not vouched for: hash them
+		snap.doubtful[i] |= s.sealed[i].Load() &^ snap.held[i]
+	}
+	for file := range s.touched {
+		snap.files[file] = s.stat(file)
+	}
+	if err := s.resume.finish(snap); err != nil {
+		return &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+	}
+	return nil
+}
+
+// Forget gives a verified piece up: it can be read no more, the journal says
+// so, and then its place on disk is given back to the system. [ErrInUse] says
+// that the kernel may be reading it without asking (Backing); then nothing
+// has happened.
+func (s *Store) Forget(piece int) error {
+	if !s.gate.enter() {
+		return ErrClosed
+	}
+	defer s.gate.leave()
+	off, n := s.lay.pieceRange(piece)
+	s.mu.Lock()
+	if !s.sealed.has(piece) {
+		s.mu.Unlock()
+		return fmt.Errorf("forget piece %d: %w", piece, ErrMissing)
+	}
+	for f := range s.lay.filesOf(piece) {
+		if s.pins[f] != nil {
+			s.mu.Unlock()
+			return fmt.Errorf("forget piece %d: %s: %w", piece, s.lay.files[f].Path, ErrInUse)
+		}
+	}
+	s.verified.clear(piece)
+	s.sealed.clear(piece)
+	s.forgotten.Add(1)
+	s.durable.clear(piece)
+	s.doubtful.clear(piece)
+	for p := range s.lay.parts(off, n) {
+		if p.file >= 0 {
+			s.fileBytes[p.file] -= p.n
+			s.complete.clear(p.file)
+		}
+	}
+	s.mu.Unlock()
+	return s.erase(piece)
+}
+
+// erase takes a piece out of the journal and off the disk.
+func (s *Store) erase(piece int) error {
+	err := s.beforeWrite()
+	if err == nil {
+		err = s.resume.append(record{kind: recLost, index: uint32(piece)})
+	}
+	if err == nil {
+		err = s.resume.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("forget piece %d: %w", piece, err)
+	}
+	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
+		if p.file < 0 {
+			continue
+		}
+		h, err := s.cache.files.acquire(fileKey{s, p.file, true})
+		if err == nil {
+			err = h.f.PunchHole(p.at, p.n)
+			s.cache.files.release(h)
+		}
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("forget piece %d: %w", piece, err)
+		}
+	}
+	return nil
+}
+
+// parents yields the directories above a name, the root "." included.
+func parents(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name != "." {
+			name = path.Dir(name)
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxVector is the kernel's limit of buffers in one call (IOV_MAX).
+const maxVector = 1024
+
+func writeVectorAt(f *os.File, bufs [][]byte, off int64) (int, error) {
+	total := 0
+	for len(bufs) > 0 {
+		var n int
+		err := withFD(f, func(fd int) (err error) {
+			n, err = unix.Pwritev(fd, bufs[:min(len(bufs), maxVector)], off)
+			return err
+		})
+		if err != nil {
+			return total, &fs.PathError{Op: "write", Path: f.Name(), Err: err}
+		}
+		written := n
+		total += n
+		off += int64(n)
+		for len(bufs) > 0 && n >= len(bufs[0]) {
+			n -= len(bufs[0])
+			bufs = bufs[1:]
+		}
+		if len(bufs) > 0 && (n > 0 || written == 0) {
+			// A short write: finish this buffer in a way that explains itself.
+			m, err := f.WriteAt(bufs[0][n:], off)
+			total += m
+			if err != nil {
+				return total, err
+			}
+			off += int64(m)
+			bufs = bufs[1:]
+		}
+	}
+	return total, nil
+}
+
+func syncData(f *os.File) error {
+	if err := withFD(f, unix.Fdatasync); err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func syncFS(d *os.File) error {
+	if err := withFD(d, unix.Syncfs); err != nil {
+		return &fs.PathError{Op: "syncfs", Path: d.Name(), Err: err}
+	}
+	return nil
+}
+
+func punchHole(f *os.File, off, n int64) error {
+	return withFD(f, func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+// nextData moves the descriptor's own offset, which nothing else here uses.
+func nextData(f *os.File, off int64) (start, end int64, err error) {
+	err = withFD(f, func(fd int) (err error) {
+		if start, err = unix.Seek(fd, off, unix.SEEK_DATA); err != nil {
+			return err
+		}
+		end, err = unix.Seek(fd, start, unix.SEEK_HOLE)
+		return err
+	})
+	if errors.Is(err, unix.ENXIO) {
+		err = io.EOF
+	}
+	return start, end, err
+}

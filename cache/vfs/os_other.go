@@ -1,0 +1,28 @@
+//go:build !linux
+
+package vfs
+
+import (
+	"errors"
+	"os"
+)
+
+func writeVectorAt(f *os.File, bufs [][]byte, off int64) (int, error) {
+	total := 0
+	for _, b := range bufs {
+		n, err := f.WriteAt(b, off+int64(total))
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func syncData(f *os.File) error { return f.Sync() }
+
+func syncFS(*os.File) error { return errors.ErrUnsupported }
+
+func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func nextData(*os.File, int64) (int64, int64, error) { return 0, 0, errors.ErrUnsupported }

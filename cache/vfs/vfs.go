@@ -1,0 +1,65 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// ErrLocked is returned (wrapped) by [FS.Lock] when somebody else holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// Info is what a file system says of one name.
+type Info struct {
+	Size  int64
+	MTime int64  // of the content, in nanoseconds since 1970
+	Ino   uint64 // identity within the file system; 0 where it has none
+	Mode  fs.FileMode
+}
+
+// FS is a directory tree. All methods may be called from any goroutine.
+// Missing names are reported as [fs.ErrNotExist], existing ones as
+// [fs.ErrExist], both possibly wrapped.
+type FS interface {
+	// OpenFile opens a regular file with flags of package os; anything else
+	// than a regular file is refused without blocking.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	// Lstat does not follow a link in the last element.
+	Lstat(name string) (Info, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Symlink(target, name string) error
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes the entries of the directory durable ("." is the root).
+	SyncDir(name string) error
+	// SyncAll makes all data and entries durable in one call, or returns
+	// [errors.ErrUnsupported] where the system has no such call.
+	SyncAll() error
+	// Lock takes an exclusive advisory lock, creating the file if needed, and
+	// holds it until the closer is closed or the process ends. It never waits.
+	Lock(name string) (io.Closer, error)
+	Close() error
+}
+
+// File is an open regular file. All methods may be called from any goroutine.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// WriteVectorAt writes bufs one after the other at off, in as few calls
+	// of the system as it takes. It does not keep or change bufs.
+	WriteVectorAt(bufs [][]byte, off int64) (int, error)
+	// Sync makes the data durable, with the metadata needed to read it back.
+	Sync() error
+	Truncate(size int64) error
+	Stat() (Info, error)
+	// NextData returns the first range at or after off that is not a hole;
+	// io.EOF if there is none. Where the system cannot tell holes from data
+	// all is data.
+	NextData(off int64) (start, end int64, err error)
+	// PunchHole gives a range back to the system; it then reads as zeros.
+	PunchHole(off, n int64) error
+	// OS is the file of the operating system, nil if there is none.
+	OS() *os.File
+}

@@ -1,0 +1,247 @@
+package cache
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Blocks come in an order of the swarm's. Waiting a little lets neighbours
+// come together: one call of the system then writes up to runBytes.
+const (
+	gatherTime  = 100 * time.Millisecond
+	gatherBytes = 4 << 20
+	runBytes    = 4 << 20
+	retryFirst  = time.Second
+	retryMost   = 30 * time.Second
+)
+
+// writeLoop is the one goroutine that writes payload, until Close takes over.
+func (s *Store) writeLoop() {
+	defer s.wg.Done()
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	armed := false
+	var backoff time.Duration
+	for {
+		var reply chan error
+		select {
+		case <-s.done:
+			return
+		case <-s.kick:
+			if !armed {
+				timer.Reset(gatherTime)
+				armed = true
+			}
+			continue
+		case <-s.full:
+			if backoff > 0 {
+				continue
+			}
+		case <-timer.C:
+		case reply = <-s.flush:
+		}
+		timer.Stop()
+		armed = false
+		err := s.writeAll()
+		if err != nil {
+			backoff = min(max(2*backoff, retryFirst), retryMost)
+			timer.Reset(backoff)
+			armed = true
+		} else {
+			backoff = 0
+		}
+		if reply != nil {
+			reply <- err
+		}
+	}
+}
+
+// writeAll writes what is queued, and puts back what the disk did not take.
+func (s *Store) writeAll() error {
+	s.mu.Lock()
+	batch := s.queue
+	s.queue, s.queued = nil, 0
+	dropped := int64(0)
+	batch = slices.DeleteFunc(batch, func(it item) bool {
+		if it.current() {
+			return false
+		}
+		dropped += int64(len(it.data))
+		return true
+	})
+	s.mu.Unlock()
+	if dropped > 0 {
+		s.dirty.Add(-dropped)
+		s.written()
+	}
+	slices.SortFunc(batch, func(a, b item) int { return cmp.Compare(a.off, b.off) })
+
+	var failed []item
+	var first error
+	for rest := batch; len(rest) > 0; {
+		n := run(rest)
+		bad, err := s.writeRun(rest[:n])
+		if err != nil && first == nil {
+			first = err
+		}
+		failed = append(failed, bad...)
+		rest = rest[n:]
+	}
+	if first == nil {
+		s.recovered(writing)
+		return nil
+	}
+	s.fail(writing, first)
+	s.mu.Lock()
+	s.queue = append(failed, s.queue...)
+	for i := range failed {
+		s.queued += int64(len(failed[i].data))
+	}
+	s.mu.Unlock()
+	return first
+}
+
+// run returns how many of the sorted items follow each other without a gap.
+func run(items []item) int {
+	end := items[0].off + int64(len(items[0].data))
+	for i := 1; i < len(items); i++ {
+		if items[i].off != end || end-items[0].off >= runBytes {
+			return i
+		}
+		end += int64(len(items[i].data))
+	}
+	return len(items)
+}
+
+// writeRun writes adjacent items, which may lie in several files, and returns
+// those that are not wholly on disk.
+func (s *Store) writeRun(items []item) (failed []item, err error) {
+	start := items[0].off
+	last := &items[len(items)-1]
+	var bad []part
+	var files []int
+	for p := range s.lay.parts(start, last.off+int64(len(last.data))-start) {
+		if p.file < 0 {
+			continue // padding
+		}
+		if perr := s.writePart(items, p); perr != nil {
+			bad = append(bad, p)
+			if err == nil {
+				err = perr
+			}
+			continue
+		}
+		files = append(files, p.file)
+	}
+	good := items
+	if len(bad) > 0 {
+		good = nil
+		for _, it := range items {
+			if slices.ContainsFunc(bad, func(p part) bool {
+				return it.off < p.off+p.n && p.off < it.off+int64(len(it.data))
+			}) {
+				failed = append(failed, it)
+			} else {
+				good = append(good, it)
+			}
+		}
+	}
+	n := int64(0)
+	for i := range good {
+		n += int64(len(good[i].data))
+	}
+	s.mu.Lock()
+	for _, f := range files { // in one step with sealing: the syncer takes both
+		s.dirtyFiles[f] = struct{}{}
+	}
+	done := s.wrote(good)
+	s.mu.Unlock()
+	s.dirty.Add(-n)
+	s.written()
+	s.filesDone(done)
+	return failed, err
+}
+
+func (s *Store) written() {
+	if s.opt.OnWritten != nil {
+		s.opt.OnWritten()
+	}
+}
+
+// writePart writes what the items, which are adjacent, have of one file.
+func (s *Store) writePart(items []item, p part) error {
+	name := s.lay.files[p.file].Path
+	if err := s.beforeWrite(); err != nil {
+		return &DiskError{Op: "record the writing of", Path: name, Err: err}
+	}
+	k := fileKey{s, p.file, true}
+	h, err := s.cache.files.acquire(k)
+	if err != nil {
+		return &DiskError{Op: "open", Path: name, Err: err}
+	}
+	defer s.cache.files.release(h)
+	if err := s.touch(p.file, h); err != nil {
+		return &DiskError{Op: "record the writing of", Path: name, Err: err}
+	}
+	v := s.slices(items, p.off, p.n)
+	_, err = h.f.WriteVectorAt(v, p.at)
+	clear(v) // keeps no block alive
+	if err != nil {
+		s.cache.files.forget(k) // the next attempt opens it anew
+		return &DiskError{Op: "write", Path: name, Err: err}
+	}
+	return nil
+}
+
+// slices cuts [off, off+n) out of the items; the result is valid until the
+// next call.
+func (s *Store) slices(items []item, off, n int64) [][]byte {
+	v := s.vector[:0]
+	i := indexOf(items, off)
+	for ; n > 0; i++ {
+		b := items[i].data[off-items[i].off:]
+		b = b[:min(int64(len(b)), n)]
+		v = append(v, b)
+		off += int64(len(b))
+		n -= int64(len(b))
+	}
+	s.vector = v
+	return v
+}
+
+// indexOf returns the index of the item that holds off.
+func indexOf(items []item, off int64) int {
+	i, found := slices.BinarySearchFunc(items, off, func(it item, off int64) int { return cmp.Compare(it.off, off) })
+	if !found {
+		i--
+	}
+	return i
+}
+
+// beforeWrite has the journal know that files are about to change.
+func (s *Store) beforeWrite() error {
+	if err := s.resume.begin(s.snapshot); err != nil {
+		return err
+	}
+	return s.resume.live(time.Now())
+}
+
+// touch notes in the journal which file, by inode, is written to.
+func (s *Store) touch(file int, h *handle) error {
+	if _, ok := s.touched[file]; ok {
+		return nil
+	}
+	st, err := h.f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := s.resume.append(record{kind: recFile, index: uint32(file), value: st.Ino}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.stats[file].ino = st.Ino
+	s.mu.Unlock()
+	s.touched[file] = struct{}{}
+	return nil
+}
