@@ -43,9 +43,10 @@
 //   - Pads are recognised by their attribute, and by the name that BitComet
 //     gives them (_____padding_file_ and a number). A pad needs no path.
 //   - name.utf-8 and path.utf-8 are preferred to name and path.
-//   - A v2 torrent is that of a single file if its tree has one file at the
-//     root with the name of the torrent; else its tree lies below a directory
-//     of that name. So a hybrid's two halves, which must agree, show the same.
+//   - A torrent of v2 alone is that of a single file if its tree is one file at
+//     the root, which then has its name from the tree (BEP 52, and libtorrent);
+//     else the tree lies below a directory with the torrent's name. In a hybrid
+//     the v1 half decides, since it can tell a file from a directory of one.
 //   - "\" is an ordinary character in a name: it separates nothing where the
 //     mount is.
 package metainfo

@@ -142,8 +142,9 @@ func (p *infoParser) fileList() error {
 	}
 	if !p.info.Hash.HasV1 {
 		p.info.Files = v2
-		p.info.Single = len(v2) == 1 && len(v2[0].Raw) == 1 && v2[0].Raw[0] == p.name
-		if p.info.Single {
+		if len(v2) == 1 && len(v2[0].Raw) == 1 {
+			// The name of a v2 torrent is advisory; the file's is in the tree.
+			p.info.Single, p.info.Name = true, SafeName(v2[0].Raw[0])
 			p.single(&v2[0])
 		}
 		return nil
