@@ -3,21 +3,36 @@ package library
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/netip"
+	"sync"
 
-	"torrentfs/fs"
+	"torrentfs/cache"
 	"torrentfs/metainfo"
+	"torrentfs/swarm"
+	"torrentfs/swarm/announce"
 )
+
+// Defaults of a [Config].
+const (
+	DefaultMemoryCache = 64 << 20
+	DefaultPeerLimit   = 80
+)
+
+// Client is how this program calls itself towards peers and trackers.
+const Client = "torrentfs 0.1"
 
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
 	DataDir     string // where the torrents' own layout lies
-	MemoryCache int64  // bytes of verified blocks kept in memory; 0 = 64 MiB
+	MemoryCache int64  // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
 	ListenAddr  string // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
-	MaxDownload int64  // bytes per second over all torrents; 0 = unlimited
+	MaxDownload int64  // payload bytes per second over all torrents; 0 = unlimited
 	MaxUpload   int64  // likewise
-	PeerLimit   int    // connected peers per torrent; 0 = 80
+	PeerLimit   int    // connected peers per torrent; 0 = DefaultPeerLimit
 	Logger      *slog.Logger
 }
 
@@ -26,45 +41,143 @@ type AddOptions struct {
 	DataDir    string           // "" = the library's
 	Peers      []netip.AddrPort // known beforehand, tried at once
 	NoPrefetch bool             // fetch only what is read, and its read-ahead
-	ReadAhead  int64            // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default
+	ReadAhead  int64            // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
 	NoSeed     bool             // serve no peer
 	NoTrackers bool             // do not announce
 }
 
-// ErrNotBuilt is returned while the engine is being assembled.
-var ErrNotBuilt = errors.New("library: not assembled yet")
+// ErrClosed is returned by a library that has been closed.
+var ErrClosed = errors.New("library is closed")
+
+// ListenError says that the port for incoming peers could not be opened.
+type ListenError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.Addr, e.Err) }
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// DataError says that a torrent's data folder cannot be used.
+type DataError struct {
+	Dir string
+	Err error
+}
+
+func (e *DataError) Error() string { return fmt.Sprintf("open data folder %s: %v", e.Dir, e.Err) }
+func (e *DataError) Unwrap() error { return e.Err }
 
 // Library is a set of torrents that share a port, a memory cache and limits.
-type Library struct{}
+type Library struct {
+	cfg      Config
+	log      *slog.Logger
+	session  *swarm.Session
+	cache    *cache.Cache
+	trackers *announce.Client
+	port     int
+	key      uint32 // BEP 7: the same towards every tracker
+
+	mu       sync.Mutex // guards what follows; a leaf
+	torrents map[*Torrent]struct{}
+	closed   bool
+}
 
 // Open starts a library: it listens and is ready for [Library.Add].
-func Open(cfg Config) (*Library, error) { return nil, ErrNotBuilt }
+func Open(cfg Config) (*Library, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MemoryCache <= 0 {
+		cfg.MemoryCache = DefaultMemoryCache
+	}
+	if cfg.PeerLimit <= 0 {
+		cfg.PeerLimit = DefaultPeerLimit
+	}
+	if cfg.ListenAddr == "" {
+		cfg.ListenAddr = ":0"
+	}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), torrents: map[*Torrent]struct{}{}}
+	var listener net.Listener
+	if cfg.ListenAddr != "-" {
+		var err error
+		if listener, err = net.Listen("tcp", cfg.ListenAddr); err != nil {
+			return nil, &ListenError{cfg.ListenAddr, err}
+		}
+		l.port = listener.Addr().(*net.TCPAddr).Port
+	}
+	var err error
+	if l.cache, err = cache.New(cache.Config{Memory: cfg.MemoryCache}); err != nil {
+		if listener != nil {
+			listener.Close()
+		}
+		return nil, fmt.Errorf("open memory cache: %w", err)
+	}
+	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
+	l.session = swarm.NewSession(swarm.Config{
+		Listener: listener, Logger: cfg.Logger, Client: Client,
+		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload,
+	})
+	return l, nil
+}
 
 // Port is the TCP port for incoming peers, 0 where it does not listen.
-func (l *Library) Port() int { return 0 }
+func (l *Library) Port() int { return l.port }
 
-// Close stops every torrent and loses nothing: what is verified is on disk when it returns.
-func (l *Library) Close(ctx context.Context) error { return nil }
-
-// Add opens the torrent's store and starts it.
+// Add opens the torrent's store and starts it. Data that is found on disk and
+// needs hashing is hashed in the background; see [Torrent.Checked].
 func (l *Library) Add(ctx context.Context, mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
-	return nil, ErrNotBuilt
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if o.DataDir == "" {
+		o.DataDir = l.cfg.DataDir
+	}
+	t, err := l.openTorrent(mi, o)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	closed := l.closed
+	if !closed {
+		l.torrents[t] = struct{}{}
+	}
+	l.mu.Unlock()
+	if closed {
+		t.close()
+		return nil, ErrClosed
+	}
+	return t, nil
 }
 
 // Remove stops one torrent; its data stays on disk.
-func (l *Library) Remove(ctx context.Context, t *Torrent) error { return nil }
+func (l *Library) Remove(ctx context.Context, t *Torrent) error {
+	l.mu.Lock()
+	_, mine := l.torrents[t]
+	delete(l.torrents, t)
+	l.mu.Unlock()
+	if !mine {
+		return nil
+	}
+	return t.close()
+}
 
-// Torrent is one torrent of a library.
-type Torrent struct{}
-
-// Source is the torrent as a tree of files, for fs.Mount.
-func (t *Torrent) Source() fs.Source { return nil }
-
-// Stats is a snapshot of the torrent.
-func (t *Torrent) Stats() Stats { return Stats{} }
-
-// Complete is closed once every piece is verified and on disk.
-func (t *Torrent) Complete() <-chan struct{} { return nil }
-
-// Checked waits until everything found on disk has been hashed.
-func (t *Torrent) Checked(ctx context.Context) error { return nil }
+// Close stops every torrent and loses nothing: what is verified is on disk when it returns.
+func (l *Library) Close(ctx context.Context) error {
+	l.mu.Lock()
+	l.closed = true
+	all := l.torrents
+	l.torrents = nil
+	l.mu.Unlock()
+	var wg sync.WaitGroup
+	errs := make(chan error, len(all))
+	for t := range all {
+		wg.Go(func() { errs <- t.close() })
+	}
+	wg.Wait()
+	close(errs)
+	var err error
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, l.session.Close(), l.trackers.Close(), l.cache.Close())
+}

@@ -21,7 +21,7 @@ type Stats struct {
 
 	Blocked  []BlockedRead // reads that wait for the swarm now
 	Trackers []TrackerStatus
-	DiskErr  error // the disk's present complaint, nil while it works
+	DiskErr  error // the disk's last complaint, nil while it works
 }
 
 // BlockedRead is a read that waits for pieces.
@@ -40,4 +40,29 @@ type TrackerStatus struct {
 	Peers             int // addresses in its last answer
 	NextAnnounce      time.Time
 	Err               error // of the last announce, nil if it worked
+}
+
+// Stats takes a snapshot of the torrent.
+func (t *Torrent) Stats() Stats {
+	s := t.swarm.Stats()
+	out := Stats{
+		Name: t.info.Name, Total: t.info.TotalLength(),
+		Complete: s.Held == s.Pieces,
+		Peers:    s.Peers, Seeds: s.Seeds, Unchoked: s.Unchoked,
+		DownRate: s.DownRate, UpRate: s.UpRate,
+		Downloaded: s.Downloaded, Uploaded: s.Uploaded, Wasted: s.Wasted,
+		DiskErr: t.store.Err(),
+	}
+	out.Verified = share(t.info, s.Held)
+	out.Checking = share(t.info, s.Doubtful)
+	for _, b := range s.Blocked {
+		f := b.Label.(*file)
+		out.Blocked = append(out.Blocked, BlockedRead{
+			Path: f.meta.Path, Offset: b.Offset - f.meta.Offset, Length: b.Length, Since: b.Since,
+		})
+	}
+	if t.trackers != nil {
+		out.Trackers = t.trackers.status()
+	}
+	return out
 }

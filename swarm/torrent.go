@@ -56,12 +56,14 @@ type Torrent struct {
 	hits      chan readHit
 	found     chan []netip.AddrPort
 	calls     chan func()
+	diskReady chan struct{} // holds one token
 
 	// Shared.
 	hashBacklog atomic.Int64 // bytes that wait for a hash worker
 	hashJobs    sync.WaitGroup
 	nHeld       atomic.Int32 // committed pieces; only the loop writes it
 	allHeld     atomic.Bool  // every piece is committed
+	starved     atomic.Bool  // the disk is behind, and requests are held back
 	complete    chan struct{}
 	settled     chan struct{} // closed when nothing on disk is in doubt
 	nextReader  atomic.Int32
@@ -163,6 +165,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		hits:      make(chan readHit, 16),
 		found:     make(chan []netip.AddrPort),
 		calls:     make(chan func()),
+		diskReady: make(chan struct{}, 1),
 		complete:  make(chan struct{}),
 		settled:   make(chan struct{}),
 		held:      newBitfield(n),
@@ -214,6 +217,16 @@ func (t *Torrent) Found(peers []netip.AddrPort) {
 	select {
 	case t.found <- peers:
 	case <-t.done:
+	}
+}
+
+// DiskReady says that the store has written something. It is cheap and never blocks.
+func (t *Torrent) DiskReady() {
+	if t.starved.Load() {
+		select {
+		case t.diskReady <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func (t *Torrent) run() {
 			t.noteAddresses(addrs)
 		case f := <-t.calls:
 			f()
+		case <-t.diskReady: // flush renews the credit
 		case <-t.timer.C:
 			t.tick()
 		}
@@ -141,6 +142,7 @@ func (t *Torrent) updateCredit() {
 		ReadAhead:  max(room*3/4, 0),
 		Background: max(room/2, 0),
 	}
+	t.starved.Store(room < t.cfg.Memory/2)
 	if c != t.credit {
 		t.credit = c
 		t.picker.SetCredit(t.now(), c)

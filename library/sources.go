@@ -1,0 +1,86 @@
+package library
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+	"torrentfs/swarm/announce"
+)
+
+// trackers makes a torrent's announces a source of peers.
+type trackers struct {
+	cfg       announce.Config
+	announcer atomic.Pointer[announce.Announcer] // nil before Run
+}
+
+var _ swarm.PeerSource = (*trackers)(nil)
+
+func (l *Library) newTrackers(mi *metainfo.MetaInfo) *trackers {
+	return &trackers{cfg: announce.Config{
+		Trackers: mi.Trackers, InfoHash: mi.Info.Hash.Wire(), PeerID: l.session.PeerID(),
+		Port: uint16(l.port), Key: l.key, Private: mi.Info.Private,
+		Transport: l.trackers, Logger: l.log.With("torrent", mi.Info.Name),
+	}}
+}
+
+// Run announces until ctx ends.
+func (s *trackers) Run(ctx context.Context, t *swarm.Torrent) error {
+	cfg := s.cfg
+	cfg.Found = func(_ string, peers []netip.AddrPort) { t.Found(peers) }
+	cfg.Stats = func() announce.Stats { return announceStats(t) }
+	a := announce.New(cfg)
+	s.announcer.Store(a)
+	return a.Run(ctx)
+}
+
+// NeedPeers asks the working trackers again as soon as they allow.
+func (s *trackers) NeedPeers() {
+	if a := s.announcer.Load(); a != nil {
+		a.NeedPeers()
+	}
+}
+
+// completed tells the trackers that the download has just become complete.
+func (s *trackers) completed() {
+	if a := s.announcer.Load(); a != nil {
+		a.Completed()
+	}
+}
+
+func (s *trackers) status() []TrackerStatus {
+	a := s.announcer.Load()
+	if a == nil {
+		return nil
+	}
+	all := a.Status()
+	out := make([]TrackerStatus, len(all))
+	for i, s := range all {
+		out[i] = TrackerStatus{
+			URL: s.URL, Tier: s.Tier, Seeders: s.Seeders, Leechers: s.Leechers, Peers: s.Peers,
+			NextAnnounce: s.Next, Err: s.Err,
+		}
+	}
+	return out
+}
+
+// announceStats is what trackers are told (BEP 3).
+func announceStats(t *swarm.Torrent) announce.Stats {
+	down, up, held := t.Totals()
+	return announce.Stats{Uploaded: up, Downloaded: down, Left: missing(t.Info(), held)}
+}
+
+// missing is about how many bytes of real files lack: pads count as pieces do.
+func missing(info *metainfo.Info, held int) int64 {
+	return info.TotalLength() - share(info, held)
+}
+
+// share is about how many bytes of real files lie in so many pieces.
+func share(info *metainfo.Info, pieces int) int64 {
+	if n := info.NumPieces(); n > 0 {
+		return int64(float64(info.TotalLength()) * (float64(pieces) / float64(n)))
+	}
+	return 0
+}

@@ -1,0 +1,119 @@
+package library
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/cache"
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+)
+
+// Torrent is one torrent of a library.
+type Torrent struct {
+	l        *Library
+	info     *metainfo.Info
+	store    *cache.Store
+	swarm    *swarm.Torrent
+	trackers *trackers // nil: not announced
+	tree     *tree
+	created  time.Time // of the torrent; shown where a file has no time of its own
+
+	complete chan struct{} // every piece verified and on disk
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+	closing  sync.Once
+	closeErr error
+}
+
+func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
+	t := &Torrent{l: l, info: mi.Info, created: mi.Created, complete: make(chan struct{})}
+	t.tree = newTree(t)
+	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
+	store, err := l.cache.Open(mi.Info, cache.Options{
+		DataDir: o.DataDir, Logger: l.log.With("torrent", mi.Info.Name),
+		OnFileComplete: t.tree.fileComplete,
+		OnWritten: func() {
+			if s := engine.Load(); s != nil {
+				s.DiskReady()
+			}
+		},
+	})
+	if err != nil {
+		return nil, &DataError{o.DataDir, err}
+	}
+	t.store = store
+	ctx, stop := context.WithCancel(context.Background())
+	t.stop = stop
+	var sources []swarm.PeerSource
+	if len(mi.Trackers) > 0 && !o.NoTrackers {
+		t.trackers = l.newTrackers(mi)
+		sources = append(sources, t.trackers)
+	}
+	t.swarm, err = l.session.Add(swarm.TorrentConfig{
+		Info: mi.Info, Store: store, Sources: sources, Peers: o.Peers,
+		Prefetch: !o.NoPrefetch, ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit,
+	})
+	if err != nil {
+		stop()
+		store.Close()
+		return nil, err
+	}
+	engine.Store(t.swarm)
+	t.wg.Go(func() { t.awaitComplete(ctx) })
+	return t, nil
+}
+
+// awaitComplete closes t.complete once everything is verified and synced.
+func (t *Torrent) awaitComplete(ctx context.Context) {
+	select {
+	case <-t.swarm.Complete():
+	case <-ctx.Done():
+		return
+	}
+	if received, _, _ := t.swarm.Totals(); t.trackers != nil && received > 0 {
+		t.trackers.completed()
+	}
+	if err := t.store.Sync(ctx); err != nil {
+		return // the store has said why, and Stats does
+	}
+	close(t.complete)
+}
+
+// Info is the torrent's metadata.
+func (t *Torrent) Info() *metainfo.Info { return t.info }
+
+// Complete is closed once every piece is verified and on disk.
+func (t *Torrent) Complete() <-chan struct{} { return t.complete }
+
+// Checked waits until everything found on disk has been hashed.
+func (t *Torrent) Checked(ctx context.Context) error {
+	select {
+	case <-t.swarm.Settled():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Held is a snapshot of the verified pieces: piece i is bit i%64 of word i/64.
+func (t *Torrent) Held() []uint64 { return t.swarm.Held() }
+
+// Peers is a snapshot of the connections.
+func (t *Torrent) Peers() []swarm.PeerStats { return t.swarm.Peers() }
+
+// close stops the torrent: peers first, then the store.
+func (t *Torrent) close() error {
+	t.closing.Do(func() {
+		t.stop()
+		t.swarm.Close()
+		t.wg.Wait()
+		if err := t.store.Close(); err != nil {
+			t.closeErr = fmt.Errorf("close data of %q: %w", t.info.Name, err)
+		}
+	})
+	return t.closeErr
+}

@@ -1,0 +1,152 @@
+package library
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"torrentfs/fs"
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+)
+
+// tree shows a torrent as the source of a file system.
+type tree struct {
+	t     *Torrent
+	files []int // index in the torrent's list, by entry
+	entry []int // the reverse, -1 for what is not shown
+
+	mu         sync.Mutex // guards onComplete; a leaf
+	onComplete func(entry int)
+}
+
+var (
+	_ fs.Source           = (*tree)(nil)
+	_ fs.CompletionSource = (*tree)(nil)
+	_ fs.MemoryFile       = (*file)(nil)
+	_ fs.BackedFile       = (*file)(nil)
+	_ fs.ReadyFile        = (*file)(nil)
+)
+
+func newTree(t *Torrent) *tree {
+	tr := &tree{t: t, entry: make([]int, len(t.info.Files))}
+	for i := range t.info.Files {
+		tr.entry[i] = -1
+		if !t.info.Files[i].Omit {
+			tr.entry[i] = len(tr.files)
+			tr.files = append(tr.files, i)
+		}
+	}
+	return tr
+}
+
+// Source is the torrent as a tree of files, for fs.Mount.
+func (t *Torrent) Source() fs.Source { return t.tree }
+
+func (tr *tree) Name() string { return tr.t.info.Name }
+
+func (tr *tree) ID() [20]byte { return tr.t.info.Hash.Wire() }
+
+func (tr *tree) Entries() []fs.Entry {
+	entries := make([]fs.Entry, len(tr.files))
+	for e, i := range tr.files {
+		f := &tr.t.info.Files[i]
+		entries[e] = fs.Entry{Path: f.Path, Size: f.Length, Executable: f.Executable, Symlink: f.Symlink, ModTime: f.ModTime}
+		if f.ModTime.IsZero() {
+			entries[e].ModTime = tr.t.created
+		}
+	}
+	return entries
+}
+
+func (tr *tree) Open(entry int) (fs.File, error) {
+	f := &file{t: tr.t, index: tr.files[entry]}
+	f.meta = &tr.t.info.Files[f.index]
+	f.reader = tr.t.swarm.NewReader(f)
+	return f, nil
+}
+
+func (tr *tree) OnComplete(f func(entry int)) {
+	tr.mu.Lock()
+	tr.onComplete = f
+	tr.mu.Unlock()
+}
+
+// fileComplete is called by the store for each file that is verified and written.
+func (tr *tree) fileComplete(index int) {
+	tr.mu.Lock()
+	f := tr.onComplete
+	tr.mu.Unlock()
+	if f != nil && tr.entry[index] >= 0 {
+		f(tr.entry[index])
+	}
+}
+
+// file is one open handle: a window on the piece space with a reader's history.
+type file struct {
+	t      *Torrent
+	index  int
+	meta   *metainfo.File
+	reader *swarm.Reader
+	backed atomic.Int32 // times that Backing lent the file on disk
+}
+
+func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off >= f.meta.Length {
+		return 0, io.EOF
+	}
+	short := off+int64(len(p)) > f.meta.Length
+	if short {
+		p = p[:f.meta.Length-off]
+	}
+	n, err := f.reader.ReadAt(ctx, p, f.meta.Offset+off)
+	if n == len(p) {
+		err = nil
+		if short {
+			err = io.EOF
+		}
+	}
+	return n, err
+}
+
+func (f *file) Close() error {
+	for range f.backed.Load() {
+		f.t.store.ReleaseBacking(f.index)
+	}
+	return f.reader.Close()
+}
+
+// Memory has verified bytes that need no copy; the reader's history is kept up to date.
+func (f *file) Memory(off int64, n int) ([][]byte, bool) {
+	bufs, ok := f.t.store.Memory(f.meta.Offset+off, n)
+	if ok {
+		f.reader.Hit(f.meta.Offset+off, n)
+	}
+	return bufs, ok
+}
+
+// Backing is the file on disk once it is complete. It is lent until Close.
+func (f *file) Backing() (*os.File, bool) {
+	disk, ok := f.t.store.Backing(f.index)
+	if ok {
+		f.backed.Add(1)
+	}
+	return disk, ok
+}
+
+// Ready says whether a read would not wait.
+func (f *file) Ready(off int64, n int) bool {
+	if n == 0 {
+		return true
+	}
+	info := f.t.info
+	last := info.PieceOf(f.meta.Offset + off + int64(n) - 1)
+	for p := info.PieceOf(f.meta.Offset + off); p <= last; p++ {
+		if !f.t.store.Has(p) {
+			return false
+		}
+	}
+	return true
+}
