@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// app is one run of the program: where it reads and writes, and how it logs.
+// Commands get it as an argument. It belongs to the main goroutine; log and
+// term may be used from any.
+type app struct {
+	args   []string // as started, the program's name first
+	stdin  io.Reader
+	stdout io.Writer
+	term   *terminal
+	log    *slog.Logger
+	json   bool // the log is JSON
+
+	logFile *os.File // nil unless --log-file
+	ready   *readyPipe
+}
+
+// run parses the command line and runs the command.
+func (a *app) run(ctx context.Context) (err error) {
+	a.log = slog.New(slog.DiscardHandler)
+	a.ready, err = inheritedReadyPipe()
+	if err != nil {
+		return err
+	}
+	c, kctx, err := parse(a.args[1:], a.stdout)
+	if helped := (helpShown{}); errors.As(err, &helped) {
+		return nil
+	}
+	if err != nil {
+		return usageFailure(err)
+	}
+	if err := a.openLog(c.Log); err != nil {
+		return err
+	}
+	for _, note := range c.notes {
+		a.log.Debug(note)
+	}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	return kctx.Run(a, kctx.Kong)
+}
+
+// finish says what went wrong, if anything did, and turns it into the exit code.
+func (a *app) finish(err error) int {
+	code := codeOf(err)
+	if err != nil {
+		a.complain(code, err)
+		a.ready.failed(code, err)
+	}
+	return int(code)
+}
+
+// complain writes the one line that an error gets.
+func (a *app) complain(code exitCode, err error) {
+	if a.json {
+		a.log.Error(err.Error(), "exit_code", int(code))
+		return
+	}
+	a.term.printf("torrentfs: %s\n", printable(err.Error()))
+	if a.logFile != nil {
+		a.log.Error(err.Error(), "exit_code", int(code))
+	}
+}
+
+func (a *app) close() {
+	if a.logFile != nil {
+		_ = a.logFile.Close()
+	}
+}
+
+// usageFailure turns what kong says into our one line.
+func usageFailure(err error) error {
+	var f *failure
+	if errors.As(err, &f) {
+		return err
+	}
+	command := "torrentfs"
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil {
+		if node := pe.Context.Selected(); node != nil {
+			command += " " + node.Name
+		}
+	}
+	return fail(exitUsage, "see "+command+" --help", "parse command line: %w", err)
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the whole command line. Each command's options and help are in the
+// file of its name.
+type cli struct {
+	Mount    mountCmd    `cmd:"" group:"mount" help:"Mount a torrent as a read-only directory; read at once, download behind."`
+	Umount   umountCmd   `cmd:"" group:"mount" aliases:"unmount" help:"Take a mount away."`
+	Download downloadCmd `cmd:"" group:"swarm" help:"Download a torrent, without a mount."`
+	Seed     seedCmd     `cmd:"" group:"swarm" help:"Seed data that is already on disk."`
+	Tracker  trackerCmd  `cmd:"" group:"swarm" help:"Run a tracker, for a swarm of your own."`
+	Info     infoCmd     `cmd:"" group:"files" help:"Show what is in a torrent."`
+	Create   createCmd   `cmd:"" group:"files" help:"Make a torrent of a file or a directory."`
+	Verify   verifyCmd   `cmd:"" group:"files" help:"Check data on disk against a torrent."`
+
+	Completion completionCmd `cmd:"" group:"other" help:"Print a completion script for bash, zsh or fish."`
+	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
+
+	Log logFlags `embed:""`
+
+	notes []string // what parsing wants to tell the log
+}
+
+const appSummary = `Torrentfs mounts a torrent as a read-only directory. A read waits for the pieces
+it needs and gets only bytes that were verified; the rest downloads behind it,
+and what is here is seeded.`
+
+const examples = `Examples:
+  torrentfs mount film.torrent /mnt/film      mount it; Ctrl-C unmounts
+  mpv /mnt/film/film.mkv                      plays while it downloads
+  torrentfs mount -o allow_other --daemon film.torrent /mnt/film
+  torrentfs umount /mnt/film
+  torrentfs create --tracker http://10.0.0.1:6969/announce pictures/
+  torrentfs seed pictures.torrent --data-dir .`
+
+func groups() []kong.Group {
+	return []kong.Group{
+		{Key: "mount", Title: "Mounts:"},
+		{Key: "swarm", Title: "Without a mount:"},
+		{Key: "files", Title: "Torrent files:"},
+		{Key: "other", Title: "And:"},
+		{Key: "data", Title: "Data:"},
+		{Key: "peers", Title: "Peers:"},
+		{Key: "fs", Title: "File system:"},
+		{Key: "log", Title: "Log:"},
+	}
+}
+
+// helpShown is the error that stops parsing after --help was answered.
+type helpShown struct{ code int }
+
+func (helpShown) Error() string { return "help shown" }
+
+// parse parses the command line. Options of -o that mount knows as flags are
+// turned into these flags; flags given as such win.
+func parse(args []string, stdout io.Writer) (*cli, *kong.Context, error) {
+	c, kctx, err := parseOnce(args, stdout)
+	if err != nil || len(c.Mount.Options) == 0 {
+		return c, kctx, err
+	}
+	extra, notes, err := expandMountOptions(kctx, c.Mount.Options)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := len(args)
+	if i := slices.Index(args, "--"); i >= 0 {
+		at = i
+	}
+	c, kctx, err = parseOnce(slices.Insert(slices.Clone(args), at, extra...), stdout)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.notes = notes
+	return c, kctx, nil
+}
+
+func parseOnce(args []string, stdout io.Writer) (c *cli, kctx *kong.Context, err error) {
+	c = new(cli)
+	k, err := newParser(c, stdout)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build command line: %w", err)
+	}
+	// Kong answers --help in the middle of parsing and then calls Exit, which
+	// must not return.
+	defer func() {
+		if r := recover(); r != nil {
+			shown, ok := r.(helpShown)
+			if !ok {
+				panic(r)
+			}
+			err = shown
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err = k.Parse(args)
+	return c, kctx, err
+}
+
+func newParser(c *cli, stdout io.Writer) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("torrentfs"),
+		kong.Description(appSummary),
+		kong.Writers(stdout, io.Discard),
+		kong.Exit(func(code int) { panic(helpShown{code}) }),
+		kong.ExplicitGroups(groups()),
+		kong.ConfigureHelp(kong.HelpOptions{
+			Compact: true, FlagsLast: true, NoExpandSubcommands: true, NoAppDescFormat: true, WrapUpperBound: 100,
+		}),
+		kong.Help(printHelp),
+		kong.ValueFormatter(withDefault),
+		kong.Vars{"version": version()},
+	)
+}
+
+// withDefault adds a flag's default to its help, where the placeholder hides
+// it and the text does not tell.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag == nil || !v.HasDefault || v.Tag.PlaceHolder == "" || v.Default == "" || slices.Contains([]string{"0", "off", "."}, v.Default) {
+		return help
+	}
+	return strings.TrimSuffix(help, ".") + " (default " + v.Default + ")."
+}
+
+// printHelp is kong's help, and below the program's own the exit codes and
+// some examples.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	if ctx.Selected() != nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(ctx.Stdout, "\n%s\n\n%s\n", examples, exitCodesHelp)
+	return err
+}
+
+// asMountHelper recognises how mount(8) calls a helper, `torrentfs SRC MNT
+// [-o opts]`, from an fstab line of type fuse.torrentfs or as mount.torrentfs,
+// and turns it into `torrentfs mount --daemon SRC MNT -o opts`: mount(8) waits
+// for the helper to return, and that is when the mount is ready.
+func asMountHelper(args []string) []string {
+	helper := strings.HasPrefix(filepath.Base(args[0]), "mount.")
+	if len(args) == 5 && args[3] == "-o" && !strings.HasPrefix(args[1], "-") && !isCommand(args[1]) {
+		helper = true
+	}
+	if !helper {
+		return args
+	}
+	return slices.Concat(args[:1], []string{"mount", "--daemon"}, args[1:])
+}
+
+func isCommand(name string) bool {
+	k, err := newParser(new(cli), io.Discard)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(k.Model.Children, func(n *kong.Node) bool {
+		return n.Name == name || slices.Contains(n.Aliases, name)
+	})
+}
+
+// errReadOnly answers -o rw.
+var errReadOnly = errors.New("option rw: a torrent never changes")
+
+// expandMountOptions turns the options of mount(8) into flags of the mount
+// command: a_b=c becomes --a-b=c. Flags that were given themselves win over
+// options. Unknown options are left alone, because fstab lines carry options
+// for others (nofail, _netdev, x-systemd.…); each leaves a note for the log.
+func expandMountOptions(kctx *kong.Context, options []string) (args, notes []string, err error) {
+	given := make(map[*kong.Flag]bool)
+	for _, p := range kctx.Path {
+		if p.Flag != nil {
+			given[p.Flag] = true
+		}
+	}
+	flags := slices.Concat(kctx.Selected().AllFlags(true)...)
+	for _, option := range slices.Concat(splitOptions(options)...) {
+		name, value, hasValue := strings.Cut(option, "=")
+		if name == "rw" {
+			return nil, nil, fail(exitUsage, "leave it out", "parse mount options: %w", errReadOnly)
+		}
+		name = strings.ReplaceAll(name, "_", "-")
+		i := slices.IndexFunc(flags, func(f *kong.Flag) bool {
+			return f.Name == name || slices.Contains(f.Aliases, name)
+		})
+		switch {
+		case i < 0 || flags[i].Short == 'o' || name == "help":
+			notes = append(notes, "ignoring mount option "+option)
+		case given[flags[i]] && !flags[i].IsCumulative():
+			notes = append(notes, "mount option "+option+" is overridden by --"+name)
+		case hasValue:
+			args = append(args, "--"+name+"="+value)
+		case flags[i].IsBool():
+			args = append(args, "--"+name)
+		default:
+			return nil, nil, fail(exitUsage, "write "+option+"=VALUE", "parse mount options: option %s needs a value", option)
+		}
+	}
+	return args, notes, nil
+}
+
+// splitOptions splits each -o argument at its commas; a comma after a
+// backslash belongs to the option.
+func splitOptions(options []string) [][]string {
+	split := make([][]string, len(options))
+	for i, list := range options {
+		var option strings.Builder
+		flush := func() {
+			if option.Len() > 0 {
+				split[i] = append(split[i], option.String())
+			}
+			option.Reset()
+		}
+		for j := 0; j < len(list); j++ {
+			switch {
+			case list[j] == '\\' && j+1 < len(list) && (list[j+1] == ',' || list[j+1] == '\\'):
+				j++
+				option.WriteByte(list[j])
+			case list[j] == ',':
+				flush()
+			default:
+				option.WriteByte(list[j])
+			}
+		}
+		flush()
+	}
+	return split
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"torrentfs/metainfo"
+)
+
+// readyVariable names the descriptor on which a daemon tells its parent that
+// it is ready, or why it will never be.
+const readyVariable = "TORRENTFS_READY_FD"
+
+// readyPipe is the daemon's end of the pipe to its parent. A nil pipe, in a
+// process that is no daemon, does nothing.
+type readyPipe struct{ w *os.File }
+
+// readyMessage is what goes through the pipe, once.
+type readyMessage struct {
+	Error string   `json:"error,omitempty"`
+	Code  exitCode `json:"code"`
+}
+
+// inheritedReadyPipe returns the pipe that a parent left us, nil if there is
+// none. The variable is removed, so that nothing we start takes it for its own.
+func inheritedReadyPipe() (*readyPipe, error) {
+	value := os.Getenv(readyVariable)
+	if value == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv(readyVariable); err != nil {
+		return nil, fmt.Errorf("clear %s: %w", readyVariable, err)
+	}
+	fd, err := strconv.Atoi(value)
+	if err != nil || fd < 3 {
+		return nil, fail(exitUsage, "unset it", "parse environment: %s=%q is no descriptor", readyVariable, value)
+	}
+	syscall.CloseOnExec(fd)
+	return &readyPipe{os.NewFile(uintptr(fd), "ready pipe")}, nil
+}
+
+// ok tells the parent that it may return.
+func (p *readyPipe) ok() error { return p.send(readyMessage{}) }
+
+// failed tells the parent what to say and which code to return. After ok it
+// does nothing: nobody listens any more.
+func (p *readyPipe) failed(code exitCode, err error) {
+	_ = p.send(readyMessage{Error: err.Error(), Code: code})
+}
+
+func (p *readyPipe) send(m readyMessage) error {
+	if p == nil || p.w == nil {
+		return nil
+	}
+	w := p.w
+	p.w = nil
+	return errors.Join(json.NewEncoder(w).Encode(m), w.Close())
+}
+
+// daemonize runs this very command line again as a process of its own session
+// and returns when that process says that its mount is ready; the errors of
+// the child become ours.
+func (a *app) daemonize(ctx context.Context, h metainfo.InfoHash, mountpoint string) error {
+	logName, err := a.daemonLog(h)
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start daemon: %w", err)
+	}
+	defer r.Close() //nolint:errcheck // read end of a pipe
+	cmd, err := a.startDaemon(w, logName)
+	if err != nil {
+		return fmt.Errorf("start daemon: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	if err := awaitReady(r, cmd); err != nil {
+		return err
+	}
+	a.log.Info("mounted", "mountpoint", mountpoint, "pid", cmd.Process.Pid, "log", logName)
+	return cmd.Process.Release()
+}
+
+func (a *app) startDaemon(ready *os.File, logName string) (*exec.Cmd, error) {
+	defer ready.Close() //nolint:errcheck // the child has its own copy
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := a.args[1:]
+	if a.logFile == nil {
+		args = append([]string{"--log-file", logName}, args...)
+	}
+	cmd := exec.Command(self, args...) // not bound to ctx: it outlives us
+	cmd.Args[0] = a.args[0]
+	cmd.Env = append(os.Environ(), readyVariable+"=3")
+	cmd.ExtraFiles = []*os.File{ready}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd, cmd.Start()
+}
+
+// daemonLog is the file for what a daemon has to say: that of --log-file, else
+// one in the user's state directory.
+func (a *app) daemonLog(h metainfo.InfoHash) (string, error) {
+	if a.logFile != nil {
+		return a.logFile.Name(), nil
+	}
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			// mount(8) may run us without a home directory; then without a log.
+			return os.DevNull, nil //nolint:nilerr // a log is no reason not to mount
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "torrentfs", h.String()+".log"), nil
+}
+
+// awaitReady waits for the daemon's message. If it ends without one, that is
+// the error.
+func awaitReady(r io.Reader, cmd *exec.Cmd) error {
+	var m readyMessage
+	if err := json.NewDecoder(r).Decode(&m); err != nil {
+		state := "it ended without a word"
+		if werr := cmd.Wait(); werr != nil {
+			state = werr.Error()
+		}
+		return fail(exitGeneral, "run it without --daemon to see more", "start daemon: %s", state)
+	}
+	if m.Error != "" {
+		_ = cmd.Wait()
+		return &failure{code: m.Code, err: errors.New(m.Error)}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"torrentfs/library"
+)
+
+type downloadCmd struct {
+	Torrent string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	DataDir string `group:"data" short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where to put the data, laid out as the torrent says (default: here)."`
+
+	Seed   bool        `group:"peers" help:"Seed on when everything is here, until a signal."`
+	Limits seedLimits  `embed:""`
+	Peers  peerFlags   `embed:""`
+	Status statusFlags `embed:""`
+}
+
+// Help is the text below the summary.
+func (downloadCmd) Help() string {
+	return `The command ends when everything is here and verified; with --seed it goes on seeding, with --seed-ratio or
+--seed-time until that is reached. What another run, or another client, left in the directory is hashed where that is
+needed, and kept: interrupt it at any time and run it again.`
+}
+
+// Run downloads, and seeds if that was asked for.
+func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
+	mi, err := a.loadTorrent(o.Torrent)
+	if err != nil {
+		return err
+	}
+	dir, err := dirOr(o.DataDir, mi.Info.Hash)
+	if err != nil {
+		return err
+	}
+	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := o.download(ctx, s); err != nil {
+		return err
+	}
+	if !o.Seed && !o.Limits.any() {
+		return nil
+	}
+	a.log.Info("seeding", "name", mi.Info.Name, "port", s.lib.Port())
+	err = s.attended(ctx, o.Status.StatusInterval, func() error { return o.Limits.wait(ctx, s.torrent.Stats) })
+	if errors.Is(err, errInterrupted) {
+		return nil // the download is done, and that is how seeding ends
+	}
+	return err
+}
+
+// download waits for the last piece behind a progress bar, or status lines in
+// the log where nobody watches.
+func (o *downloadCmd) download(ctx context.Context, s *session) error {
+	started := time.Now()
+	if s.app.term.interactive() && s.app.logFile == nil && !s.app.json {
+		st := s.torrent.Stats()
+		bar := s.app.term.showBar(st.Name, st.Total)
+		defer bar.clear()
+		follow := bar.follow(func() int64 { return s.torrent.Stats().Verified })
+		err := s.completed(ctx)
+		follow()
+		if err != nil {
+			return err
+		}
+	} else if err := s.attended(ctx, o.Status.StatusInterval, func() error { return s.completed(ctx) }); err != nil {
+		return err
+	}
+	s.app.logStats("downloaded", s.torrent.Stats(), "data_dir", s.dir, "after", time.Since(started).Round(time.Millisecond).String())
+	return nil
+}
+
+// completed waits for the last piece.
+func (s *session) completed(ctx context.Context) error {
+	select {
+	case <-s.torrent.Complete():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"torrentfs/metainfo"
+)
+
+type infoCmd struct {
+	Torrent string `arg:"" help:"A .torrent file, - for standard input, or a magnet link." complete:"torrent"`
+	JSON    bool   `name:"json" help:"Print one JSON object."`
+}
+
+// Help is the text below the summary.
+func (infoCmd) Help() string {
+	return `Paths are shown as a mount would show them: names that are unsafe or taken twice are changed, padding is left
+out. With --json the object holds name, info_hash_v1 and info_hash_v2 (hex; absent where the torrent has none),
+piece_length, total_length (bytes of real files) and files, a list of {"path", "length"}, besides what else the torrent
+says of itself.`
+}
+
+// Run prints what is in a torrent.
+func (o *infoCmd) Run(ctx context.Context, a *app) error {
+	if strings.HasPrefix(o.Torrent, "magnet:") {
+		return o.runMagnet(a)
+	}
+	mi, err := a.loadTorrent(o.Torrent)
+	if err != nil {
+		return err
+	}
+	if o.JSON {
+		return printJSON(a.stdout, describe(mi))
+	}
+	return printInfo(a.stdout, mi)
+}
+
+// description is the object that info --json prints. Fields may be added;
+// none is renamed.
+type description struct {
+	Name        string            `json:"name"`
+	Version     string            `json:"version"` // v1, v2 or hybrid
+	InfoHashV1  string            `json:"info_hash_v1,omitempty"`
+	InfoHashV2  string            `json:"info_hash_v2,omitempty"`
+	PieceLength int64             `json:"piece_length"`
+	Pieces      int               `json:"pieces"`
+	TotalLength int64             `json:"total_length"`
+	Private     bool              `json:"private"`
+	SingleFile  bool              `json:"single_file"`
+	Files       []fileDescription `json:"files"`
+	Trackers    [][]string        `json:"trackers,omitempty"`
+	WebSeeds    []string          `json:"web_seeds,omitempty"`
+	HTTPSeeds   []string          `json:"http_seeds,omitempty"`
+	Nodes       []string          `json:"nodes,omitempty"`
+	Comment     string            `json:"comment,omitempty"`
+	CreatedBy   string            `json:"created_by,omitempty"`
+	Created     *time.Time        `json:"created,omitempty"`
+}
+
+type fileDescription struct {
+	Path       string `json:"path"`
+	Length     int64  `json:"length"`
+	Executable bool   `json:"executable,omitempty"`
+	Hidden     bool   `json:"hidden,omitempty"`
+	Symlink    string `json:"symlink,omitempty"` // where it points
+}
+
+func describe(mi *metainfo.MetaInfo) description {
+	info := mi.Info
+	d := description{
+		Name:        info.Name,
+		Version:     torrentVersion(info.Hash),
+		PieceLength: info.PieceLength(),
+		Pieces:      info.NumPieces(),
+		TotalLength: info.TotalLength(),
+		Private:     info.Private,
+		SingleFile:  info.Single,
+		Files:       []fileDescription{},
+		Trackers:    mi.Trackers,
+		WebSeeds:    mi.WebSeeds,
+		HTTPSeeds:   mi.HTTPSeeds,
+		Nodes:       mi.Nodes,
+		Comment:     mi.Comment,
+		CreatedBy:   mi.CreatedBy,
+	}
+	if info.Hash.HasV1 {
+		d.InfoHashV1 = hex.EncodeToString(info.Hash.V1[:])
+	}
+	if info.Hash.HasV2 {
+		d.InfoHashV2 = hex.EncodeToString(info.Hash.V2[:])
+	}
+	if !mi.Created.IsZero() {
+		created := mi.Created.UTC()
+		d.Created = &created
+	}
+	for _, f := range info.Files {
+		if !f.Omit {
+			d.Files = append(d.Files, fileDescription{f.Path, f.Length, f.Executable, f.Hidden, f.Symlink})
+		}
+	}
+	return d
+}
+
+func torrentVersion(h metainfo.InfoHash) string {
+	switch {
+	case h.HasV1 && h.HasV2:
+		return "hybrid"
+	case h.HasV2:
+		return "v2"
+	}
+	return "v1"
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// printInfo is for people: a table of facts, then the files.
+func printInfo(w io.Writer, mi *metainfo.MetaInfo) error {
+	d := describe(mi)
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-14s %s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	row("name", "%s", d.Name)
+	if d.InfoHashV1 != "" {
+		row("info-hash v1", "%s", d.InfoHashV1)
+	}
+	if d.InfoHashV2 != "" {
+		row("info-hash v2", "%s", d.InfoHashV2)
+	}
+	row("size", "%s (%d bytes) in %s", formatBytes(d.TotalLength), d.TotalLength, plural(len(d.Files), "file"))
+	row("pieces", "%s of %s", plural(d.Pieces, "piece"), formatBytes(d.PieceLength))
+	if d.Private {
+		row("private", "peers from its trackers only")
+	}
+	for i, tier := range d.Trackers {
+		row(fmt.Sprintf("tracker %d", i+1), "%s", strings.Join(tier, "  "))
+	}
+	for _, seed := range d.WebSeeds {
+		row("web seed", "%s", seed)
+	}
+	for _, seed := range d.HTTPSeeds {
+		row("http seed", "%s", seed)
+	}
+	for _, node := range d.Nodes {
+		row("dht node", "%s", node)
+	}
+	if d.Comment != "" {
+		row("comment", "%s", d.Comment)
+	}
+	if d.CreatedBy != "" {
+		row("created by", "%s", d.CreatedBy)
+	}
+	if d.Created != nil {
+		row("created", "%s", d.Created.Format(time.DateTime+" MST"))
+	}
+	b.WriteString("\n")
+	for _, f := range d.Files {
+		line := f.Path
+		if f.Symlink != "" {
+			line += " -> " + f.Symlink
+		}
+		fmt.Fprintf(&b, "%10s  %s\n", formatBytes(f.Length), printable(line))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// runMagnet prints what a magnet link says.
+func (o *infoCmd) runMagnet(a *app) error {
+	m, err := metainfo.ParseMagnet(o.Torrent)
+	if err != nil {
+		return fail(exitTorrent, "", "parse magnet link: %w", err)
+	}
+	if o.JSON {
+		return printJSON(a.stdout, describeMagnet(m))
+	}
+	return printMagnet(a.stdout, m)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"torrentfs/fs"
+	"torrentfs/library"
+	"torrentfs/metainfo"
+)
+
+// unmountTimeout bounds taking the mount away, blocked readers and all.
+const unmountTimeout = 5 * time.Second
+
+type mountCmd struct {
+	Torrent    string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	Mountpoint string `arg:"" help:"An existing directory to mount on." complete:"dir"`
+
+	DataDir    string `group:"data" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
+	NoPrefetch bool   `group:"data" help:"Fetch only what is read, and a little ahead of it; by default the whole torrent is downloaded in the background."`
+	ReadAhead  size   `group:"data" default:"0" placeholder:"SIZE" help:"Most bytes to fetch ahead of a sequential reader; 0 adapts to the reader."`
+
+	Peers  peerFlags   `embed:""`
+	Status statusFlags `embed:""`
+
+	AllowOther bool     `group:"fs" help:"Let other users read the mount (needs user_allow_other in /etc/fuse.conf)."`
+	Daemon     bool     `group:"fs" help:"Go to the background once the mount is ready."`
+	Options    []string `group:"fs" short:"o" sep:"none" placeholder:"OPTS" help:"Options as mount(8) has them, separated by commas: a_b=c stands for --a-b=c; unknown ones are ignored."`
+}
+
+// Help is the text below the summary.
+func (mountCmd) Help() string {
+	return `The mount's root holds what the torrent has at its top: the file of a single-file torrent, the directory of a
+multi-file one. All of it is there at once, with its true sizes. A read waits for the pieces it needs, which are then
+fetched before all others, and gets only bytes that were verified; cp, mpv, ffprobe and md5sum need to know nothing of
+torrents. A blocked read can be interrupted like any other.
+
+The command stays in the foreground and seeds what it has until a signal (Ctrl-C) or an unmount from outside ends it; a
+second signal ends it at once. Data stays in the data directory and is found again by the next mount, without hashing
+it all after a clean stop.
+
+As a mount helper it is used from /etc/fstab:
+
+    /srv/film.torrent  /mnt/film  fuse.torrentfs  allow_other,nofail,_netdev  0 0`
+}
+
+// Run mounts the torrent and serves it until it is told to stop.
+func (o *mountCmd) Run(ctx context.Context, a *app) error {
+	mi, err := a.loadTorrent(o.Torrent)
+	if err != nil {
+		return err
+	}
+	dir, err := dirOr(o.DataDir, mi.Info.Hash)
+	if err != nil {
+		return err
+	}
+	if o.Daemon && a.ready == nil {
+		if o.Torrent == "-" {
+			return fail(exitUsage, "name a file", "mount: --daemon cannot read the torrent from standard input")
+		}
+		return a.daemonize(ctx, mi.Info.Hash, o.Mountpoint)
+	}
+	return o.serve(ctx, a, mi, dir)
+}
+
+func (o *mountCmd) serve(ctx context.Context, a *app, mi *metainfo.MetaInfo, dir string) (err error) {
+	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), fs.Options{AllowOther: o.AllowOther, Logger: a.log})
+	if err != nil {
+		return fail(exitMount, "", "%w", err) // fs says itself what to do
+	}
+	a.log.Info("mounted", "mountpoint", o.Mountpoint, "after", time.Since(s.started).Round(time.Millisecond).String())
+	if err := a.ready.ok(); err != nil {
+		a.log.Warn("telling the parent that the mount is ready failed", "err", err)
+	}
+	return o.attend(ctx, a, s, m)
+}
+
+// attend shows the status until a signal comes or somebody else unmounts.
+func (o *mountCmd) attend(ctx context.Context, a *app, s *session, m *fs.Mounted) error {
+	gone := make(chan error, 1)
+	go func() { gone <- m.Wait() }()
+	signalled := false
+	err := s.attended(ctx, o.Status.StatusInterval, func() error {
+		select {
+		case <-ctx.Done():
+			signalled = true
+			return nil
+		case err := <-gone:
+			return err
+		}
+	})
+	if signalled {
+		a.log.Info("unmounting", "mountpoint", o.Mountpoint)
+		err = unmountAndWait(m, gone)
+	} else {
+		a.log.Info("unmounted from outside", "mountpoint", o.Mountpoint)
+	}
+	if err != nil {
+		return fail(exitMount, "try torrentfs umount -f "+o.Mountpoint, "unmount %s: %w", o.Mountpoint, err)
+	}
+	return nil
+}
+
+func unmountAndWait(m *fs.Mounted, gone <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), unmountTimeout)
+	defer cancel()
+	if err := m.Unmount(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-gone:
+		return err
+	case <-ctx.Done():
+		return nil // detached; the kernel lets go of it when its last user does
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"torrentfs/library"
+)
+
+type seedCmd struct {
+	Torrent string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	DataDir string `group:"data" short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
+
+	Peers  peerFlags   `embed:""`
+	Limits seedLimits  `embed:""`
+	Status statusFlags `embed:""`
+}
+
+// Help is the text below the summary.
+func (seedCmd) Help() string {
+	return `Data that was not checked before is hashed first, once. What is missing or wrong is not fetched; what is right is
+seeded. The command runs until a signal ends it, or a limit that was asked for.`
+}
+
+// seedLimits say when seeding is enough.
+type seedLimits struct {
+	SeedRatio float64       `group:"peers" placeholder:"N" help:"Stop when N times the torrent's size has been uploaded."`
+	SeedTime  time.Duration `group:"peers" placeholder:"TIME" help:"Stop after seeding for so long, such as 90m or 24h."`
+}
+
+// Validate checks what the types of the flags do not.
+func (l seedLimits) Validate() error {
+	if l.SeedRatio < 0 || l.SeedTime < 0 {
+		return errors.New("--seed-ratio and --seed-time cannot be negative")
+	}
+	return nil
+}
+
+// any reports whether there is a limit at all.
+func (l seedLimits) any() bool { return l.SeedRatio > 0 || l.SeedTime > 0 }
+
+// wait returns when a limit is reached, or with the cause of ctx. A limit that
+// is reached first ends it.
+func (l seedLimits) wait(ctx context.Context, stats func() library.Stats) error {
+	var timeUp <-chan time.Time
+	if l.SeedTime > 0 {
+		timer := time.NewTimer(l.SeedTime)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timeUp:
+			return nil
+		case <-ticker.C:
+			if st := stats(); l.SeedRatio > 0 && float64(st.Uploaded) >= l.SeedRatio*float64(st.Total) {
+				return nil
+			}
+		}
+	}
+}
+
+// Run seeds until a signal or a limit.
+func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
+	mi, err := a.loadTorrent(o.Torrent)
+	if err != nil {
+		return err
+	}
+	dir, err := dirOr(o.DataDir, mi.Info.Hash)
+	if err != nil {
+		return err
+	}
+	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{NoPrefetch: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	st := s.torrent.Stats()
+	switch {
+	case st.Verified == 0 && st.Total > 0:
+		return fail(exitVerify, "name the directory that holds "+printable(mi.Info.Name)+" with --data-dir",
+			"seed %s: nothing of it lies in %s", mi.Info.Name, dir)
+	case !st.Complete:
+		a.log.Warn("the data is not complete, seeding what there is", "verified", st.Verified, "total", st.Total)
+	}
+	a.log.Info("seeding", "name", mi.Info.Name, "verified", st.Verified, "port", s.lib.Port())
+	err = s.attended(ctx, o.Status.StatusInterval, func() error { return o.Limits.wait(ctx, s.torrent.Stats) })
+	if errors.Is(err, errInterrupted) {
+		return nil // that is how seeding ends
+	}
+	return err
+}
+
+// check waits until what was found on disk has been hashed, behind a bar.
+func (s *session) check(ctx context.Context) error {
+	checking := s.torrent.Stats().Checking
+	if checking == 0 {
+		return s.checked(ctx)
+	}
+	s.app.log.Info("hashing what is on disk", "bytes", checking)
+	bar := s.app.term.showBar("hashing", checking)
+	defer bar.clear()
+	defer bar.follow(func() int64 { return checking - s.torrent.Stats().Checking })()
+	return s.checked(ctx)
+}
+
+func (s *session) checked(ctx context.Context) error {
+	switch err := s.torrent.Checked(ctx); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fail(exitDisk, "", "check data in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// attended runs work while the status is shown.
+func (s *session) attended(ctx context.Context, interval time.Duration, work func() error) error {
+	showing, hide := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() { defer close(shown); s.showStatus(showing, interval) }()
+	defer func() { hide(); <-shown }()
+	return work()
+}

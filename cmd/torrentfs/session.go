@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"torrentfs/cache"
+	"torrentfs/library"
+	"torrentfs/metainfo"
+)
+
+// closeTimeout bounds a clean stop: telling the trackers and writing what is
+// still in memory. A second signal ends it sooner.
+const closeTimeout = 20 * time.Second
+
+// lockPatience is how long a command waits for another process to let go of
+// the data directory: `umount` returns while the mount's process still writes.
+const lockPatience = 5 * time.Second
+
+// peerFlags are the flags of every command that talks to peers.
+type peerFlags struct {
+	ListenPort      uint16     `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"TCP port for incoming peers; 0 takes any free one."`
+	Peer            []peerAddr `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
+	PeerLimit       int        `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
+	MaxDownloadRate rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
+	MaxUploadRate   rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
+	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
+	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
+}
+
+// Validate checks what the types of the flags do not.
+func (p peerFlags) Validate() error {
+	if p.PeerLimit < 1 {
+		return fmt.Errorf("--peer-limit: want at least 1, got %d", p.PeerLimit)
+	}
+	if p.MemoryCache < 1<<20 {
+		return fmt.Errorf("--memory-cache: want at least 1MiB, got %s", p.MemoryCache)
+	}
+	return nil
+}
+
+// peerAddr is a host and port from the command line; the host may be a name.
+type peerAddr struct {
+	host string
+	port uint16
+}
+
+// UnmarshalText parses HOST:PORT.
+func (p *peerAddr) UnmarshalText(text []byte) error {
+	host, port, err := net.SplitHostPort(string(text))
+	if err != nil || host == "" {
+		return fmt.Errorf("parse peer address %q: want HOST:PORT, an IPv6 address in brackets", text)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return fmt.Errorf("parse peer address %q: want a port between 1 and 65535", text)
+	}
+	p.host, p.port = host, uint16(n)
+	return nil
+}
+
+// resolvePeers turns the addresses of --peer into numbers.
+func resolvePeers(ctx context.Context, peers []peerAddr) ([]netip.AddrPort, error) {
+	var addrs []netip.AddrPort
+	for _, p := range peers {
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.host)
+		if err != nil {
+			return nil, fail(exitNetwork, "check --peer", "resolve peer %s: %w", p.host, err)
+		}
+		for _, ip := range ips {
+			addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), p.port))
+		}
+	}
+	return addrs, nil
+}
+
+// cacheDir is where the data of a torrent lies if nobody says otherwise: a
+// directory of its own below the user's cache directory.
+func cacheDir(h metainfo.InfoHash) (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fail(exitDisk, "name one with --data-dir", "find cache directory: %w", err)
+	}
+	return filepath.Join(base, "torrentfs", h.String()), nil
+}
+
+// dirOr returns dir, or where it is empty the torrent's cache directory.
+func dirOr(dir string, h metainfo.InfoHash) (string, error) {
+	if dir == "" {
+		return cacheDir(h)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fail(exitDisk, "", "find data directory: %w", err)
+	}
+	return abs, nil
+}
+
+// session is one torrent in a library of its own, as each command runs it.
+type session struct {
+	app     *app
+	lib     *library.Library
+	torrent *library.Torrent
+	meta    *metainfo.MetaInfo
+	dir     string
+	started time.Time
+}
+
+// openSession starts the library and the torrent in it.
+func (a *app) openSession(ctx context.Context, mi *metainfo.MetaInfo, dir string, p peerFlags, add library.AddOptions) (*session, error) {
+	peers, err := resolvePeers(ctx, p.Peer)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, openFailure(&library.DataError{Dir: dir, Err: err})
+	}
+	s := &session{app: a, meta: mi, dir: dir, started: time.Now()}
+	s.lib, err = library.Open(library.Config{
+		DataDir:     dir,
+		MemoryCache: int64(p.MemoryCache),
+		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),
+		MaxDownload: int64(p.MaxDownloadRate),
+		MaxUpload:   int64(p.MaxUploadRate),
+		PeerLimit:   p.PeerLimit,
+		Logger:      a.log,
+	})
+	if err != nil {
+		return nil, openFailure(err)
+	}
+	add.Peers, add.NoTrackers = peers, p.NoTrackers
+	if s.torrent, err = s.add(ctx, add); err != nil {
+		s.closeQuietly()
+		return nil, err
+	}
+	a.log.Info("torrent added", "name", mi.Info.Name, "info_hash", mi.Info.Hash.String(),
+		"data_dir", dir, "port", s.lib.Port())
+	return s, nil
+}
+
+// add adds the torrent, waiting a little for whoever holds its directory.
+func (s *session) add(ctx context.Context, o library.AddOptions) (*library.Torrent, error) {
+	for deadline := time.Now().Add(lockPatience); ; {
+		t, err := s.lib.Add(ctx, s.meta, o)
+		switch {
+		case err == nil:
+			return t, nil
+		case !errors.Is(err, cache.ErrLocked):
+			return nil, openFailure(err)
+		case time.Now().After(deadline):
+			return nil, fail(exitDisk, "stop the other torrentfs, or choose another --data-dir", "%w", err)
+		}
+		s.app.log.Debug("data directory is in use, waiting", "dir", s.dir)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// close stops the library cleanly: what was verified is on disk afterwards.
+func (s *session) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	stats := s.torrent.Stats()
+	err := s.lib.Close(ctx)
+	s.app.logStats("stopped", stats, "after", time.Since(s.started).Round(time.Millisecond).String())
+	if err != nil {
+		return fail(exitDisk, "what was not written will be hashed or fetched again", "stop torrent: %w", err)
+	}
+	return nil
+}
+
+// closeQuietly is close on a path that already has an error to report.
+func (s *session) closeQuietly() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.lib.Close(ctx); err != nil {
+		s.app.log.Warn("stopping failed", "err", err)
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/library"
+)
+
+// statusFlags say how often a status is logged where nobody watches.
+type statusFlags struct {
+	StatusInterval time.Duration `group:"log" default:"30s" placeholder:"TIME" help:"How often the status is logged where standard error is no terminal; 0 is never."`
+}
+
+// showStatus reports how the torrent is doing until ctx ends: as one live line
+// where a person watches, in the log otherwise.
+func (s *session) showStatus(ctx context.Context, every time.Duration) {
+	if s.app.term.interactive() && s.app.logFile == nil && !s.app.json {
+		s.showLiveLine(ctx)
+		return
+	}
+	if every <= 0 {
+		return
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.app.logStats("status", s.torrent.Stats())
+		}
+	}
+}
+
+// showLiveLine redraws the status line until ctx ends.
+func (s *session) showLiveLine(ctx context.Context) {
+	var line atomic.Pointer[string]
+	draw := func() string { return *line.Load() }
+	refresh := func() {
+		text := statusLine(s.torrent.Stats(), time.Now())
+		line.Store(&text)
+	}
+	refresh()
+	clear := s.app.term.showLine(draw)
+	defer clear()
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			refresh()
+		}
+	}
+}
+
+// statusLine says in one line what the torrent does, the most important first,
+// because a narrow terminal cuts the end off.
+func statusLine(st library.Stats, now time.Time) string {
+	parts := []string{fmt.Sprintf("%s %s", percent(st.Verified, st.Total), printable(fit(st.Name, 30)))}
+	if len(st.Blocked) > 0 {
+		parts = append(parts, blockedText(st.Blocked, now))
+	}
+	parts = append(parts, "↓ "+formatRate(st.DownRate), "↑ "+formatRate(st.UpRate), peersText(st))
+	if st.Checking > 0 {
+		parts = append(parts, "checking "+formatBytes(st.Checking))
+	}
+	parts = append(parts, fmt.Sprintf("verified %s of %s", formatBytes(st.Verified), formatBytes(st.Total)),
+		"uploaded "+formatBytes(st.Uploaded))
+	if st.DiskErr != nil {
+		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
+	}
+	return strings.Join(parts, "  ")
+}
+
+func blockedText(blocked []library.BlockedRead, now time.Time) string {
+	oldest := blocked[0]
+	for _, b := range blocked[1:] {
+		if b.Since.Before(oldest.Since) {
+			oldest = b
+		}
+	}
+	text := fmt.Sprintf("reading %s at %s", printable(oldest.Path), formatBytes(oldest.Offset))
+	if waited := now.Sub(oldest.Since); waited >= time.Second {
+		text += fmt.Sprintf(", waiting %s", waited.Truncate(time.Second))
+	}
+	if more := len(blocked) - 1; more > 0 {
+		text += fmt.Sprintf(" (+%d)", more)
+	}
+	return text
+}
+
+func peersText(st library.Stats) string {
+	text := plural(st.Peers, "peer")
+	if st.Peers > 0 {
+		text += fmt.Sprintf(" (%d sending, %s)", st.Unchoked, plural(st.Seeds, "seed"))
+	}
+	return text
+}
+
+// percent is how much of total is done; it says 100 % only when all of it is.
+func percent(done, total int64) string {
+	if total <= 0 || done >= total {
+		return "100%"
+	}
+	return fmt.Sprintf("%.1f%%", min(99.9, float64(done)/float64(total)*100))
+}
+
+// logStats writes a snapshot to the log.
+func (a *app) logStats(msg string, st library.Stats, more ...any) {
+	args := append([]any{
+		"verified", st.Verified, "total", st.Total, "peers", st.Peers, "seeds", st.Seeds, "unchoked", st.Unchoked,
+		"down_rate", int64(st.DownRate), "up_rate", int64(st.UpRate),
+		"downloaded", st.Downloaded, "uploaded", st.Uploaded, "wasted", st.Wasted,
+	}, more...)
+	if st.Checking > 0 {
+		args = append(args, "checking", st.Checking)
+	}
+	if len(st.Blocked) > 0 {
+		args = append(args, "reads_waiting", len(st.Blocked))
+	}
+	if st.DiskErr != nil {
+		args = append(args, "disk_err", st.DiskErr)
+	}
+	a.log.Info(msg, args...)
+}

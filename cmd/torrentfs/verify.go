@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"torrentfs/verify"
+)
+
+type verifyCmd struct {
+	Torrent string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	DataDir string `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
+	JSON    bool   `name:"json" help:"Print one JSON object."`
+	Quiet   bool   `short:"q" help:"Print nothing; the exit code tells."`
+}
+
+// Help is the text below the summary.
+func (verifyCmd) Help() string {
+	return `Every byte is read and hashed, whatever a resume file says; nothing is written and nobody is asked. The exit code
+is 0 if all of it is there and right, and 7 if not. Of a hybrid torrent both the v1 and the v2 hashes are checked.`
+}
+
+// Run hashes the data and prints the outcome.
+func (o *verifyCmd) Run(ctx context.Context, a *app) error {
+	mi, err := a.loadTorrent(o.Torrent)
+	if err != nil {
+		return err
+	}
+	bar := a.term.showBar("verifying "+mi.Info.Name, mi.Info.Size())
+	started := time.Now()
+	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, _ int64) { bar.set(done) }})
+	bar.clear()
+	switch {
+	case errors.Is(err, errInterrupted):
+		return err
+	case err != nil:
+		return fail(exitDisk, "name the directory with --data-dir", "verify data: %w", err)
+	}
+	if err := o.print(a, mi.Info.Name, r, time.Since(started)); err != nil {
+		return err
+	}
+	if !r.OK() {
+		return fail(exitVerify, "", "verify %s: %d of %d pieces are right, %s of %s",
+			mi.Info.Name, r.Good, r.Pieces, formatBytes(r.Verified), formatBytes(r.Total))
+	}
+	return nil
+}
+
+// verdict is the object that verify --json prints.
+type verdict struct {
+	OK       bool        `json:"ok"`
+	Pieces   int         `json:"pieces"`
+	Good     int         `json:"good_pieces"`
+	Total    int64       `json:"total_length"`
+	Verified int64       `json:"verified"`
+	Faults   []fileFault `json:"faults,omitempty"`
+}
+
+type fileFault struct {
+	Path     string `json:"path"`
+	Length   int64  `json:"length"`
+	Verified int64  `json:"verified"`
+	Fault    string `json:"fault"`
+}
+
+func (o *verifyCmd) print(a *app, name string, r *verify.Report, took time.Duration) error {
+	v := verdict{OK: r.OK(), Pieces: r.Pieces, Good: r.Good, Total: r.Total, Verified: r.Verified}
+	for _, f := range r.Files {
+		if f.Fault != nil {
+			v.Faults = append(v.Faults, fileFault{f.Path, f.Length, f.Verified, shortFault(f.Fault)})
+		}
+	}
+	switch {
+	case o.Quiet:
+		return nil
+	case o.JSON:
+		return printJSON(a.stdout, v)
+	}
+	var b strings.Builder
+	for _, f := range v.Faults {
+		fmt.Fprintf(&b, "%s: %s (%s of %s right)\n", printable(f.Path), printable(f.Fault), formatBytes(f.Verified), formatBytes(f.Length))
+	}
+	if v.OK {
+		fmt.Fprintf(&b, "%s: all %s right, %s in %s\n", printable(name), plural(v.Pieces, "piece"), formatBytes(v.Total), took.Round(time.Millisecond))
+	}
+	_, err := a.stdout.Write([]byte(b.String()))
+	return err
+}
+
+// shortFault leaves the path out of an error of the operating system: it is
+// printed beside it.
+func shortFault(err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}

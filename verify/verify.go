@@ -1,0 +1,181 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"torrentfs/metainfo"
+)
+
+// Options tune a check. The zero value is a sound default.
+type Options struct {
+	Workers int // goroutines that read and hash; 0 = one per core
+	// Progress is told how many bytes of the piece space are hashed so far. It
+	// is called from the workers, one at a time.
+	Progress func(done, total int64)
+}
+
+// Report is the outcome of a check.
+type Report struct {
+	Pieces, Good int   // pieces of the torrent, and those whose hash is right
+	Verified     int64 // bytes of real files within good pieces
+	Total        int64 // bytes of real files
+	Files        []File
+}
+
+// OK reports whether the data is complete and right.
+func (r *Report) OK() bool {
+	for _, f := range r.Files {
+		if f.Fault != nil {
+			return false
+		}
+	}
+	return r.Good == r.Pieces
+}
+
+// File is what became of one file of the torrent. Pads and links are left out.
+type File struct {
+	Path     string // as metainfo.File has it, below the data directory
+	Length   int64  // bytes that it should have
+	Verified int64  // bytes within good pieces
+	Fault    error  // what is wrong with it as far as known without a hash, or ErrContent
+}
+
+// Sentinels of File.Fault; an error of the operating system is wrapped as is.
+var (
+	ErrMissing = errors.New("missing")
+	ErrLength  = errors.New("wrong length")
+	ErrContent = errors.New("wrong content")
+)
+
+// Data hashes what lies in dir, in the torrent's own layout, against mi. The
+// error is for a check that could not be made, not for its outcome.
+func Data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (*Report, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	c := newCheck(mi, root, opt.Progress)
+	workers := opt.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var wg sync.WaitGroup
+	for range min(workers, mi.Info.NumPieces()) {
+		wg.Go(func() { c.work(ctx) })
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("verify %s: %w", mi.Info.Name, err)
+	}
+	return c.report(), nil
+}
+
+// check is the state of one call of Data.
+type check struct {
+	// immutable
+	meta *metainfo.MetaInfo
+	info *metainfo.Info
+	root *os.Root
+	sums []metainfo.SHA256 // v2: the hash above each piece's leaves
+	tree []int             // v2: the height of that hash
+
+	next     atomic.Int64   // piece that the next free worker takes
+	good     atomic.Int64   // pieces
+	verified []atomic.Int64 // bytes, by file
+	faults   []error        // by file; written before the workers start
+
+	mu       sync.Mutex // guards what follows
+	done     int64
+	progress func(done, total int64)
+}
+
+func newCheck(mi *metainfo.MetaInfo, root *os.Root, progress func(done, total int64)) *check {
+	c := &check{
+		meta: mi, info: mi.Info, root: root, progress: progress,
+		verified: make([]atomic.Int64, len(mi.Info.Files)),
+		faults:   make([]error, len(mi.Info.Files)),
+	}
+	for i := range c.info.Files {
+		c.faults[i] = c.look(&c.info.Files[i])
+	}
+	if c.info.Hash.HasV2 {
+		c.expectV2()
+	}
+	return c
+}
+
+// look finds what is wrong with a file without reading it.
+func (c *check) look(f *metainfo.File) error {
+	if f.Pad || f.Link() {
+		return nil
+	}
+	st, err := c.root.Stat(f.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ErrMissing
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%w: not a regular file", ErrContent)
+	case st.Size() != f.Length:
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrLength, st.Size(), f.Length)
+	}
+	return nil
+}
+
+// expectV2 lays out what each piece's tree must come to (BEP 52): an entry of
+// the file's piece layer, or for a file of one piece its root.
+func (c *check) expectV2() {
+	c.sums = make([]metainfo.SHA256, c.info.NumPieces())
+	c.tree = make([]int, c.info.NumPieces())
+	level := metainfo.LevelOf(c.info.PieceLength())
+	for i := range c.info.Files {
+		f := &c.info.Files[i]
+		if f.Pad || f.Link() || f.Length == 0 {
+			continue
+		}
+		first := c.info.PieceOf(f.Offset)
+		if f.Length <= c.info.PieceLength() {
+			c.sums[first], c.tree[first] = f.PiecesRoot, metainfo.TreeHeight(f.Length)
+			continue
+		}
+		for k, sum := range c.meta.PieceLayers[f.PiecesRoot] {
+			c.sums[first+k], c.tree[first+k] = sum, level
+		}
+	}
+}
+
+func (c *check) report() *Report {
+	r := &Report{Pieces: c.info.NumPieces(), Good: int(c.good.Load()), Total: c.info.TotalLength()}
+	for i := range c.info.Files {
+		f := &c.info.Files[i]
+		if f.Pad || f.Link() {
+			continue
+		}
+		out := File{Path: f.Path, Length: f.Length, Verified: c.verified[i].Load(), Fault: c.faults[i]}
+		if out.Fault == nil && out.Verified < out.Length {
+			out.Fault = ErrContent
+		}
+		r.Verified += out.Verified
+		r.Files = append(r.Files, out)
+	}
+	return r
+}
+
+// advance reports progress.
+func (c *check) advance(n int64) {
+	if c.progress == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done += n
+	c.progress(c.done, c.info.Size())
+}
