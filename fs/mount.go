@@ -28,7 +28,11 @@ const (
 	busyLimit = 300 * time.Millisecond
 	// closeLimit bounds the wait for a File that ignores its context.
 	closeLimit = 250 * time.Millisecond
+	// mountpointLimit bounds the look at the mount point, which may lie on a network that is gone.
+	mountpointLimit = 15 * time.Second
 )
+
+var errHangs = errors.New("does not answer: a mount that hangs is in the way")
 
 // Mounted is a mounted file system.
 type Mounted struct {
@@ -248,9 +252,14 @@ func bounded(ctx context.Context, f func() error) error {
 // checkMountpoint makes sure that path is a directory to mount on, and heals what a crash has left there.
 func checkMountpoint(ctx context.Context, path string, log *slog.Logger) error {
 	const attempts = 4 // crashes may have stacked mounts
+	ctx, cancel := context.WithTimeoutCause(ctx, mountpointLimit, errHangs)
+	defer cancel()
 	for try := 0; ; try++ {
 		var info os.FileInfo
 		err := bounded(ctx, func() (err error) {
+			if err := reach(path); err != nil {
+				return err
+			}
 			info, err = os.Stat(path)
 			return err
 		})

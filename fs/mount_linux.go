@@ -146,6 +146,17 @@ func unmount(ctx context.Context, path string, lazy bool) error {
 	return nil
 }
 
+// reach asks whoever serves path, if anybody does. A plain stat would be answered by the kernel, which remembers the
+// attributes of a mount whose process is long dead.
+func reach(path string) error {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: "stat", Path: path, Err: err}
+}
+
 // abortConnection ends the kernel's side of a detached mount, where that is allowed: those who still have files open get
 // ENOTCONN at once.
 func abortConnection(device uint64) {

@@ -13,10 +13,10 @@ const pageSize = 4096
 
 // Read answers one READ. It answers in full or fails: the application would take a short answer for the end of the file.
 func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	f.counters.reads.Add(1)
 	if in.NodeId == probeNodeID {
 		return f.readProbe(in, buf)
 	}
+	f.counters.reads.Add(1)
 	h := f.handles.get(in.Fh)
 	if h == nil {
 		return nil, fuse.Status(errClosed)

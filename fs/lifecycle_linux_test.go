@@ -1,0 +1,218 @@
+package fs_test
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"torrentfs/fs"
+)
+
+// SIGTERM, which a server answers by Unmount, ends a mount that is in use: readers fail, the directory is free.
+func TestUnmountWithBlockedReaders(t *testing.T) {
+	for name, bounce := range map[string]fs.Bounce{"auto": fs.BounceAuto, "off": fs.BounceOff} {
+		t.Run(name, func(t *testing.T) {
+			const readers = 50
+			s := startServer(t, serverConfig{Bounce: bounce, Files: []fileConfig{{Path: "a", Size: readers << 20, Missing: true}}})
+			f, err := os.Open(s.path("a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			results := make(chan error, readers)
+			for i := range int64(readers) {
+				go func() {
+					_, err := f.ReadAt(make([]byte, 4096), i<<20)
+					results <- err
+				}()
+			}
+			eventually(t, "all readers wait", func() bool { return s.stats().Waiting >= readers })
+			if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			must(t, "readers", func() error {
+				for range readers {
+					if err := <-results; !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOTCONN) {
+						t.Errorf("read: %v, want EIO or ENOTCONN", err)
+					}
+				}
+				return nil
+			})
+			if !s.wait() {
+				t.Fatal("the server did not end")
+			}
+			if mounted(s.dir) {
+				t.Error("still mounted")
+			}
+		})
+	}
+}
+
+// Nothing stays behind in the process: no goroutine, no descriptor, no open File.
+func TestUnmountLeavesNothing(t *testing.T) {
+	s := startServer(t, serverConfig{Files: []fileConfig{
+		{Path: "a", Size: 1 << 20},
+		{Path: "b", Size: 1 << 20, Complete: true},
+		{Path: "c", Size: 1 << 20, Missing: true},
+	}})
+	for range 20 {
+		for _, name := range []string{"a", "b"} {
+			must(t, name, func() error { _, err := os.ReadFile(s.path(name)); return err })
+		}
+	}
+	eventually(t, "all files are closed", func() bool { return s.ask("open") == "0" })
+	s.ask("fds")
+	fds := s.ask("fds")
+	for range 20 {
+		must(t, "read", func() error { _, err := os.ReadFile(s.path("a")); return err })
+	}
+	eventually(t, "all files are closed", func() bool { return s.ask("open") == "0" })
+	if got := s.ask("fds"); got != fds {
+		t.Errorf("%s descriptors are open, were %s", got, fds)
+	}
+	held, err := os.Open(s.path("c")) // in use: the mount must be detached
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	s.ask("unmount")
+	if mounted(s.dir) {
+		t.Error("still mounted")
+	}
+	if got := s.ask("open"); got != "0" {
+		t.Errorf("%s files are open after unmount", got)
+	}
+	held.Close()
+	s.ask("unmount") // again: no error
+	s.ask("leaks")
+}
+
+// Whoever else unmounts: the server notices and Wait returns.
+func TestUnmountedByOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs umount")
+	}
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 1 << 20}}})
+	must(t, "umount", func() error { return unix.Unmount(s.dir, 0) })
+	s.ask("unmount")
+	s.ask("leaks")
+}
+
+// A file that completes while it is open: old handles go on, new ones are passed through, no open ever fails.
+func TestCompletionWhileOpen(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("passthrough needs root")
+	}
+	const files, size = 8, 300_000
+	var c serverConfig
+	for i := range files {
+		c.Files = append(c.Files, fileConfig{Path: string(rune('a' + i)), Size: size})
+	}
+	s := startServer(t, c)
+	var held []*os.File
+	inos := make(map[string]uint64)
+	for _, f := range c.Files {
+		file, err := os.Open(s.path(f.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		held = append(held, file)
+		var st unix.Stat_t
+		must(t, "stat", func() error { return unix.Fstat(int(file.Fd()), &st) })
+		inos[f.Path] = st.Ino
+	}
+	var stop atomic.Bool
+	var opens atomic.Int64
+	errs := make(chan error, 8)
+	var wg sync.WaitGroup
+	for r := range 4 {
+		wg.Go(func() {
+			b := make([]byte, 5000)
+			for n := r; !stop.Load(); n++ {
+				i := n % files
+				off := int64(n*4999) % (size - 5000)
+				err := withFile(s.path(c.Files[i].Path), 0, func(f *os.File) error {
+					_, err := f.ReadAt(b, off)
+					return errors.Join(err, checkBytes(b, uint64(i+1), off))
+				})
+				if err != nil {
+					errs <- err
+					return
+				}
+				opens.Add(1)
+			}
+		})
+	}
+	for i := range files {
+		from := opens.Load()
+		eventually(t, "opens go on", func() bool { return opens.Load() > from+200 || len(errs) > 0 })
+		s.ask("complete %d", i)
+	}
+	from := opens.Load()
+	eventually(t, "opens go on", func() bool { return opens.Load() > from+500 || len(errs) > 0 })
+	stop.Store(true)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		t.Errorf("after %d opens: %v", opens.Load(), err)
+	}
+	// All names lead to passed-through inodes by now, although the first handles are still open.
+	before := s.stats()
+	for i, f := range c.Files {
+		must(t, "read "+f.Path, func() error {
+			b, err := os.ReadFile(s.path(f.Path))
+			return errors.Join(err, checkBytes(b, uint64(i+1), 0))
+		})
+		must(t, "read through the old handle", func() error {
+			b := make([]byte, size)
+			_, err := held[i].ReadAt(b, 0)
+			return errors.Join(err, checkBytes(b, uint64(i+1), 0))
+		})
+		var st unix.Stat_t
+		must(t, "stat", func() error { return unix.Stat(s.path(f.Path), &st) })
+		if st.Ino != inos[f.Path] {
+			t.Errorf("%s: inode number %d became %d", f.Path, inos[f.Path], st.Ino)
+		}
+	}
+	after := s.stats()
+	if got := after.PassthroughOpens - before.PassthroughOpens; got != files {
+		t.Errorf("%d of %d opens were passed through", got, files)
+	}
+	t.Logf("%d opens, %d passed through", after.Opens, after.PassthroughOpens)
+}
+
+// Reads of a complete file do not reach the server at all.
+func TestPassthroughServesNoReads(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("passthrough needs root")
+	}
+	const size = 4 << 20
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: size, Complete: true}}})
+	for way, read := range waysToRead(t, size) {
+		must(t, way, func() error { return read(s.path("a"), 1) })
+	}
+	if st := s.stats(); st.Reads != 0 || st.PassthroughOpens != st.Opens {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Without the privilege, or where it is not wanted, the same file is served by reads.
+func TestNoPassthrough(t *testing.T) {
+	const size = 1 << 20
+	s := startServer(t, serverConfig{NoPassthrough: true, Files: []fileConfig{{Path: "a", Size: size, Complete: true}}})
+	must(t, "read", func() error {
+		b, err := os.ReadFile(s.path("a"))
+		return errors.Join(err, checkBytes(b, 1, 0))
+	})
+	if st := s.stats(); st.Reads == 0 || st.PassthroughOpens != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+var _ fs.Source = (*fakeSource)(nil)
