@@ -133,7 +133,7 @@ func urlDataOf(u *url.URL) string {
 // reply's body. The wait doubles with each loss, whichever packet was lost; an
 // id that expires meanwhile is renewed (BEP 15).
 func (u *udpClient) request(ctx context.Context, to netip.AddrPort, action uint32, build func(b []byte, conn uint64, tid uint32) []byte) ([]byte, error) {
-	renewed := false
+	fresh := false // the connection id was given in this request
 	for n := 0; ; {
 		conn, cached := u.connection(to)
 		want := uint32(actionConnect)
@@ -148,11 +148,10 @@ func (u *udpClient) request(ctx context.Context, to netip.AddrPort, action uint3
 			if n++; n > u.retries {
 				return nil, err
 			}
-		case err != nil && cached && !renewed && isFailure(err):
+		case err != nil && cached && !fresh && isFailure(err):
 			// Perhaps the refusal is about the connection id: the tracker may
-			// have been restarted since it gave it. Once is enough to know.
+			// have been restarted since it gave it.
 			u.forget(to)
-			renewed = true
 		case err != nil:
 			return nil, err
 		case cached:
@@ -163,6 +162,7 @@ func (u *udpClient) request(ctx context.Context, to netip.AddrPort, action uint3
 				return nil, err
 			}
 			u.remember(to, id)
+			fresh = true
 		}
 	}
 }
