@@ -27,7 +27,7 @@ func (s *Store) ReadAt(p []byte, off int64) (int, error) {
 	for {
 		before := s.forgotten.Load()
 		n := s.available(off, len(p))
-		m, err := s.readVerified(p[:n], off)
+		m, err := s.readVerified(p[:n], off, before)
 		if s.forgotten.Load() != before {
 			continue // a hole may have come into what was read
 		}
@@ -69,15 +69,16 @@ func (s *Store) at(off int64) (piece, block int, start int64, n int, next int64)
 }
 
 // readVerified fills p from memory where it can, and reads each stretch in
-// between from disk in one go.
-func (s *Store) readVerified(p []byte, off int64) (int, error) {
+// between from disk in one go. before is what forgotten was when the pieces
+// were seen to be verified.
+func (s *Store) readVerified(p []byte, off int64, before uint64) (int, error) {
 	end := off + int64(len(p))
 	disk := off // [disk, o) is to be read from disk
 	for o := off; o < end; {
 		piece, block, start, n, next := s.at(o)
 		if n > 0 {
 			if b := s.inMemory(piece, block); b != nil {
-				if err := s.fill(p[disk-off:o-off], disk); err != nil {
+				if err := s.fill(p[disk-off:o-off], disk, before); err != nil {
 					return int(disk - off), err
 				}
 				copy(p[o-off:], b[o-start:])
@@ -86,7 +87,7 @@ func (s *Store) readVerified(p []byte, off int64) (int, error) {
 		}
 		o = next
 	}
-	if err := s.fill(p[disk-off:], disk); err != nil {
+	if err := s.fill(p[disk-off:], disk, before); err != nil {
 		return int(disk - off), err
 	}
 	return len(p), nil
@@ -94,12 +95,15 @@ func (s *Store) readVerified(p []byte, off int64) (int, error) {
 
 // fill reads from disk, and copies blocks that are read again and again into
 // the memory tier.
-func (s *Store) fill(p []byte, off int64) error {
+func (s *Store) fill(p []byte, off int64, before uint64) error {
 	if len(p) == 0 {
 		return nil
 	}
 	if err := s.readDisk(p, off); err != nil {
 		return err
+	}
+	if s.forgotten.Load() != before {
+		return nil // it may have a hole: nothing to keep, and the caller reads again
 	}
 	end := off + int64(len(p))
 	for o := off; o < end; {
