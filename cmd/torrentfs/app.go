@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -65,7 +66,7 @@ func (a *app) complain(code exitCode, err error) {
 		a.log.Error(err.Error(), "exit_code", int(code))
 		return
 	}
-	a.term.printf("torrentfs: %s\n", printable(err.Error()))
+	a.term.printf("torrentfs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	if a.logFile != nil {
 		a.log.Error(err.Error(), "exit_code", int(code))
 	}

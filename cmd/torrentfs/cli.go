@@ -23,6 +23,7 @@ type cli struct {
 	Create   createCmd   `cmd:"" group:"files" help:"Make a torrent of a file or a directory."`
 	Verify   verifyCmd   `cmd:"" group:"files" help:"Check data on disk against a torrent."`
 
+	Demo       demoCmd       `cmd:"" group:"other" help:"Show all of it on this machine alone, in one screen."`
 	Completion completionCmd `cmd:"" group:"other" help:"Print a completion script for bash, zsh or fish."`
 	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,10 +69,10 @@ func codeOf(err error) exitCode {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted // whatever failed because of that
 	case errors.As(err, &f):
 		return f.code
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
-		return exitInterrupted
 	}
 	return exitGeneral
 }
