@@ -299,6 +299,9 @@ func (s *Store) erase(piece int) error {
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return fmt.Errorf("forget piece %d: %w", piece, err)
 		}
+		s.mu.Lock()
+		s.dirtyFiles[p.file] = struct{}{} // its date changed, which a snapshot must not run ahead of
+		s.mu.Unlock()
 	}
 	return nil
 }
