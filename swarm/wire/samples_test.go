@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,11 +136,11 @@ func TestPeerConnSamples(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			in, lim := recipe(t, s.data)
 			err := run(NewReader(&stream{data: in}, lim), lim.Pieces)
-			if err != errEndOfStream && !errors.Is(err, ErrProtocol) {
+			if err != io.EOF && !errors.Is(err, ErrProtocol) {
 				t.Fatalf("ended with %v: neither the stream's end nor a protocol violation", err)
 			}
 			why, listed := laxer[s.name]
-			lax := s.closed && err == errEndOfStream
+			lax := s.closed && err == io.EOF
 			if lax && !listed {
 				t.Errorf("libtorrent closes, this package reads on")
 			}

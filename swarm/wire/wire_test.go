@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,7 +48,7 @@ func (s *stream) Read(p []byte) (int, error) { return s.read([][]byte{p}) }
 func (s *stream) read(bufs [][]byte) (int, error) {
 	s.calls++
 	if len(s.data) == 0 {
-		return 0, errEndOfStream
+		return 0, io.EOF
 	}
 	left := len(s.data)
 	if s.step > 0 {
