@@ -12,17 +12,23 @@ import (
 	"unicode/utf8"
 )
 
-// testdata returns the folder of the shared test data, or skips the test.
-func testdata(tb testing.TB) string {
-	tb.Helper()
+// testdataDir is the folder of the shared torrents; it may not be there.
+func testdataDir() string {
 	dir := os.Getenv("TORRENTFS_TESTDATA")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared", "testdata")
 	}
-	if _, err := os.Stat(filepath.Join(dir, "torrents", "INDEX.tsv")); err != nil {
+	return filepath.Join(dir, "torrents")
+}
+
+// testdata returns the folder of the shared torrents, or skips the test.
+func testdata(tb testing.TB) string {
+	tb.Helper()
+	dir := testdataDir()
+	if _, err := os.Stat(filepath.Join(dir, "INDEX.tsv")); err != nil {
 		tb.Skipf("test data not found (set TORRENTFS_TESTDATA): %v", err)
 	}
-	return filepath.Join(dir, "torrents")
+	return dir
 }
 
 // corpus returns the rows of INDEX.tsv of one kind, by column name.

@@ -14,7 +14,7 @@ const (
 	DefaultInfoBytes   = 30 << 20  // of an info dictionary that came from peers (BEP 9)
 	DefaultPieces      = 1 << 21   // pieces
 	DefaultPieceLength = 512 << 20 // bytes of a piece
-	DefaultNameBytes   = 256 << 20 // of all paths together
+	DefaultNameBytes   = 128 << 20 // of all paths together
 	maxPathDepth       = 100       // elements of one path
 	maxFieldItems      = 200_000   // values in one field outside info, such as announce-list
 )
