@@ -190,7 +190,10 @@ func expandMountOptions(kctx *kong.Context, options []string) (args, notes []str
 	flags := slices.Concat(kctx.Selected().AllFlags(true)...)
 	for _, option := range slices.Concat(splitOptions(options)...) {
 		name, value, hasValue := strings.Cut(option, "=")
-		if name == "rw" {
+		switch name {
+		case "ro":
+			continue
+		case "rw":
 			return nil, nil, fail(exitUsage, "leave it out", "parse mount options: %w", errReadOnly)
 		}
 		name = strings.ReplaceAll(name, "_", "-")

@@ -52,6 +52,7 @@ func (d *demo) start(args ...string) (*demoProcess, error) {
 		name: args[0], done: make(chan struct{}), records: map[string]record{}, changed: make(chan struct{}),
 		cmd: exec.Command(d.self, append([]string{"--log-format", "json"}, args...)...),
 	}
+	p.cmd.Args[0] = d.app.args[0]
 	p.cmd.SysProcAttr = demoAttributes()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -193,6 +194,7 @@ func (p *demoProcess) kill() { _ = p.cmd.Process.Kill() }
 // output runs our own program to its end and returns what it printed.
 func (d *demo) output(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, d.self, append([]string{"--log-format", "json"}, args...)...)
+	cmd.Args[0] = d.app.args[0]
 	cmd.SysProcAttr = demoAttributes()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = demoStopTimeout

@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
 )
 
 type umountCmd struct {
@@ -34,7 +37,7 @@ func (o *umountCmd) Run(ctx context.Context, a *app) error {
 	case !ours:
 		return fail(exitMount, "see the list that mount(8) prints", "unmount %s: no torrent is mounted there", dir)
 	}
-	if err := unmount(ctx, dir, o.Force); err != nil {
+	if err := o.unmount(ctx, dir); err != nil {
 		hint := ""
 		if !o.Force {
 			hint = "if files are open there, close them or use -f"
@@ -43,6 +46,29 @@ func (o *umountCmd) Run(ctx context.Context, a *app) error {
 	}
 	a.log.Debug("unmounted", "mountpoint", dir)
 	return nil
+}
+
+// busyPatience is how long a busy mount is asked again: the kernel still holds
+// a file for a moment after its reader has closed it.
+const busyPatience = time.Second
+
+func (o *umountCmd) unmount(ctx context.Context, dir string) error {
+	for deadline := time.Now().Add(busyPatience); ; {
+		err := unmount(ctx, dir, o.Force)
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// isBusy also knows what fusermount3 and umount print.
+func isBusy(err error) bool {
+	return errors.Is(err, syscall.EBUSY) || (err != nil && strings.Contains(err.Error(), "busy"))
 }
 
 // mountpointPath resolves a mount point without touching the mount itself,
