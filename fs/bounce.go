@@ -51,7 +51,7 @@ func (y *history) note(off int64, n int) bool {
 func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	f := h.fs
 	switch {
-	case n <= pageSize, direct, h.ready == nil, !f.bounce.Load():
+	case n <= pageSize, direct, h.ready == nil, h.hints == nil, !f.bounce.Load():
 		return false
 	case f.opt.Bounce != BounceOn && sequential:
 		return false
@@ -60,9 +60,7 @@ func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	case !h.inode.bounceOnce(off, n, time.Now()):
 		return false
 	}
-	if h.hints != nil {
-		h.hints.WillNeed(off, n)
-	}
+	h.hints.WillNeed(off, n)
 	return true
 }
 

@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -15,11 +16,19 @@ import (
 
 // pattern fills p with what a fake file of that seed holds at off: each byte depends on its file and its offset.
 func pattern(p []byte, seed uint64, off int64) {
+	word := func(off int64) uint64 {
+		x := (uint64(off)>>3 + seed*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+		return x ^ x>>29
+	}
+	for len(p) > 0 && off&7 != 0 {
+		p[0] = byte(word(off) >> (8 * (off & 7)))
+		p, off = p[1:], off+1
+	}
+	for ; len(p) >= 8; p, off = p[8:], off+8 {
+		binary.LittleEndian.PutUint64(p, word(off))
+	}
 	for i := range p {
-		x := (uint64(off) + uint64(i)) >> 3
-		x = (x + seed*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
-		x ^= x >> 29
-		p[i] = byte(x >> (8 * ((uint64(off) + uint64(i)) & 7)))
+		p[i] = byte(word(off) >> (8 * i))
 	}
 }
 
@@ -80,10 +89,12 @@ type fakeData struct {
 	seed   uint64
 	memory bool          // serve from memory
 	delay  time.Duration // before each block of 16 KiB arrives once it is asked for
+	rate   int64         // bytes per second at which blocks arrive, one after the other; 0 is no limit
 	noHint bool
 
 	mu      sync.Mutex
 	have    int64           // bytes from the start that are there
+	free    int64           // Unix nanoseconds at which the line is free
 	blocks  map[int64]int64 // beyond have: block → Unix nanoseconds at which it is there
 	image   []byte          // where memory is set
 	backing *os.File
@@ -140,7 +151,11 @@ func (d *fakeData) ask(off, end int64) int64 {
 	now := time.Now().UnixNano()
 	for b := off / fakeBlock; b*fakeBlock < end; b++ {
 		if d.blocks[b] == 0 {
-			d.blocks[b] = now + int64(d.delay)
+			d.free = max(d.free, now)
+			if d.rate > 0 {
+				d.free += fakeBlock * int64(time.Second) / d.rate
+			}
+			d.blocks[b] = d.free + int64(d.delay)
 		}
 		last = max(last, d.blocks[b])
 	}

@@ -81,14 +81,16 @@ type BackedFile interface {
 	Backing() (f *os.File, ok bool)
 }
 
-// ReadyFile is a [File] that can tell whether a read would have to wait. Without it no read is bounced. It never blocks.
+// ReadyFile is a [File] that can tell whether a read would have to wait. Reads are bounced only where the File is this and
+// a [Prefetcher]. It never blocks.
 type ReadyFile interface {
 	// Ready reports whether all of [off, off+n) could be read at once, from memory or from the disk.
 	Ready(off int64, n int) bool
 }
 
-// Prefetcher is a [File] that takes hints: the range was asked for by read-ahead, no reader waits for it yet. It never
-// blocks.
+// Prefetcher is a [File] that takes hints: the kernel asked for the range ahead of a reader, who probably goes through it
+// next, page by page. It should be fetched at once, behind what is waited for: a reader of a whole range is as fast as
+// without the bounce only if the whole of it is on its way from the start. It never blocks.
 type Prefetcher interface {
 	WillNeed(off int64, n int)
 }

@@ -50,6 +50,7 @@ type fileConfig struct {
 	Symlink    string
 	Delay      time.Duration
 	NoHint     bool
+	Rate       int64
 }
 
 func (c *serverConfig) source() (*fakeSource, error) {
@@ -57,7 +58,7 @@ func (c *serverConfig) source() (*fakeSource, error) {
 	for i, f := range c.Files {
 		d := s.add(f.Path, f.Size)
 		s.entries[i].Executable, s.entries[i].Symlink = f.Executable, f.Symlink
-		d.memory, d.delay, d.noHint = f.Memory, f.Delay, f.NoHint
+		d.memory, d.delay, d.noHint, d.rate = f.Memory, f.Delay, f.NoHint, f.Rate
 		if f.Missing {
 			d.missing()
 		}
