@@ -1,0 +1,160 @@
+package swarm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"torrentfs/internal/fakepeer"
+	"torrentfs/internal/simnet"
+	"torrentfs/metainfo"
+)
+
+const (
+	ms      = time.Millisecond
+	mbit    = 1_000_000 / 8 // bytes per second
+	peerTCP = 6881
+)
+
+// world is a network in memory with one session of ours and scripted peers,
+// in virtual time.
+type world struct {
+	t       *testing.T
+	net     *simnet.Network
+	info    *metainfo.Info
+	data    []byte
+	us      *simnet.Host
+	session *Session
+	store   *memStore
+	peers   []netip.AddrPort
+	fakes   []*fakepeer.Peer
+}
+
+// inWorld runs a test in a bubble of virtual time. The torrent's content is
+// made from its size and piece length.
+func inWorld(t *testing.T, size, pieceLength int, cfg Config, f func(w *world)) {
+	t.Helper()
+	info, data := payload(t, size, pieceLength) // outside: costs real time only
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: simnet.New(1), info: info, data: data, store: newMemStore(info)}
+		w.us = w.net.Host("10.0.0.1", simnet.Link{})
+		l, err := w.us.Listen("tcp", fmt.Sprintf(":%d", peerTCP))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Listener, cfg.Dialer, cfg.Seed = l, w.us, 1
+		w.session = NewSession(cfg)
+		defer w.close() // also after a Fatal: a bubble must not be left with goroutines
+		f(w)
+	})
+}
+
+// close ends everything and checks what must hold after every test.
+func (w *world) close() {
+	w.session.Close()
+	for _, p := range w.fakes {
+		p.Close()
+	}
+	if n := w.us.Conns(); n != 0 {
+		w.t.Errorf("%d connections are left open", n)
+	}
+	w.net.Close()
+	w.store.check(w.t, w.data)
+}
+
+// options are those of an honest seed of the world's torrent.
+func (w *world) options(name string) fakepeer.Options {
+	return fakepeer.Options{
+		InfoHash: w.info.Hash.Wire(), Name: name, Size: w.info.Size(), PieceLength: w.info.PieceLength(),
+		Content: bytes.NewReader(w.data), Reqq: 500,
+	}
+}
+
+// named gives a peer a name, and so an id, of its own.
+func (w *world) named(opt fakepeer.Options) fakepeer.Options {
+	opt.Name += fmt.Sprintf(" %d", len(w.fakes))
+	return opt
+}
+
+// wan is a link with an uplink of so many Mbit/s and half of a round trip.
+func wan(mbits int, rtt time.Duration) simnet.Link {
+	return simnet.Link{Up: int64(mbits) * mbit, Delay: rtt / 2}
+}
+
+// serve starts a scripted peer on a host of its own, which the torrent will know.
+func (w *world) serve(link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {
+	w.t.Helper()
+	addr := netip.AddrFrom4([4]byte{10, 0, 1, byte(len(w.fakes) + 1)})
+	h := w.net.Host(addr.String(), link)
+	l, err := h.Listen("tcp", fmt.Sprintf(":%d", peerTCP))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := fakepeer.New(w.named(opt))
+	p.Serve(l)
+	w.fakes = append(w.fakes, p)
+	w.peers = append(w.peers, netip.AddrPortFrom(addr, peerTCP))
+	return p
+}
+
+// connect starts a scripted peer that dials us.
+func (w *world) connect(link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {
+	w.t.Helper()
+	addr := netip.AddrFrom4([4]byte{10, 0, 2, byte(len(w.fakes) + 1)})
+	h := w.net.Host(addr.String(), link)
+	p := fakepeer.New(w.named(opt))
+	w.fakes = append(w.fakes, p)
+	if err := p.Dial(w.t.Context(), h, fmt.Sprintf("10.0.0.1:%d", peerTCP)); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// add starts the torrent with the peers served so far.
+func (w *world) add(cfg TorrentConfig) *Torrent {
+	w.t.Helper()
+	cfg.Info, cfg.Store, cfg.Peers = w.info, w.store, w.peers
+	return add(w.t, w.session, cfg)
+}
+
+// leecher downloads everything from us.
+func (w *world) leecher(name string) fakepeer.Options {
+	opt := w.options(name)
+	opt.Have = func(int) bool { return false }
+	for i := range w.info.NumPieces() {
+		opt.Want = append(opt.Want, i)
+	}
+	return opt
+}
+
+// read reads through a reader within a virtual time and checks the bytes.
+func (w *world) read(r *Reader, off int64, n int, limit time.Duration) time.Duration {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	begun := time.Now()
+	got := make([]byte, n)
+	if k, err := r.ReadAt(ctx, got, off); err != nil {
+		w.t.Fatalf("read %d bytes at %d: %d bytes, %v", n, off, k, err)
+	}
+	if !bytes.Equal(got, w.data[off:off+int64(n)]) {
+		w.t.Fatalf("read %d bytes at %d: wrong bytes", n, off)
+	}
+	return time.Since(begun)
+}
+
+// await waits for the whole download within a virtual time.
+func (w *world) await(tor *Torrent, limit time.Duration) time.Duration {
+	w.t.Helper()
+	begun := time.Now()
+	select {
+	case <-tor.Complete():
+	case <-time.After(limit):
+		w.t.Fatalf("not complete after %v: %+v", limit, tor.Stats())
+	}
+	return time.Since(begun)
+}
