@@ -123,14 +123,14 @@ func (e *entry) file() File {
 		case 'h':
 			f.Hidden = true
 		case 'l':
-			f.link = true
+			f.link = &link{}
 		}
 	}
-	if f.link {
+	if f.link != nil {
 		f.Length = 0 // BEP 47; torrents that say otherwise hold no bytes for it
 		f.Executable = false
 		for _, t := range e.target {
-			f.target = append(f.target, string(t))
+			f.link.target = append(f.link.target, string(t))
 		}
 	}
 	return f
@@ -141,30 +141,49 @@ func (p *infoParser) v1Files() error {
 	if p.raw["files"] == nil {
 		return p.v1Single()
 	}
+	n, err := countElements(p.raw["files"])
+	if err != nil {
+		return fmt.Errorf("files: %w", err)
+	}
+	const shortest = len("d6:lengthi0e4:pathl1:aee")
+	p.info.Files = make([]File, 0, min(n, len(p.raw["files"])/shortest+1))
 	r := fileReader{c: bencode.NewCursor(p.raw["files"])}
 	if err := r.c.OpenList(); err != nil {
 		return fmt.Errorf("files: %w", err)
 	}
 	var e entry
 	for r.c.More() {
-		n := len(p.info.Files)
 		err := r.read(&e)
 		if err == nil {
 			err = p.v1File(&e)
 		}
 		if err != nil {
-			return fmt.Errorf("files[%d]: %w", n, err)
+			return fmt.Errorf("files[%d]: %w", len(p.info.Files), err)
 		}
 	}
 	return nil
 }
 
+// countElements counts the elements of a list.
+func countElements(raw []byte) (n int, err error) {
+	c := bencode.NewCursor(raw)
+	if err := c.OpenList(); err != nil {
+		return 0, err
+	}
+	for ; c.More(); n++ {
+		if _, err := c.Skip(); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
 func (p *infoParser) v1File(e *entry) error {
 	f := e.file()
 	switch {
-	case !e.hasLength && !f.link:
+	case !e.hasLength && !f.Link():
 		return fmt.Errorf("length: %w", bencode.ErrMissing)
-	case f.Pad && f.link:
+	case f.Pad && f.Link():
 		return fmt.Errorf("attr: %q is both a pad and a link", e.attr)
 	case bitCometPad(e.path):
 		f.Pad = true
@@ -270,7 +289,7 @@ func (t *treeReader) file() error {
 	switch {
 	case f.Pad:
 		return fmt.Errorf("attr: pads have no place in a v2 file tree")
-	case !e.hasLength && !f.link:
+	case !e.hasLength && !f.Link():
 		return fmt.Errorf("length: %w", bencode.ErrMissing)
 	case f.Length > 0 && e.root == nil:
 		return fmt.Errorf("pieces root: %w", bencode.ErrMissing)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"slices"
 
 	"torrentfs/metainfo/bencode"
 )
@@ -213,7 +214,7 @@ func (p *infoParser) finish() {
 		if f.Pad {
 			f.Path, f.Omit = "", true
 		}
-		links = links || f.link
+		links = links || f.Link()
 	}
 	switch {
 	case !p.info.Single:
@@ -261,24 +262,14 @@ func (p *infoParser) agree(v2 []File) error {
 }
 
 func (p *infoParser) sameFile(v1, v2 *File) bool {
-	if v1.Length != v2.Length || v1.link != v2.link || len(v1.target) != len(v2.target) {
+	if v1.Length != v2.Length || v1.Link() != v2.Link() {
 		return false
 	}
-	for i := range v1.target {
-		if v1.target[i] != v2.target[i] {
-			return false
-		}
+	if v1.Link() && !slices.Equal(v1.link.target, v2.link.target) {
+		return false
 	}
 	if p.info.Single {
 		return len(v2.Raw) == 1 && v2.Raw[0] == p.name
 	}
-	if len(v1.Raw) != len(v2.Raw) {
-		return false
-	}
-	for i := range v1.Raw {
-		if v1.Raw[i] != v2.Raw[i] {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(v1.Raw, v2.Raw)
 }

@@ -30,7 +30,7 @@ type linkResult struct {
 func resolveLinks(names *namer, files []File) {
 	l := linker{names: names, files: files, found: make(map[int32]linkResult)}
 	for i := range files {
-		if files[i].link && !files[i].Pad {
+		if files[i].Link() && !files[i].Pad {
 			l.resolve(int32(i), 0)
 		}
 	}
@@ -46,7 +46,7 @@ func (l *linker) resolve(i int32, depth int) linkResult {
 	if depth > maxLinkDepth {
 		return linkResult{}
 	}
-	shown, r := l.walk(f.target, depth)
+	shown, r := l.walk(f.link.target, depth)
 	if r.real == "" || r.hops > maxLinkHops || strings.HasPrefix(f.Path, r.real+"/") {
 		return linkResult{}
 	}
@@ -85,7 +85,7 @@ func (l *linker) walk(target []string, depth int) (shown string, r linkResult) {
 			return "", linkResult{}
 		}
 		shown += "/" + path.Base(l.files[i].Path)
-		if !l.files[i].link {
+		if !l.files[i].Link() {
 			r.real = l.files[i].Path
 			continue
 		}

@@ -107,10 +107,14 @@ type File struct {
 	PiecesRoot SHA256    // v2 (BEP 52); zero for empty files and v1 torrents
 	ModTime    time.Time // zero where the torrent names none
 
-	target []string // raw elements of a link's target, from the top-level entry down
-	link   bool
+	link *link // nil for other files
 }
 
 // Link reports whether the entry is a symbolic link (BEP 47). A link that is
 // not omitted has a Symlink.
-func (f *File) Link() bool { return f.link }
+func (f *File) Link() bool { return f.link != nil }
+
+// link is what a torrent says of a symbolic link.
+type link struct {
+	target []string // raw elements, from the top-level entry down
+}

@@ -320,10 +320,10 @@ func readInt(data []byte, pos int) (v int64, end int, err error) {
 func readString(data []byte, pos int) (from, to int, err error) {
 	p, n := pos, 0
 	for p < len(data) && data[p] >= '0' && data[p] <= '9' {
-		n = n*10 + int(data[p]-'0')
-		if n > len(data) {
+		if n > len(data)/10 { // the next digit makes it more than the data
 			return 0, 0, ErrLength
 		}
+		n = n*10 + int(data[p]-'0')
 		p++
 	}
 	switch {
