@@ -170,6 +170,7 @@ func openStore(t testing.TB, c *Cache, tor *torrent, opt Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Close() }) // before the folder goes
 	return s
 }
 

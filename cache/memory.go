@@ -13,6 +13,7 @@ import (
 const (
 	itemOverhead  = 192     // bytes that ristretto and we spend on an item besides its data (measured)
 	setsInFlight  = 1 << 20 // bytes given to ristretto before waiting for it
+	maxQueue      = 8 << 20 // bytes on their way from the window to ristretto
 	windowShards  = 8       // a power of two
 	ghostPerBlock = 4       // entries of the ghost table per block of memory
 )
@@ -49,8 +50,9 @@ type promotion struct {
 
 func newMemory(limit int64) (*memory, error) {
 	window := min(max(limit/8, windowShards*4*metainfo.BlockSize), 32<<20)
-	queue := min(limit/16, setsInFlight) // handed over, not yet settled
-	main := max(limit-window-2*queue, metainfo.BlockSize+itemOverhead)
+	queue := min(limit/16, maxQueue)
+	batch := min(limit/16, setsInFlight)
+	main := max(limit-window-queue-batch, metainfo.BlockSize+itemOverhead)
 	items := main/metainfo.BlockSize + 1
 	r, err := ristretto.NewCache(&ristretto.Config[uint64, []byte]{
 		NumCounters: max(10*items, 1024), MaxCost: main, BufferItems: 64,
@@ -73,7 +75,7 @@ func newMemory(limit int64) (*memory, error) {
 		m.window[i].init(window / windowShards)
 	}
 	m.wg.Add(1)
-	go m.promote(max(queue, metainfo.BlockSize))
+	go m.promote(batch)
 	return m, nil
 }
 
