@@ -122,6 +122,7 @@ func (a *app) openSession(ctx context.Context, mi *metainfo.MetaInfo, dir string
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, openFailure(&library.DataError{Dir: dir, Err: err})
 	}
+	tuneMemory()
 	s := &session{app: a, meta: mi, dir: dir, started: time.Now()}
 	s.lib, err = library.Open(library.Config{
 		DataDir:     dir,
