@@ -26,6 +26,7 @@ func BenchmarkAnnounce(b *testing.B) {
 			s := fill(b, n)
 			var next atomic.Uint32
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				var r reply
 				out := make([]byte, 0, 2048)
@@ -49,6 +50,7 @@ func BenchmarkAnnounce(b *testing.B) {
 func BenchmarkAnnounceHTTP(b *testing.B) {
 	s := fill(b, 10_000)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		req := httptest.NewRequest("GET", "/announce?"+hashParam+idParam+"&port=6881&left=5&compact=1&numwant=50", nil)
 		for pb.Next() {

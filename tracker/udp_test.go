@@ -172,6 +172,7 @@ func FuzzPacket(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte, connected bool) {
 		from := addr("198.51.100.1:9")
+		p = bytes.Clone(p) // what is written here must not become an input
 		if connected && len(p) >= 8 {
 			binary.BigEndian.PutUint64(p, connect(t, s, from))
 		}

@@ -33,15 +33,14 @@ func (c *Client) newHTTP() *http.Client {
 			DisableCompression:     true, // gzip is inflated here, under a cap
 			MaxResponseHeaderBytes: 64 << 10,
 		},
-		CheckRedirect: c.checkRedirect,
+		CheckRedirect: checkRedirect,
 	}
 }
 
-// checkRedirect bounds the hops and refuses those that lead from a public
-// tracker to a local address. The dialer checks what names resolve to; this
-// adds that a redirect must not carry an announce to a local address that the
-// torrent's own tracker could not have had.
-func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
+// checkRedirect bounds the hops and holds each URL to the rules for one that a
+// torrent names. The dialer does the rest: a local address is refused to it
+// unless the torrent's own tracker was written as one.
+func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("follow redirect: more than %d hops", maxRedirects)
 	}
@@ -51,9 +50,6 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if t.url.Scheme == "udp" {
 		return fmt.Errorf("follow redirect: %w", ErrURL)
-	}
-	if local, _ := req.Context().Value(localKey{}).(bool); t.local && !local && !c.cfg.AllowPrivate {
-		return fmt.Errorf("follow redirect: %w: %s", ErrForbidden, t.url.Hostname())
 	}
 	req.Header.Del("Referer") // would show one tracker the other's passkey
 	return nil
