@@ -51,7 +51,9 @@ func (y *history) note(off int64, n int) bool {
 func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	f := h.fs
 	switch {
-	case n <= pageSize, direct, h.ready == nil, h.hints == nil, !f.bounce.Load():
+	case n <= pageSize, direct, h.ready == nil, h.hints == nil, !f.again.Load():
+		return false
+	case f.opt.Bounce == BounceOff:
 		return false
 	case f.opt.Bounce != BounceOn && sequential:
 		return false

@@ -91,6 +91,7 @@ type fakeData struct {
 	delay  time.Duration // before each block of 16 KiB arrives once it is asked for
 	rate   int64         // bytes per second at which blocks arrive, one after the other; 0 is no limit
 	noHint bool
+	fail   string // how reads end: "", "unavailable", or "short"
 
 	mu      sync.Mutex
 	have    int64           // bytes from the start that are there
@@ -176,6 +177,12 @@ func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 		panic("read of closed file")
 	}
 	f.d.asked.Add(1)
+	switch f.d.fail {
+	case "unavailable":
+		return 0, fmt.Errorf("no peer has it: %w", fs.ErrUnavailable)
+	case "short":
+		return len(p) / 2, nil
+	}
 	for {
 		f.d.mu.Lock()
 		changed := f.d.changed

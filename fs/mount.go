@@ -55,7 +55,7 @@ func Mount(ctx context.Context, mountpoint string, src Source, opt Options) (*Mo
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	if err := checkMountpoint(ctx, mountpoint, opt.Logger); err != nil {
+	if mountpoint, err = checkMountpoint(ctx, mountpoint, opt.Logger); err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	f, err := newFileSystem(src, opt)
@@ -118,20 +118,21 @@ func (m *Mounted) serve(server *fuse.Server) {
 
 // waitReady returns when the mount answers.
 func (m *Mounted) waitReady(ctx context.Context, server *fuse.Server) error {
-	return bounded(ctx, func() error {
+	device, err := bounded(ctx, func() (uint64, error) {
 		if err := server.WaitMount(); err != nil {
-			return fmt.Errorf("wait for mount: %w", err)
+			return 0, fmt.Errorf("wait for mount: %w", err)
 		}
 		if err := quietPoll(m.mountpoint); err != nil {
-			return err
+			return 0, err
 		}
 		var st syscall.Stat_t
 		if err := syscall.Stat(m.mountpoint, &st); err != nil {
-			return fmt.Errorf("stat mount: %w", err)
+			return 0, fmt.Errorf("stat mount: %w", err)
 		}
-		m.device = uint64(st.Dev)
-		return nil
+		return uint64(st.Dev), nil
 	})
+	m.device = device
+	return err
 }
 
 // tune finds out what this kernel lets us do.
@@ -146,9 +147,9 @@ func (m *Mounted) tune(ctx context.Context) {
 			c.OnComplete(f.complete)
 		}
 	}
-	if f.opt.Bounce != BounceOff && canBounce {
+	if canBounce {
 		err := f.probeBounce(ctx, m.mountpoint)
-		f.bounce.Store(err == nil)
+		f.again.Store(err == nil)
 		if err != nil {
 			f.log.Debug("read-ahead waits for all of its bytes", "err", err)
 		}
@@ -186,7 +187,7 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	}
 	if err != nil {
 		m.fs.log.Info("mount is busy: detaching it", "mountpoint", m.mountpoint, "err", err)
-		err = bounded(ctx, func() error { return unmount(ctx, m.mountpoint, true) })
+		err = unmountBounded(ctx, m.mountpoint, true)
 		abortConnection(m.device)
 	}
 	select {
@@ -224,7 +225,7 @@ func (m *Mounted) unmountSoon(ctx context.Context) error {
 		if m.isOver() {
 			return nil
 		}
-		err := bounded(ctx, func() error { return unmount(ctx, m.mountpoint, false) })
+		err := unmountBounded(ctx, m.mountpoint, false)
 		if err == nil {
 			return nil
 		}
@@ -238,60 +239,93 @@ func (m *Mounted) unmountSoon(ctx context.Context) error {
 }
 
 // bounded runs f, which may hang in the kernel, and gives up on it when ctx ends.
-func bounded(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
+func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.value, r.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
 }
 
-// checkMountpoint makes sure that path is a directory to mount on, and heals what a crash has left there.
-func checkMountpoint(ctx context.Context, path string, log *slog.Logger) error {
+func unmountBounded(ctx context.Context, path string, lazy bool) error {
+	_, err := bounded(ctx, func() (struct{}, error) { return struct{}{}, unmount(ctx, path, lazy) })
+	return err
+}
+
+// checkMountpoint makes sure that path is a directory to mount on, and heals what a crash has left there. It returns the
+// path without symbolic links: the kernel knows the mount by that, and unmounting follows none.
+func checkMountpoint(ctx context.Context, path string, log *slog.Logger) (string, error) {
 	const attempts = 4 // crashes may have stacked mounts
 	ctx, cancel := context.WithTimeoutCause(ctx, mountpointLimit, errHangs)
 	defer cancel()
 	for try := 0; ; try++ {
-		var info os.FileInfo
-		err := bounded(ctx, func() (err error) {
-			if err := reach(path); err != nil {
-				return err
-			}
-			info, err = os.Stat(path)
-			return err
-		})
+		at, err := bounded(ctx, func() (place, error) { return lookAt(path) })
 		switch {
-		case err == nil && !info.IsDir():
-			return fmt.Errorf("%w: not a directory", ErrMountpoint)
+		case err == nil && !at.isDir:
+			return "", fmt.Errorf("%w: not a directory", ErrMountpoint)
 		case err == nil:
-			warnNotEmpty(ctx, path, log)
-			return nil
+			warnNotEmpty(ctx, at.path, log)
+			return at.path, nil
 		case errors.Is(err, os.ErrNotExist):
-			return fmt.Errorf("%w: %w (create the directory first)", ErrMountpoint, err)
+			return "", fmt.Errorf("%w: %w (create the directory first)", ErrMountpoint, err)
 		case !errors.Is(err, syscall.ENOTCONN) || try == attempts:
-			return fmt.Errorf("%w: %w", ErrMountpoint, err)
+			return "", fmt.Errorf("%w: %w", ErrMountpoint, err)
 		}
-		log.Warn("removing the stale mount of a process that is gone", "mountpoint", path)
-		if err := bounded(ctx, func() error { return unmount(ctx, path, true) }); err != nil {
-			return fmt.Errorf("%w: remove stale mount: %w", ErrMountpoint, err)
+		log.Warn("removing the stale mount of a process that is gone", "mountpoint", at.path)
+		if err := unmountBounded(ctx, at.path, true); err != nil {
+			return "", fmt.Errorf("%w: remove stale mount: %w", ErrMountpoint, err)
 		}
 	}
 }
 
+// place is what is at a mount point.
+type place struct {
+	path  string // without symbolic links, as far as they could be followed
+	isDir bool
+}
+
+func lookAt(path string) (place, error) {
+	at := place{path: path}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		at.path = filepath.Join(dir, filepath.Base(path))
+	}
+	if err := reach(at.path); err != nil {
+		return at, err
+	}
+	resolved, err := filepath.EvalSymlinks(at.path)
+	if err != nil {
+		return at, err
+	}
+	at.path = resolved
+	info, err := os.Stat(resolved)
+	if err == nil {
+		at.isDir = info.IsDir()
+	}
+	return at, err
+}
+
 // warnNotEmpty tells that files will be hidden. The mount goes on: it is the user's directory.
 func warnNotEmpty(ctx context.Context, path string, log *slog.Logger) {
-	_ = bounded(ctx, func() error {
+	names, _ := bounded(ctx, func() ([]string, error) {
 		dir, err := os.Open(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer dir.Close()
-		if names, _ := dir.Readdirnames(1); len(names) > 0 {
-			log.Warn("mount point is not empty: its files are hidden while it is mounted", "mountpoint", path)
-		}
-		return nil
+		return dir.Readdirnames(1)
 	})
+	if len(names) > 0 {
+		log.Warn("mount point is not empty: its files are hidden while it is mounted", "mountpoint", path)
+	}
 }

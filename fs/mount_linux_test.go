@@ -246,6 +246,43 @@ func TestStaleMountIsHealed(t *testing.T) {
 	must(t, "read", func() error { _, err := os.ReadFile(s.path("a")); return err })
 }
 
+// The kernel knows a mount by its real path only.
+func TestMountThroughSymlink(t *testing.T) {
+	base := t.TempDir()
+	link := filepath.Join(base, "link")
+	if err := errors.Join(os.Mkdir(filepath.Join(base, "real"), 0o700), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, serverConfig{Dir: link, Files: []fileConfig{{Path: "a", Size: 10}}})
+	must(t, "read", func() error { _, err := os.ReadFile(filepath.Join(link, "a")); return err })
+	s.ask("unmount")
+	if mounted(filepath.Join(base, "real")) {
+		t.Error("still mounted")
+	}
+}
+
+// Other users are let in only where that is asked for.
+func TestAllowOther(t *testing.T) {
+	requireFUSE(t)
+	if _, err := exec.LookPath("setpriv"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and setpriv")
+	}
+	for _, allow := range []bool{false, true} {
+		dir, err := os.MkdirTemp("", "torrentfs-other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(dir)
+		s := startServer(t, serverConfig{Dir: dir, AllowOther: allow, Files: []fileConfig{{Path: "a", Size: 10}}})
+		cat := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", s.path("a"))
+		err = within(t, "cat", cat.Run)
+		if (err == nil) != allow {
+			t.Errorf("allow_other %v: cat as another user: %v", allow, err)
+		}
+		s.stop()
+	}
+}
+
 // A plain user mounts through fusermount3. Where /dev/fuse is closed to users, a private mount namespace opens it.
 func TestPlainUser(t *testing.T) {
 	requireFUSE(t)
@@ -266,8 +303,8 @@ func TestPlainUser(t *testing.T) {
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(base, 0o755), os.Chown(dir, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	s := startServerAs(t, serverConfig{Dir: dir, Files: []fileConfig{
-		{Path: "a", Size: 300_000},
+	s := startServerAs(t, serverConfig{Dir: dir, Data: dir, Files: []fileConfig{
+		{Path: "a", Size: 300_000, Complete: true},
 		{Path: "blocked", Size: 300_000, Missing: true},
 	}}, func(cmd *exec.Cmd) {
 		self := filepath.Join(base, "server")

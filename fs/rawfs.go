@@ -33,7 +33,7 @@ type fileSystem struct {
 	inodes  inodeTable
 	swap    swapper
 	probe   atomic.Pointer[probeFile] // set while the mount is being tried
-	bounce  atomic.Bool               // the kernel was seen to ask again
+	again   atomic.Bool               // the kernel was seen to ask again for a failed read-ahead
 
 	counters struct {
 		reads, memory, bounced, opens, passthrough atomic.Uint64

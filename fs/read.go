@@ -36,7 +36,7 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 	defer h.end()
 	sequential := h.note(off, n)
 	if h.memory != nil {
-		if bufs, ok := h.memory.Memory(off, n); ok {
+		if bufs, ok := h.memory.Memory(off, n); ok && length(bufs) == n {
 			f.counters.memory.Add(1)
 			return fuse.ReadResultVector(bufs), fuse.OK
 		}
@@ -46,8 +46,8 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		f.counters.bounced.Add(1)
 		return nil, fuse.EAGAIN
 	}
-	if direct || n <= pageSize || h.inode.wasBounced(off, n) {
-		flushed = nil // an application waits for this very request, and would see it fail
+	if direct || n <= pageSize || !f.again.Load() || h.inode.wasBounced(off, n) {
+		flushed = nil // an application may wait for this very request, and would see it fail
 	}
 	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
 	f.counters.waiting.Add(1)
@@ -58,6 +58,13 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		return fuse.ReadResultVector([][]byte{buf[:n]}), fuse.OK
 	}
 	return nil, h.readFailed(ctx, off, got, n, err)
+}
+
+func length(bufs [][]byte) (n int) {
+	for _, b := range bufs {
+		n += len(b)
+	}
+	return n
 }
 
 // readFailed chooses the errno of a read that did not get all of its bytes.

@@ -399,3 +399,27 @@ func TestFlushOfSharedHandle(t *testing.T) {
 		})
 	}
 }
+
+// What a File cannot deliver is an error, never the end of the file.
+func TestFailedReads(t *testing.T) {
+	s := startServer(t, serverConfig{Files: []fileConfig{
+		{Path: "unavailable", Size: 1 << 20, Fail: "unavailable"},
+		{Path: "short", Size: 1 << 20, Fail: "short"},
+	}})
+	for _, name := range []string{"unavailable", "short"} {
+		for _, flags := range []int{0, unix.O_DIRECT} {
+			err := within(t, name, func() error {
+				return withFile(s.path(name), flags, func(f *os.File) error {
+					n, err := f.Read(alignedBuffer(64 << 10))
+					if n > 0 {
+						t.Errorf("%s: %d bytes", name, n)
+					}
+					return err
+				})
+			})
+			if !errors.Is(err, syscall.EIO) {
+				t.Errorf("%s: %v, want EIO", name, err)
+			}
+		}
+	}
+}

@@ -80,6 +80,7 @@ func (c *readContext) finish() {
 func (c *readContext) watch() {
 	cancel := c.cancel
 	var again <-chan time.Time
+	pause := interruptPoll
 	for {
 		select {
 		case <-c.stop:
@@ -101,12 +102,17 @@ func (c *readContext) watch() {
 			c.fail(errInterrupted)
 			return
 		}
-		again = time.After(interruptPoll)
+		again = time.After(pause)
+		pause = min(2*pause, maxInterruptPoll)
 	}
 }
 
-// interruptPoll is how often an interrupted reader is looked at again: a person who presses ^C waits for it.
-const interruptPoll = 25 * time.Millisecond
+// interruptPoll is how soon an interrupted reader is looked at again, and maxInterruptPoll how late: a person who presses
+// ^C waits for it.
+const (
+	interruptPoll    = 25 * time.Millisecond
+	maxInterruptPoll = 200 * time.Millisecond
+)
 
 func (c *readContext) fail(err error) {
 	c.mu.Lock()

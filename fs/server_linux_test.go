@@ -51,6 +51,7 @@ type fileConfig struct {
 	Delay      time.Duration
 	NoHint     bool
 	Rate       int64
+	Fail       string
 }
 
 func (c *serverConfig) source() (*fakeSource, error) {
@@ -58,7 +59,7 @@ func (c *serverConfig) source() (*fakeSource, error) {
 	for i, f := range c.Files {
 		d := s.add(f.Path, f.Size)
 		s.entries[i].Executable, s.entries[i].Symlink = f.Executable, f.Symlink
-		d.memory, d.delay, d.noHint, d.rate = f.Memory, f.Delay, f.NoHint, f.Rate
+		d.memory, d.delay, d.noHint, d.rate, d.fail = f.Memory, f.Delay, f.NoHint, f.Rate, f.Fail
 		if f.Missing {
 			d.missing()
 		}
