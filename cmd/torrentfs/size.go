@@ -43,7 +43,7 @@ func (r *rate) UnmarshalText(text []byte) error {
 // as dd, head and truncate have it; MB is a million and MiB is 1024 × 1024.
 func parseSize(s string) (int64, error) {
 	t := strings.TrimSpace(s)
-	if n := len(t); n > 1 && strings.ContainsRune("kKmMgGtTpP", rune(t[n-1])) {
+	if n := len(t); n > 1 && strings.ContainsRune("kKmMgGtTpPeE", rune(t[n-1])) {
 		t += "iB"
 	}
 	n, err := humanize.ParseBytes(t)
