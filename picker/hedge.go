@@ -116,7 +116,7 @@ func (p *Picker) hedgeReadAhead() {
 		if rd.window == 0 {
 			continue
 		}
-		first, end := int(min(rd.pos, p.g.Size-1)/p.g.PieceLength), rd.windowEnd(p)
+		first, end := int(min(rd.pos, p.g.Size-1)/p.g.PieceLength), rd.end
 		p.gatherLate(func(x *request) bool {
 			piece, _ := p.g.Split(x.block)
 			return x.flags&(flagHedge|flagUrgent) == 0 && piece >= first && piece < end && p.deadline(rd, x.block) <= p.now+hedgeHorizon
@@ -149,7 +149,10 @@ func (p *Picker) endgame() {
 	if len(p.open) > 0 || p.fresh.len() > 0 || p.inflight == 0 || p.inflight > most {
 		return
 	}
-	p.gatherLate(func(x *request) bool { return x.flags&flagHedge == 0 })
+	p.gatherLate(func(x *request) bool {
+		piece, _ := p.g.Split(x.block)
+		return x.flags&flagHedge == 0 && p.want.has(piece)
+	})
 	for _, l := range p.late {
 		if !p.mayRequest(p.credit.Background) {
 			return

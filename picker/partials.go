@@ -67,6 +67,16 @@ func (p *Picker) virtualOf(piece int) []BlockRange {
 	return v[lo:hi]
 }
 
+// virtual reports whether a block is zeros.
+func (p *Picker) virtual(piece, block int) bool {
+	for _, v := range p.virtualOf(piece) {
+		if block >= v.First && block < v.First+v.Count {
+			return true
+		}
+	}
+	return false
+}
+
 // start makes a partial of a fresh piece.
 func (p *Picker) start(piece int) *partial {
 	if pt := p.part(piece); pt != nil {

@@ -116,7 +116,7 @@ func (t *peerTable) del(id PeerID) {
 	}
 }
 
-// PeerAdd adds a peer: choked, with nothing (unless i.Seed). A second PeerAdd of one ID starts it anew.
+// PeerAdd adds a peer: choked, with nothing (unless i.Seed). A second PeerAdd of one ID forgets the first.
 func (p *Picker) PeerAdd(now time.Duration, id PeerID, i PeerInfo) {
 	p.clock(now)
 	p.PeerGone(now, id)

@@ -119,33 +119,31 @@ func (pr *peer) weight(x *request) float64 {
 	return 1
 }
 
-// headArrival is when the first request's block will be complete.
-func (pr *peer) headArrival(now float64) float64 {
+// headArrival is when the first request's block will be complete, and how long each one behind it will take.
+func (pr *peer) headArrival(now float64) (at, bt float64) {
 	x := pr.ring.at(0)
-	bt := pr.blockTime()
+	bt = pr.blockTime()
 	next := max(pr.lastArr, x.sent+pr.rtt) + bt
 	if next >= now {
-		return next
+		return next, bt
 	}
 	// Overdue. A silence is expected to last as long again; trickling bytes are extrapolated.
 	over := now - next
 	if pr.progBlock == x.block && pr.progBytes > 0 && pr.progAt >= x.sent {
-		rest := (over + bt) * (BlockSize - pr.progBytes) / pr.progBytes
+		spent := over + bt
+		rest := spent * (BlockSize - pr.progBytes) / pr.progBytes
+		bt = max(bt, spent*BlockSize/pr.progBytes)
 		if now-pr.lastByte > max(0.05, 2*4096/pr.rate) {
 			rest = max(rest, over)
 		}
 		over = rest
 	}
-	return now + over
+	return now + over, bt
 }
 
 // arrival is when the block of request j will be complete.
 func (pr *peer) arrival(now float64, j int) float64 {
-	t := pr.headArrival(now)
-	if j == 0 {
-		return t
-	}
-	bt := pr.blockTime()
+	t, bt := pr.headArrival(now)
 	if pr.cancelled == 0 {
 		return t + float64(j)*bt
 	}

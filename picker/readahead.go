@@ -31,6 +31,7 @@ type reader struct {
 	blockedFor float64 // blocked time since lastAt, seconds
 
 	window int64   // read-ahead beyond pos, bytes
+	end    int     // piece after the window's last; 0: no window
 	swarm  float64 // rate of the peers that serve the window's pieces
 	rateAt float64 // when swarm was measured
 	cursor int     // first piece of the window that may have free blocks
@@ -99,8 +100,8 @@ func (p *Picker) learnSpeed(rd *reader, n int64) {
 
 // resize computes the read-ahead window.
 func (p *Picker) resize(rd *reader) {
-	old := rd.windowEnd(p)
-	rd.window = 0
+	old := rd.end
+	rd.window, rd.end = 0, 0
 	if rd.run >= sequentialRun && p.cfg.ReadAheadMax > 0 {
 		piece := p.g.PieceLength
 		if rd.swarm == 0 || p.now-rd.rateAt > 0.05 {
@@ -115,7 +116,10 @@ func (p *Picker) resize(rd *reader) {
 		w = max(min(w, readAheadRamp*rd.run), least)
 		rd.window = min(w, p.cfg.ReadAheadMax/int64(max(1, p.sequential())))
 	}
-	if rd.windowEnd(p) != old {
+	if rd.window > 0 {
+		rd.end = min(int((rd.pos+rd.window+p.g.PieceLength-1)/p.g.PieceLength), p.g.NumPieces)
+	}
+	if rd.end != old {
 		p.reservedDirty = true
 	}
 }
@@ -129,14 +133,6 @@ func (p *Picker) sequential() int {
 		}
 	}
 	return n
-}
-
-// windowEnd is the piece after the window's last.
-func (rd *reader) windowEnd(p *Picker) int {
-	if rd.window == 0 {
-		return 0
-	}
-	return min(int((rd.pos+rd.window+p.g.PieceLength-1)/p.g.PieceLength), p.g.NumPieces)
 }
 
 func (p *Picker) touchReadAhead(rd *reader) {
@@ -168,7 +164,7 @@ func (p *Picker) updateReserved() {
 		s = append(s, span{r.piece, r.last + 1})
 	}
 	for _, rd := range p.readers {
-		if hi := rd.windowEnd(p); hi > 0 {
+		if hi := rd.end; hi > 0 {
 			s = append(s, span{int(min(rd.pos, p.g.Size-1) / p.g.PieceLength), hi})
 		}
 	}
@@ -212,7 +208,7 @@ func (p *Picker) holdersRate(piece int) float64 {
 // fillReadAhead requests up to n blocks of a reader's window from a peer, in order. A block is given to a peer that will deliver it
 // well before the reader comes to it, or no later than the swarm would come to it. It returns how many were requested.
 func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
-	end := rd.windowEnd(p)
+	end := rd.end
 	first := int(min(rd.pos, p.g.Size-1) / p.g.PieceLength)
 	rd.cursor = max(rd.cursor, first)
 	for rd.cursor < end && !p.hasFree(rd.cursor) {

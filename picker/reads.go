@@ -98,13 +98,13 @@ func (p *Picker) advance(r *read) bool {
 		if p.held(r.piece) {
 			continue
 		}
-		pt := p.part(r.piece)
-		if !p.g.LeafVerified || pt == nil {
+		if !p.g.LeafVerified {
 			return false
 		}
-		_, end := p.readBlocks(r, r.piece, int(pt.blocks))
+		pt := p.part(r.piece)
+		_, end := p.readBlocks(r, r.piece, p.g.numBlocks(r.piece))
 		for ; r.block < end; r.block++ {
-			if !pt.leaf.has(r.block) {
+			if pt != nil && !pt.leaf.has(r.block) || pt == nil && !p.virtual(r.piece, r.block) {
 				return false
 			}
 		}

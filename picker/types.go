@@ -14,7 +14,7 @@ const BlockSize = 16 << 10
 const Never = time.Duration(math.MaxInt64)
 
 type (
-	// PeerID names one peer connection. The caller chooses it; it may be reused after PeerGone.
+	// PeerID names one peer connection. The caller chooses it and uses it once: a PeerBad may name a peer that has left.
 	PeerID int32
 	// ReaderID names one reader, as a rule an open file handle. The caller chooses it.
 	ReaderID int32

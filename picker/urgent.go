@@ -87,8 +87,14 @@ func (p *Picker) addUnit(r *read, piece int) {
 	pt := p.part(piece)
 	if pt == nil {
 		from, end := p.readBlocks(r, piece, p.g.numBlocks(piece))
-		p.units = append(p.units, unit{piece, from, end, end - from})
-		p.unissued += end - from
+		free := end - from
+		for _, v := range p.virtualOf(piece) {
+			free -= max(0, min(v.First+v.Count, end)-max(v.First, from))
+		}
+		if free > 0 {
+			p.units = append(p.units, unit{piece, from, end, free})
+			p.unissued += free
+		}
 		return
 	}
 	if !p.g.LeafVerified {
@@ -257,6 +263,9 @@ func (p *Picker) preempt() {
 			x := pr.ring.at(i)
 			if x.flags&flagUrgent != 0 || !x.live() {
 				continue
+			}
+			if piece, _ := p.g.Split(x.block); p.reserved(piece) {
+				continue // a reader comes to it next: another peer would be asked for it at once
 			}
 			if pr.arrival(p.now, i)-p.now <= wait {
 				break

@@ -97,14 +97,7 @@ func (p *Picker) refetch(pt *partial) {
 	p.list(pt)
 	p.rewindReaders(int(pt.piece))
 	p.urgentDirty, p.wake = true, true
-	for i := range p.reads {
-		if r := p.reads[i]; int(pt.piece) == r.piece && p.g.LeafVerified {
-			r.block = 0
-			if at := int64(r.piece) * p.g.PieceLength; r.off > at {
-				r.block = int((r.off - at) / BlockSize)
-			}
-		}
-	}
+	p.rewindReads(int(pt.piece))
 	p.unstart(pt)
 }
 
@@ -163,15 +156,21 @@ func (p *Picker) Lost(now time.Duration, piece int) {
 		p.updateInterest(pr)
 	}
 	p.rewindReaders(piece)
+	p.rewindReads(piece)
+	p.urgentDirty, p.wake = true, true
+}
+
+// rewindReads has reads that have passed a piece wait for it again.
+func (p *Picker) rewindReads(piece int) {
 	for _, r := range p.reads {
-		if first := int(r.off / p.g.PieceLength); piece >= first && piece < r.piece {
+		if first := int(r.off / p.g.PieceLength); piece >= first && piece <= r.piece {
 			r.piece, r.block = piece, 0
 			if piece == first {
 				r.block = int(r.off % p.g.PieceLength / BlockSize)
 			}
+			p.reservedDirty = true
 		}
 	}
-	p.urgentDirty, p.wake = true, true
 }
 
 // restState is the state of a piece of which nothing is received.
