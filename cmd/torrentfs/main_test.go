@@ -65,6 +65,8 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(home, ".cache"))
 	env.Setenv("XDG_STATE_HOME", filepath.Join(home, ".state"))
 	env.Setenv("TMPDIR", env.WorkDir)
+	// The race detector otherwise sleeps for a second at the end of each process.
+	env.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	env.Defer(func() { // whatever a failed script has left mounted
 		_ = exec.Command("fusermount3", "-u", "-z", "-q", filepath.Join(env.WorkDir, "mnt")).Run()
 	})
