@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,4 +244,66 @@ func threadCPU() time.Duration {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
 	return time.Duration(ts.Nano())
+}
+
+// TestFiguresMetadata lists a directory of 100,000 files, twice, beside one of the file system that holds temporary files.
+func TestFiguresMetadata(t *testing.T) {
+	requireBench(t)
+	const count = 100_000
+	native := t.TempDir()
+	for i := range count {
+		if err := os.WriteFile(fmt.Sprintf("%s/%06d", native, i), nil, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range []string{"ls -U", "ls -l", "find -size +1"} {
+		s := startServer(t, serverConfig{Many: count})
+		args := strings.Fields(command)
+		line := fmt.Sprintf("%-13s", command)
+		for _, c := range []struct{ name, dir string }{
+			{"native", native},
+			{"mount, cold", s.path("many")},
+			{"mount, warm", s.path("many")},
+		} {
+			cmd := exec.Command(args[0], args[1:]...)
+			cmd.Dir = c.dir
+			begin := time.Now()
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			line += fmt.Sprintf("  %s %.2fs", c.name, time.Since(begin).Seconds())
+		}
+		t.Log(line)
+		s.stop()
+	}
+}
+
+// TestFiguresEnds times what ends a blocked read.
+func TestFiguresEnds(t *testing.T) {
+	requireBench(t)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
+		cat := exec.Command("cat", s.path("a"))
+		if err := cat.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "cat waits", func() bool { return s.stats().Waiting > 0 })
+		begin := time.Now()
+		_ = cat.Process.Signal(sig)
+		_ = cat.Wait()
+		t.Logf("%v frees a reader in %v", sig, time.Since(begin).Round(time.Microsecond))
+		s.stop()
+	}
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
+	f, err := os.Open(s.path("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	go func() { _, _ = f.ReadAt(make([]byte, 1<<20), 0) }()
+	eventually(t, "the reader waits", func() bool { return s.stats().Waiting > 0 })
+	begin := time.Now()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.wait()
+	t.Logf("SIGTERM ends a mount with open files in %v", time.Since(begin).Round(time.Millisecond))
 }
