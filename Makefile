@@ -42,7 +42,7 @@ lint: ## check format, vet, staticcheck and other systems' builds
 
 fmt: ## format the source
 	@scripts/setup.sh lint
-	gofumpt -w $$(git ls-files '*.go')
+	find . -name .tools -prune -o -name '*.go' -print0 | xargs -0 gofumpt -w
 
 install: build ## install the program and its completions below PREFIX
 	install -D -m 0755 bin/torrentfs $(DESTDIR)$(PREFIX)/bin/torrentfs

@@ -123,9 +123,9 @@ want_programs() {
     want opentracker opentracker
     want ffprobe ffmpeg
     want getfattr attr
-    want python3 python3
-    if ! have python3 || ! python3 -c 'import libtorrent' 2>/dev/null; then
-        missing+=(python3-libtorrent)
+    # Debian's own Python, whatever else is in PATH: the package is for that.
+    if ! /usr/bin/python3 -c 'import libtorrent' 2>/dev/null; then
+        missing+=(python3 python3-libtorrent)
     fi
     install_missing
 }
