@@ -116,7 +116,7 @@ func (tor *torrent) script(t *testing.T, disk *crashfs.FS) *progress {
 				pr.synced[p] = true
 			}
 		}
-		if err := c.Close(); err != nil && !disk.Dead() {
+		if err := c.Close(); err != nil && disk.Died().IsZero() {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute) // the next start
@@ -211,31 +211,10 @@ func TestKillAtEveryOperation(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			disk := crashfs.New()
 			disk.CutAt(at, rand.New(rand.NewPCG(uint64(at), 9)))
-			var died time.Time
-			watch := time.NewTicker(10 * time.Millisecond)
-			stop := make(chan struct{})
-			stopped := make(chan struct{})
-			go func() {
-				defer close(stopped)
-				for {
-					select {
-					case <-stop:
-						return
-					case <-watch.C:
-						if died.IsZero() && disk.Dead() {
-							died = time.Now()
-						}
-					}
-				}
-			}()
 			pr := tor.script(t, disk)
-			time.Sleep(20 * time.Millisecond)
-			watch.Stop()
-			close(stop)
-			<-stopped
 			want := pr.synced
 			for p, when := range pr.committed {
-				if when.Add(2 * time.Second).Before(died) {
+				if when.Add(2 * time.Second).Before(disk.Died()) {
 					want[p] = true
 				}
 			}

@@ -64,14 +64,39 @@ func newTorrent(t testing.TB, pieceLen int64, files ...entry) *torrent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tor := &torrent{Info: info, data: make([]byte, info.Size())}
+	return &torrent{Info: info, data: content(info)}
+}
+
+// newTorrentV2 is a torrent of v2 alone: each file begins with a piece.
+func newTorrentV2(t testing.TB, pieceLen int64, sizes ...int64) *torrent {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("d9:file treed")
+	for i, size := range sizes {
+		fmt.Fprintf(&b, "2:f%dd0:d6:lengthi%de", i, size)
+		if size > 0 {
+			b.WriteString("11:pieces root" + str(strings.Repeat(string(rune('a'+i)), 32)))
+		}
+		b.WriteString("ee")
+	}
+	fmt.Fprintf(&b, "e12:meta versioni2e4:name3:top12:piece lengthi%dee", pieceLen)
+	info, err := metainfo.ParseInfo([]byte(b.String()), metainfo.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &torrent{Info: info, data: content(info)}
+}
+
+// content is random, with zeros where no file is.
+func content(info *metainfo.Info) []byte {
+	data := make([]byte, info.Size())
 	rng := rand.NewChaCha8([32]byte{1})
 	for i := range info.Files {
 		if f := &info.Files[i]; !f.Pad {
-			_, _ = rng.Read(tor.data[f.Offset : f.Offset+f.Length])
+			_, _ = rng.Read(data[f.Offset : f.Offset+f.Length])
 		}
 	}
-	return tor
+	return data
 }
 
 // mixed has all that a layout can have: files across pieces, small ones,

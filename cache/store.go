@@ -75,6 +75,7 @@ type Store struct {
 	toJournal  []int      // sealed, not yet durable
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
+	touched    map[int]struct{} // files changed in this session
 	distrusted map[int]struct{} // files of which a sync failed: nothing of them is journaled any more
 	pins       map[int]*pin     // files handed out by Backing
 	trouble    [numChores]error // of the episodes that go on
@@ -85,8 +86,7 @@ type Store struct {
 	syncAll bool // after a crash: folders may be there that were never synced
 
 	// owned by whoever writes: the writer, then Close
-	touched map[int]struct{} // files written to in this session
-	vector  [][]byte
+	vector [][]byte
 
 	done     chan struct{}
 	kick     chan struct{} // something is queued

@@ -97,8 +97,18 @@ func TestReadOnlyVerified(t *testing.T) {
 // Any order of Put, Commit, Discard, flush and read gives the right bytes, by
 // every way there is to read them.
 func TestEveryWayReadsTheSame(t *testing.T) {
-	tor := mixed(t)
-	for seed := range uint64(20) {
+	for _, tor := range []*torrent{
+		mixed(t),
+		newTorrentV2(t, 32<<10, 100_000, 0, 1, 16<<10, 70_000),
+		newTorrent(t, 10_000, entry{path: "a", size: 95_001}, entry{path: "b", size: 30_000}), // pieces of less than a block
+		newTorrent(t, 50_000, entry{path: "a", size: 333_333}),                                // not a multiple of the block
+	} {
+		tor.everyWay(t)
+	}
+}
+
+func (tor *torrent) everyWay(t *testing.T) {
+	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		s := openStore(t, newCache(t, minMemory), tor, Options{DataDir: t.TempDir(), UnverifiedMemory: 64 << 10})
 		for _, p := range rng.Perm(tor.NumPieces()) {

@@ -293,7 +293,9 @@ func (s *Store) erase(piece int) error {
 		}
 		h, err := s.cache.files.acquire(fileKey{s, p.file, true})
 		if err == nil {
-			err = h.f.PunchHole(p.at, p.n)
+			if err = s.touch(p.file, h); err == nil {
+				err = h.f.PunchHole(p.at, p.n)
+			}
 			s.cache.files.release(h)
 		}
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {

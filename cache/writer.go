@@ -227,9 +227,12 @@ func (s *Store) beforeWrite() error {
 	return s.resume.live(time.Now())
 }
 
-// touch notes in the journal which file, by inode, is written to.
+// touch notes in the journal which file, by inode, is about to be changed.
 func (s *Store) touch(file int, h *handle) error {
-	if _, ok := s.touched[file]; ok {
+	s.mu.Lock()
+	_, ok := s.touched[file]
+	s.mu.Unlock()
+	if ok {
 		return nil
 	}
 	st, err := h.f.Stat()
@@ -241,7 +244,7 @@ func (s *Store) touch(file int, h *handle) error {
 	}
 	s.mu.Lock()
 	s.stats[file].ino = st.Ino
-	s.mu.Unlock()
 	s.touched[file] = struct{}{}
+	s.mu.Unlock()
 	return nil
 }

@@ -30,6 +30,7 @@ type FS struct {
 	ino    uint64
 	ops    int
 	cut    int // no operation from this one on; < 0: none
+	died   time.Time
 	rng    *rand.Rand
 	inject func(Op) error
 	locks  map[string]bool
@@ -103,11 +104,11 @@ func (f *FS) Ops() int {
 	return f.ops
 }
 
-// Dead reports whether the cut has come.
-func (f *FS) Dead() bool {
+// Died returns when the cut came; zero if it has not.
+func (f *FS) Died() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cut >= 0 && f.ops >= f.cut
+	return f.died
 }
 
 // step counts an operation and says whether it may go on. mu is held.
@@ -116,8 +117,11 @@ func (f *FS) step(kind, name string) error {
 		return ErrCut
 	}
 	f.ops++
-	if f.cut >= 0 && f.ops >= f.cut && kind != "write" {
-		return ErrCut
+	if f.cut >= 0 && f.ops >= f.cut {
+		f.died = time.Now()
+		if kind != "write" {
+			return ErrCut
+		}
 	}
 	if f.inject != nil {
 		return f.inject(Op{kind, name})
