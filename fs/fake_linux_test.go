@@ -40,6 +40,7 @@ type fakeSource struct {
 	mu         sync.Mutex
 	onComplete func(int)
 	openFiles  atomic.Int64
+	dirs       []*os.File // that pass for backing files
 }
 
 func newFakeSource() *fakeSource { return &fakeSource{id: [20]byte{1, 2, 3}} }
@@ -91,7 +92,7 @@ type fakeData struct {
 	delay  time.Duration // before each block of 16 KiB arrives once it is asked for
 	rate   int64         // bytes per second at which blocks arrive, one after the other; 0 is no limit
 	noHint bool
-	fail   string // how reads end: "", "unavailable", or "short"
+	fail   string // how reads end: "", "unavailable", "short", "panic"; "refused": its backing file is none
 
 	mu      sync.Mutex
 	have    int64           // bytes from the start that are there
@@ -182,6 +183,8 @@ func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 		return 0, fmt.Errorf("no peer has it: %w", fs.ErrUnavailable)
 	case "short":
 		return len(p) / 2, nil
+	case "panic":
+		panic("by order of the test")
 	}
 	for {
 		f.d.mu.Lock()
@@ -254,6 +257,14 @@ func (f *fakeFile) Memory(off int64, n int) ([][]byte, bool) {
 func (f *fakeFile) Backing() (*os.File, bool) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if f.d.fail == "refused" {
+		dir, err := os.Open("/")
+		if err != nil {
+			panic(err)
+		}
+		f.s.dirs = append(f.s.dirs, dir)
+		return dir, true
+	}
 	return f.d.backing, f.d.backing != nil
 }
 

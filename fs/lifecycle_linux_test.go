@@ -220,4 +220,41 @@ func TestNoPassthrough(t *testing.T) {
 	}
 }
 
+// A backing file that the kernel will not have is served by reads, every time.
+func TestRefusedBackingFile(t *testing.T) {
+	const size = 1 << 20
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: size, Fail: "refused"}}})
+	for range 10 {
+		must(t, "read", func() error {
+			b, err := os.ReadFile(s.path("a"))
+			return errors.Join(err, checkBytes(b, 1, 0))
+		})
+	}
+	if st := s.stats(); st.Reads == 0 || st.PassthroughOpens != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A server that was detached and replaced leaves its successor alone.
+func TestUnmountSparesSuccessor(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs umount")
+	}
+	c := serverConfig{Dir: t.TempDir(), Files: []fileConfig{{Path: "a", Size: 1 << 20}}}
+	first := startServer(t, c)
+	held, err := os.Open(first.path("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	must(t, "umount", func() error { return unix.Unmount(c.Dir, unix.MNT_DETACH) })
+	second := startServer(t, c)
+	first.ask("unmount")
+	if !mounted(c.Dir) {
+		t.Error("the second mount is gone")
+	}
+	must(t, "read", func() error { _, err := os.ReadFile(second.path("a")); return err })
+	second.stop()
+}
+
 var _ fs.Source = (*fakeSource)(nil)

@@ -181,7 +181,10 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	defer m.unmountMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, unmountLimit)
 	defer cancel()
-	err := m.unmountSoon(ctx)
+	var err error
+	if m.isOurs(ctx) {
+		err = m.unmountSoon(ctx)
+	}
 	if m.isOver() {
 		return nil
 	}
@@ -204,6 +207,13 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 		close(m.detached)
 	}
 	return nil
+}
+
+// isOurs reports whether it is this mount that an unmount of its path would hit. Somebody may have detached it and put
+// another in its place.
+func (m *Mounted) isOurs(ctx context.Context) bool {
+	ours, err := bounded(ctx, func() (bool, error) { return mountedAt(m.mountpoint, m.device), nil })
+	return ours || err != nil || m.device == 0
 }
 
 func (m *Mounted) isOver() bool {

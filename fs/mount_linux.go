@@ -169,7 +169,7 @@ func abortConnection(device uint64) {
 	_, _ = file.WriteString("1")
 }
 
-// mountedAt reports whether the mount with that device number is at path. It asks the kernel's table, not the mount.
+// mountedAt reports whether the mount with that device number is on top at path. It asks the kernel's table, not the mount.
 func mountedAt(path string, device uint64) bool {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -177,13 +177,13 @@ func mountedAt(path string, device uint64) bool {
 	}
 	want := fmt.Sprintf("%d:%d", unix.Major(device), unix.Minor(device))
 	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+	path, top := escape.Replace(path), ""
 	for line := range strings.Lines(string(table)) {
-		fields := strings.Fields(line)
-		if len(fields) > 4 && fields[2] == want && fields[4] == escape.Replace(path) {
-			return true
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == path {
+			top = fields[2]
 		}
 	}
-	return false
+	return top == want
 }
 
 // quietPoll makes the kernel learn that nothing here can be polled, by a system call that Go's scheduler knows to be

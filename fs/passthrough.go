@@ -82,13 +82,14 @@ func (t *inodeTable) ids() []nodeID {
 // admit decides how the kernel serves a new handle.
 func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) {
 	backing, complete := f.backingOf(h.file)
-	in := h.inode
+	in, refused := h.inode, false
 	in.mu.Lock()
 	switch {
 	case in.passed > 0:
 		h.passed = true
 	case in.cached == 0 && complete:
 		in.backing, h.passed = f.registerBacking(h, backing)
+		refused = !h.passed
 	}
 	if h.passed {
 		in.passed++
@@ -105,10 +106,14 @@ func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) {
 		return
 	}
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	if refused {
+		return
+	}
+	if !complete {
+		// It may have completed since we asked: whoever reported that did not see this handle yet.
+		_, complete = f.backingOf(h.file)
+	}
 	if complete {
-		f.swap.request(h.id.index())
-	} else if _, now := f.backingOf(h.file); now {
-		// It completed since we asked; whoever reported that did not see this handle yet.
 		f.swap.request(h.id.index())
 	}
 }

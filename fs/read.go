@@ -49,15 +49,20 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 	if direct || n <= pageSize || !f.again.Load() || h.inode.wasBounced(off, n) {
 		flushed = nil // an application may wait for this very request, and would see it fail
 	}
-	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
-	f.counters.waiting.Add(1)
-	got, err := h.file.ReadAt(ctx, buf[:n], off)
-	f.counters.waiting.Add(-1)
-	ctx.finish()
-	if got == n {
-		return fuse.ReadResultVector([][]byte{buf[:n]}), fuse.OK
+	return h.readAt(newReadContext(in.Pid, cancel, f.closing, flushed), buf[:n], off)
+}
+
+// readAt waits for bytes. It tidies up even after a panic of the File, which costs one reader an EIO.
+func (h *handle) readAt(ctx *readContext, p []byte, off int64) (fuse.ReadResult, fuse.Status) {
+	waiting := &h.fs.counters.waiting
+	waiting.Add(1)
+	defer waiting.Add(-1)
+	defer ctx.finish()
+	n, err := h.file.ReadAt(ctx, p, off)
+	if n == len(p) {
+		return fuse.ReadResultVector([][]byte{p}), fuse.OK
 	}
-	return nil, h.readFailed(ctx, off, got, n, err)
+	return nil, h.readFailed(ctx, off, n, len(p), err)
 }
 
 func length(bufs [][]byte) (n int) {

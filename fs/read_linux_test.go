@@ -405,8 +405,9 @@ func TestFailedReads(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{
 		{Path: "unavailable", Size: 1 << 20, Fail: "unavailable"},
 		{Path: "short", Size: 1 << 20, Fail: "short"},
+		{Path: "panic", Size: 1 << 20, Fail: "panic"},
 	}})
-	for _, name := range []string{"unavailable", "short"} {
+	for _, name := range []string{"unavailable", "short", "panic"} {
 		for _, flags := range []int{0, unix.O_DIRECT} {
 			err := within(t, name, func() error {
 				return withFile(s.path(name), flags, func(f *os.File) error {
