@@ -31,7 +31,6 @@ type driver struct {
 	held  map[int]bool
 	got   map[BlockID]bool
 	leaf  map[BlockID]bool
-	want  bool
 	wants bitset
 	reads map[ReadID]ByteRange
 	done  map[ReadID]bool

@@ -7,15 +7,6 @@ import (
 	"torrentfs/picker"
 )
 
-func scenario(t *testing.T, name string) Scenario {
-	t.Helper()
-	s, ok := ScenarioNamed(name)
-	if !ok {
-		t.Fatalf("no scenario %q", name)
-	}
-	return s
-}
-
 // TestInvariants plays short runs in every swarm with the picker's state checked after each step.
 func TestInvariants(t *testing.T) {
 	for _, sc := range Scenarios() {
