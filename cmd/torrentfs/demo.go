@@ -175,7 +175,7 @@ func (d *demo) startMount(ctx context.Context) (string, error) {
 	if err := d.content.list(d.path("mnt", demoName)); err != nil {
 		return "", fail(exitVerify, "", "%w", err)
 	}
-	return fmt.Sprintf("all %d files are there, %s of their bytes", len(d.content.files), d.mount.verified()), nil
+	return fmt.Sprintf("all %d files are there, with their sizes", len(d.content.files)), nil
 }
 
 // runMount starts a mount process and waits until it is ready.
@@ -195,8 +195,13 @@ func (d *demo) readMiddle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fail(exitVerify, "", "%w", err)
 	}
-	return fmt.Sprintf("%s of %s after %d ms, with %s here", formatBytes(int64(n)), demoLarge,
-		time.Since(started).Milliseconds(), d.mount.verified()), nil
+	took := time.Since(started)
+	status, err := d.mount.next(ctx, "status")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s of %s after %d ms; of the torrent, %s was here", formatBytes(int64(n)), demoLarge,
+		took.Milliseconds(), percent(status.number("verified"), status.number("total"))), nil
 }
 
 func (d *demo) readAll(ctx context.Context) (string, error) {
@@ -250,7 +255,7 @@ func (d *demo) mountAgain(ctx context.Context) (string, error) {
 		return "", err
 	}
 	took := time.Since(started)
-	status, err := d.mount.await(ctx, "status")
+	status, err := d.mount.next(ctx, "status")
 	if err != nil {
 		return "", err
 	}

@@ -114,6 +114,14 @@ func (p *demoProcess) await(ctx context.Context, msg string) (record, error) {
 	}
 }
 
+// next waits for a new record of a message.
+func (p *demoProcess) next(ctx context.Context, msg string) (record, error) {
+	p.mu.Lock()
+	delete(p.records, msg)
+	p.mu.Unlock()
+	return p.await(ctx, msg)
+}
+
 // last returns the latest record of a message.
 func (p *demoProcess) last(msg string) (record, bool) {
 	p.mu.Lock()
@@ -127,15 +135,6 @@ func (p *demoProcess) mostPeers() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return int(p.peers)
-}
-
-// verified is how much of the torrent the process says is here.
-func (p *demoProcess) verified() string {
-	status, ok := p.last("status")
-	if !ok {
-		return "0.0%"
-	}
-	return percent(status.number("verified"), status.number("total"))
 }
 
 // ending is the error of a process that has ended by itself.

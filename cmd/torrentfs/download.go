@@ -58,13 +58,13 @@ func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
 // the log where nobody watches.
 func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	started := time.Now()
-	if s.app.term.interactive() && s.app.logFile == nil && !s.app.json {
+	if s.app.watched() {
 		st := s.torrent.Stats()
 		bar := s.app.term.showBar(st.Name, st.Total)
-		defer bar.clear()
-		follow := bar.follow(func() int64 { return s.torrent.Stats().Verified })
+		stop := bar.follow(func() int64 { return s.torrent.Stats().Verified })
 		err := s.completed(ctx)
-		follow()
+		stop()
+		bar.clear()
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ type statusFlags struct {
 // showStatus reports how the torrent is doing until ctx ends: as one live line
 // where a person watches, in the log otherwise.
 func (s *session) showStatus(ctx context.Context, every time.Duration) {
-	if s.app.term.interactive() && s.app.logFile == nil && !s.app.json {
+	if s.app.watched() {
 		s.showLiveLine(ctx)
 		return
 	}
@@ -112,8 +112,17 @@ func percent(done, total int64) string {
 	return fmt.Sprintf("%.1f%%", min(99.9, float64(done)/float64(total)*100))
 }
 
-// logStats writes a snapshot to the log.
+// watched reports whether a person reads the log as it comes.
+func (a *app) watched() bool { return a.term.interactive() && a.logFile == nil && !a.json }
+
+// logStats writes a snapshot to the log: for a person what counts, in words,
+// otherwise every number.
 func (a *app) logStats(msg string, st library.Stats, more ...any) {
+	if a.watched() {
+		a.log.Info(fmt.Sprintf("%s: verified %s of %s, fetched %s, uploaded %s", msg,
+			formatBytes(st.Verified), formatBytes(st.Total), formatBytes(st.Downloaded), formatBytes(st.Uploaded)), more...)
+		return
+	}
 	args := append([]any{
 		"verified", st.Verified, "total", st.Total, "peers", st.Peers, "seeds", st.Seeds, "unchoked", st.Unchoked,
 		"down_rate", int64(st.DownRate), "up_rate", int64(st.UpRate),

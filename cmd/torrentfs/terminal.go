@@ -75,13 +75,13 @@ func (t *terminal) showBar(label string, total int64) *progress {
 	bar := p.New(total,
 		mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"),
 		mpb.PrependDecorators(
-			decor.Name(fit(printable(label), 32), decor.WC{C: decor.DextraSpace}),
-			decor.NewPercentage("%.1f", decor.WC{W: 6}),
+			decor.Name(fit(printable(label), 32)),
+			decor.NewPercentage("%.1f", decor.WC{W: 7}),
 		),
 		mpb.AppendDecorators(
-			decor.Counters(decor.SizeB1024(0), "% .1f / % .1f", decor.WC{C: decor.DextraSpace}),
-			decor.AverageSpeed(decor.SizeB1024(0), "% .1f", decor.WC{C: decor.DextraSpace}),
-			decor.AverageETA(decor.ET_STYLE_GO),
+			decor.Counters(decor.SizeB1024(0), "% .1f / % .1f"),
+			decor.AverageSpeed(decor.SizeB1024(0), "% .1f", decor.WC{W: 12}),
+			decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}),
 		),
 	)
 	return &progress{bar: bar, clear: t.attach(p, func() { bar.Abort(false); bar.Wait() })}
