@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"syscall"
@@ -123,4 +124,31 @@ func BenchmarkRead(b *testing.B) {
 			s.Has(17)
 		}
 	})
+}
+
+// BenchmarkOpen is a start with a great torrent: 100,000 files that are all
+// there, from a clean snapshot.
+func BenchmarkOpen(b *testing.B) {
+	var files []entry
+	for i := range 100_000 {
+		files = append(files, entry{path: fmt.Sprintf("d%d/f%d", i/1000, i), size: 100})
+	}
+	tor := newTorrent(b, 16<<10, files...)
+	c, dir := newCache(b, 0), b.TempDir()
+	s := openStore(b, c, tor, Options{DataDir: dir})
+	from := time.Now()
+	tor.fetchAll(s)
+	syncStore(b, s)
+	b.Logf("100,000 files written and synced in %v", time.Since(from))
+	closeStore(b, s)
+	for b.Loop() {
+		s, err := c.Open(tor.Info, Options{DataDir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !s.FileComplete(77_777) {
+			b.Fatal("not complete")
+		}
+		closeStore(b, s)
+	}
 }

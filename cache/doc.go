@@ -29,6 +29,29 @@
 // (.journal) and the lock (.lock), and a lock per top-level name, because two
 // torrents of one name would write into each other's files.
 //
+// # What survives
+//
+// After Close: all that is verified, as long as the files keep their size and
+// date; of a file that changed, only its pieces are hashed again. After a kill
+// or a power cut: what is in the journal, for each file that is still the same
+// (inode) and was not changed later than we are known to have lived. What was
+// verified and did not get into the journal is hashed again; in doubt, all is.
+// Blocks of a piece that was not verified yet are fetched again.
+//
+// A disk that refuses to write loses nothing: blocks wait in memory, readable
+// if verified, and are tried again with growing pauses; Dirty tells whoever
+// puts to hold back. A file whose sync failed is not trusted at the next
+// start, since the system may have dropped its data without a further word.
+//
+// # What is in memory
+//
+// Blocks that wait for the disk, blocks that wait for their verification
+// (bounded by Options.UnverifiedMemory), and the memory tier (bounded by
+// Config.Memory): an LRU window of new blocks before ristretto. What is read
+// from disk enters it only when it is read again before long; a scan is left
+// to the page cache, where it is already. Blocks of a store that was closed
+// stay in the tier until others take their place.
+//
 // # Who owns what
 //
 // The store owns every buffer given to Put, and nobody writes to it again:

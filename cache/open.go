@@ -38,7 +38,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
-		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)).With("torrent", info.Name),
+		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
 		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
 		doubtful: newBitset(lay.pieces), durable: newBitset(lay.pieces),

@@ -221,7 +221,14 @@ func (r *resume) begun() bool {
 	return r.journal != nil
 }
 
-// drop closes the journal.
+// close closes the journal as it is.
+func (r *resume) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop()
+}
+
+// drop closes the journal; mu is held.
 func (r *resume) drop() {
 	if r.journal != nil {
 		_ = r.journal.Close()

@@ -185,6 +185,7 @@ func (s *Store) Close() error {
 	if perr := s.publish(); err == nil {
 		err = perr
 	}
+	s.resume.close()
 	for _, p := range s.pins {
 		s.cache.files.release(p.h)
 	}
