@@ -23,7 +23,7 @@ type history struct {
 // note takes one read into the handle's history and reports whether the handle reads in order. Single pages do not count:
 // they are what follows a bounce.
 func (h *handle) note(off int64, n int) bool {
-	if n <= pageSize {
+	if n <= pageSize() {
 		return false
 	}
 	h.mu.Lock()
@@ -51,7 +51,7 @@ func (y *history) note(off int64, n int) bool {
 func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	f := h.fs
 	switch {
-	case n <= pageSize, direct, h.ready == nil, h.hints == nil, !f.again.Load():
+	case n <= pageSize(), direct, h.ready == nil, h.hints == nil, !f.again.Load():
 		return false
 	case f.opt.Bounce == BounceOff:
 		return false

@@ -95,14 +95,15 @@ type Prefetcher interface {
 	WillNeed(off int64, n int)
 }
 
-// Bounce says which large reads that miss bytes are failed, unseen by the application, so that the kernel asks again for
-// the single page that is needed; see the package documentation.
+// Bounce chooses a treatment for large reads that miss bytes: they can be failed, unseen by the application, so that the kernel
+// asks again for the single page that is needed; see the package documentation.
 type Bounce int
 
 const (
-	// BounceAuto bounces reads of handles that do not read in order.
+	// BounceAuto bounces reads of handles that do not read in order. Those that do are as fast as without.
 	BounceAuto Bounce = iota
-	// BounceOn bounces reads of all handles.
+	// BounceOn bounces reads of all handles. A reader in order then gets single pages, which costs several times the
+	// processor time and up to half of the speed of a fast line.
 	BounceOn
 	// BounceOff lets every read wait for all of its bytes.
 	BounceOff

@@ -51,7 +51,7 @@ func (f *fileSystem) readProbe(in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fu
 		return nil, fuse.EIO
 	}
 	n := min(len(buf), int(in.Size), probeSize-int(in.Offset))
-	if n > pageSize {
+	if n > pageSize() {
 		p.bounced.Add(1)
 		return nil, fuse.EAGAIN
 	}

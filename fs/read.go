@@ -3,13 +3,14 @@ package fs
 import (
 	"errors"
 	"io"
+	"os"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // pageSize is the size of the smallest read that the kernel sends for a cached file: a request of this size, or less at
 // the end of the file, may have an application waiting for each of its bytes.
-const pageSize = 4096
+func pageSize() int { return os.Getpagesize() }
 
 // Read answers one READ. It answers in full or fails: the application would take a short answer for the end of the file.
 func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
@@ -46,7 +47,7 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		f.counters.bounced.Add(1)
 		return nil, fuse.EAGAIN
 	}
-	if direct || n <= pageSize || !f.again.Load() || h.inode.wasBounced(off, n) {
+	if direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n) {
 		flushed = nil // an application may wait for this very request, and would see it fail
 	}
 	return h.readAt(newReadContext(in.Pid, cancel, f.closing, flushed), buf[:n], off)
