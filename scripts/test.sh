@@ -59,15 +59,21 @@ unit() {
     suite "tests" go test -race -json -timeout 10m "${packages[@]}"
 }
 
-# Finds the fuzz targets by listing them, so that none is forgotten.
+# Finds the fuzz targets by looking for them, so that none is forgotten.
+fuzz_targets() {
+    local format='{{range .TestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}'
+    go list -f "$format" ./... | while read -r package file; do
+        [[ -z $file ]] || sed -n "s#^func \(Fuzz[A-Za-z0-9_]*\)(.*#$package \1#p" "$file"
+    done
+}
+
 fuzz() {
-    local package target
+    local package target targets
+    targets=$(fuzz_targets)
+    check "fuzz targets found" test -n "$targets"
     while read -r package target; do
         suite "$target" go test -json -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" -timeout 5m "$package"
-    done < <(go list -f '{{$p := .ImportPath}}{{range .TestGoFiles}}{{$.Dir}}/{{.}} {{$p}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}} {{$p}}{{"\n"}}{{end}}' ./... |
-        while read -r file package; do
-            [[ -n $file ]] && sed -n "s#^func \(Fuzz[A-Za-z0-9_]*\)(.*#$package \1#p" "$file"
-        done)
+    done <<<"$targets"
 }
 
 integration() {

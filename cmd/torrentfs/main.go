@@ -28,7 +28,10 @@ func run(args []string, stdin io.Reader, stdout io.Writer, stderr *os.File) int 
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup wants us to outlive the terminal
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	finished := make(chan struct{})
 	go func() {

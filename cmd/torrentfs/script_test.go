@@ -13,7 +13,7 @@ import (
 )
 
 // scriptPatience bounds how long a script waits for another process.
-const scriptPatience = 20 * time.Second
+const scriptPatience = time.Minute
 
 func countLines(s string) int { return strings.Count(s, "\n") }
 

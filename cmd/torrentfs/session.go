@@ -156,7 +156,7 @@ func (s *session) add(ctx context.Context, o library.AddOptions) (*library.Torre
 		case !errors.Is(err, cache.ErrLocked):
 			return nil, openFailure(err)
 		case time.Now().After(deadline):
-			return nil, fail(exitDisk, "stop the other torrentfs, or choose another --data-dir", "%w", err)
+			return nil, fail(exitDisk, "", "%w", err) // cache says itself what to do
 		}
 		s.app.log.Debug("data directory is in use, waiting", "dir", s.dir)
 		select {
