@@ -146,6 +146,7 @@ func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 		p.drop(pr, 0)
 	}
 	p.uncount(pr)
+	p.setSuspect(pr, false)
 	p.table.del(id)
 	last := p.peers[len(p.peers)-1]
 	p.peers[pr.live] = last

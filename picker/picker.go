@@ -38,6 +38,7 @@ type Picker struct {
 	peers    []*peer
 	table    peerTable
 	inflight int // requests in all rings
+	suspects int
 
 	// reads
 	reads      []*read
@@ -163,8 +164,8 @@ func (p *Picker) NextDeadline() time.Duration {
 	case p.inflight > 0:
 		at = p.slowAt + slowTick
 	}
-	for _, pr := range p.peers {
-		if pr.suspect && !pr.mute() {
+	for i := 0; p.suspects > 0 && i < len(p.peers); i++ {
+		if pr := p.peers[i]; pr.suspect && !pr.mute() {
 			at = min(at, max(pr.probeAt, p.slowAt+slowTick))
 		}
 	}

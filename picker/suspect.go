@@ -21,7 +21,7 @@ func (p *Picker) checkSilence(pr *peer) {
 	if idle <= limit {
 		return
 	}
-	pr.suspect = true
+	p.setSuspect(pr, true)
 	for i := pr.ring.n - 1; i >= 0; i-- {
 		p.cancel(pr, i)
 	}
@@ -30,6 +30,18 @@ func (p *Picker) checkSilence(pr *peer) {
 			p.drop(pr, 0)
 		}
 		p.backOff(pr)
+	}
+}
+
+func (p *Picker) setSuspect(pr *peer, on bool) {
+	if on == pr.suspect {
+		return
+	}
+	pr.suspect = on
+	if on {
+		p.suspects++
+	} else {
+		p.suspects--
 	}
 }
 
@@ -61,13 +73,13 @@ func (p *Picker) expireCancelled(pr *peer) {
 func (p *Picker) recovered(pr *peer) {
 	pr.refused = 0
 	if pr.suspect {
-		pr.suspect = false
+		p.setSuspect(pr, false)
 		pr.probeAt, pr.probeWait = 0, suspectBackoff
 		p.touch(pr)
 	}
 }
 
-// refused counts a request that a peer did not want, so that it is not asked again at once, for ever.
+// refusal counts a request that a peer did not want, so that it is not asked again at once, for ever.
 func (p *Picker) refusal(pr *peer, b BlockID) {
 	if pr.choked {
 		piece, _ := p.g.Split(b)
@@ -81,7 +93,7 @@ func (p *Picker) refusal(pr *peer, b BlockID) {
 	}
 	if pr.refused++; pr.refused >= refusals {
 		pr.refused = 0
-		pr.suspect = true
+		p.setSuspect(pr, true)
 		p.backOff(pr)
 	}
 }
