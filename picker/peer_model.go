@@ -21,6 +21,10 @@ const (
 	firstUrgentDepth = 4 // the same where the blocked reads have work for all
 
 	unknownRTT = 0.1 // s
+
+	initialWindow = 14600.0 // bytes that TCP sends in the first round trip (RFC 6928), twice as many in each further one
+	minRTO        = 0.2     // s
+	unknownRate   = 1.25e6  // bytes/s up to which slow start counts while the rate is not known
 )
 
 // model estimates what a peer will do with a request. Times are seconds, rates bytes/s. Rate is measured over the time in which
@@ -35,6 +39,10 @@ type model struct {
 	lastArr    float64 // last block or reject
 	lastByte   float64 // last sign of data
 	blocks     int     // received
+
+	epochAt     float64 // TCP slow start: when the first request after idling was sent
+	epochBlocks int     // received since
+	epoch       bool    // it may still hold blocks back
 
 	startup bool
 	grow    float64 // the rate's last plateau
@@ -84,6 +92,10 @@ func (m *model) observe(now float64, x *request) {
 	}
 	m.dev += (min(math.Abs(now-x.pred), 1) - m.dev) / 8
 	m.blocks++
+	if m.epoch {
+		m.epochBlocks++
+		m.epoch = float64(m.epochBlocks)*BlockSize < 4*(m.rate*m.rtt+BlockSize)
+	}
 	if m.startup && now-m.growAt > m.rtt {
 		m.growAt = now
 		if m.rate >= m.grow*1.25 {
@@ -123,7 +135,7 @@ func (pr *peer) weight(x *request) float64 {
 func (pr *peer) headArrival(now float64) (at, bt float64) {
 	x := pr.ring.at(0)
 	bt = pr.blockTime()
-	next := max(pr.lastArr, x.sent+pr.rtt) + bt
+	next := max(max(pr.lastArr, x.sent+pr.rtt)+bt, pr.gate(0))
 	if next >= now {
 		return next, bt
 	}
@@ -145,12 +157,12 @@ func (pr *peer) headArrival(now float64) (at, bt float64) {
 func (pr *peer) arrival(now float64, j int) float64 {
 	t, bt := pr.headArrival(now)
 	if pr.cancelled == 0 {
-		return t + float64(j)*bt
+		return max(t+float64(j)*bt, pr.gate(j))
 	}
 	for i := 1; i <= j; i++ {
 		t += pr.weight(pr.ring.at(i)) * bt
 	}
-	return t
+	return max(t, pr.gate(j))
 }
 
 // base is when the peer would begin to send us the block of a request made now.
@@ -161,8 +173,47 @@ func (pr *peer) base(now float64) float64 {
 	}
 	if pr.ring.n > 0 {
 		t = max(t, pr.arrival(now, pr.ring.n-1))
+		return max(t, pr.gate(pr.ring.n)-pr.blockTime())
+	}
+	if pr.cold(now) {
+		return max(t, now+pr.rtt+pr.slowStart(BlockSize)-pr.blockTime())
 	}
 	return t
+}
+
+// cold reports whether the peer's TCP has idled for so long that it starts slowly again (RFC 5681, section 4.1).
+func (pr *peer) cold(now float64) bool {
+	return pr.ring.n == 0 && (pr.lastByte == 0 || now-pr.lastByte > pr.rtt+minRTO)
+}
+
+// warmUp follows a slow start: begun by a request into a cold pipe, over when its window has outgrown the path.
+func (pr *peer) warmUp(now float64) {
+	if pr.cold(now) {
+		pr.epoch, pr.epochAt, pr.epochBlocks = true, now, 0
+	}
+}
+
+// gate is when slow start lets the block of request j come, at the earliest.
+func (pr *peer) gate(j int) float64 {
+	if !pr.epoch {
+		return 0
+	}
+	return pr.epochAt + pr.rtt + pr.slowStart(float64(pr.epochBlocks+j+1)*BlockSize)
+}
+
+// slowStart is how long after the first byte of a slow start byte x comes.
+func (pr *peer) slowStart(x float64) float64 {
+	rate := pr.rate
+	if pr.startup {
+		rate = max(startupGain*rate, unknownRate)
+	}
+	sum, window, t := 0.0, initialWindow, 0.0
+	for window < rate*pr.rtt && sum+window < x {
+		sum += window
+		window *= 2
+		t += pr.rtt
+	}
+	return t + (x-sum)/rate
 }
 
 // depth is how many requests keep the peer busy for a round trip and slack seconds.

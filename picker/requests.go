@@ -10,7 +10,9 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	if pr.ring.n == 0 {
 		flags |= flagEmpty
 	}
-	pr.ring.push(request{block: b, sent: p.now, pred: pr.base(p.now) + pr.blockTime(), flags: flags})
+	pred := pr.base(p.now) + pr.blockTime()
+	pr.warmUp(p.now)
+	pr.ring.push(request{block: b, sent: p.now, pred: pred, flags: flags})
 	piece, block := p.g.Split(b)
 	pt := p.start(piece)
 	p.hold(pt, block)
