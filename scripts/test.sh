@@ -81,9 +81,14 @@ integration() {
     suite "integration" go test -race -json -count=1 -timeout 10m ./integration/...
 }
 
-steps=("${@:-all}")
-[[ ${steps[0]} == all ]] && steps=(lint unit fuzz integration)
-go build -o "$counter" ./internal/testcount || exit 1
-for step in "${steps[@]}"; do
-    "$step"
-done | "$counter"
+# In a function, so that bash has read all of this file before it runs.
+main() {
+    local step
+    [[ ${1:-all} == all ]] && set -- lint unit fuzz integration
+    go build -o "$counter" ./internal/testcount || exit 1
+    for step in "$@"; do
+        "$step"
+    done | "$counter"
+}
+
+main "$@"
