@@ -98,7 +98,7 @@ func (p *Picker) hedgeUrgent() {
 			continue
 		}
 		// The scarcer the budget, the more a hedge must gain; rescues may run a debt.
-		floor := max(hedgeFloor, 2*l.pr.dev)
+		floor := max(hedgeFloor, l.pr.dev)
 		gain := floor * min(max(32/max(p.tokens, 1.0/16), 1), 16)
 		if p.tokens < 1 || gain > rescueGain {
 			gain = max(rescueGain, floor)
