@@ -22,7 +22,10 @@ type late struct {
 // earn saves up for hedges with each block received.
 func (p *Picker) earn() {
 	share := p.cfg.HedgeIdle
-	if p.busy() {
+	switch {
+	case p.sequential() > 0: // wants all that the link gives, in bytes that it has not got yet
+		share = p.cfg.HedgeBusy / 2
+	case p.busy():
 		share = p.cfg.HedgeBusy
 	}
 	p.tokens = min(p.tokens+share, float64(p.cfg.HedgeBurst))

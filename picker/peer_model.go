@@ -8,7 +8,7 @@ import (
 const (
 	priorRate   = 300e3 // bytes/s, until blocks tell
 	priorWeight = 2     // blocks that the prior counts for
-	rateMemory  = 1.5   // s of busy time after which a sample has lost most of its weight
+	rateMemory  = 0.8   // s of busy time after which a sample has lost most of its weight
 	minRate     = 500.0
 	maxRate     = 2e9
 	startupGain = 2.5 // the rate is taken times this until it stops growing

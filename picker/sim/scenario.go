@@ -28,6 +28,8 @@ func Scenarios() []Scenario {
 		{"heteroslow", "hetero30 at a third of the rates", hetero(0.33), 0},
 		{"manyslow40", "40 × 0.5 to 2.5 Mbit/s, stalls", manySlow(), 0},
 		{"down100", "12 seeds behind our downlink of 100 Mbit/s", downlink(), mbit(100)},
+		{"local1", "one seed of 250 MB/s on the same machine, which a busy scheduler holds up by milliseconds", local(1), 0},
+		{"local4", "four of them behind 500 MB/s", local(4), 500e6},
 	}
 }
 
@@ -109,6 +111,14 @@ func downlink() []PeerSpec {
 			Rate: mbit(10 + 3*float64(i)), RTT: time.Duration(20+10*i) * ms, Jitter: 2 * ms, Sigma: 0.2,
 			StallPct: 0.01, StallFor: 2 * time.Second, Kind: everyThird(i), Reqq: 500, Avail: 1,
 		})
+	}
+	return s
+}
+
+func local(n int) []PeerSpec {
+	var s []PeerSpec
+	for range n {
+		s = append(s, PeerSpec{Rate: 250e6, RTT: 100 * time.Microsecond, Jitter: 2 * ms, Kind: Libtorrent, Reqq: 500, Avail: 1})
 	}
 	return s
 }
