@@ -2,6 +2,7 @@ package picker
 
 const (
 	partialsPerPeer = 1.5
+	idlePartials    = 4.0  // the same for a peer that would idle
 	ownPieceTime    = 20.0 // s: a peer that takes longer for a piece of its own joins others'
 	maxOpenScan     = 64   // partial pieces that one pick looks at
 	refillBatch     = 4
@@ -53,25 +54,33 @@ func (p *Picker) pickBackground(pr *peer) (BlockID, bool) {
 		}
 		pr.affinity = -1
 	}
-	own := float64(p.g.PieceLength)/pr.rate < ownPieceTime && float64(p.nparts) < partialsPerPeer*float64(len(p.peers))
+	// Pieces that are requested to the last block do not count: a fast peer has many of them under way.
+	mayOpen := float64(len(p.open)) < partialsPerPeer*float64(len(p.peers))
+	own := mayOpen && float64(p.g.PieceLength)/pr.rate < ownPieceTime
 	if b, ok := p.pickPartial(pr, own); ok {
 		return b, true
 	}
-	if float64(p.nparts) < partialsPerPeer*float64(len(p.peers))+1 {
+	if mayOpen {
 		if b, ok := p.pickFresh(pr); ok {
 			return b, true
 		}
 	}
 	if own {
-		return p.pickPartial(pr, false)
+		if b, ok := p.pickPartial(pr, false); ok {
+			return b, true
+		}
+	}
+	if !mayOpen && float64(len(p.open)) < idlePartials*float64(len(p.peers)) {
+		return p.pickFresh(pr) // it has none of the open ones: better one more than an idle peer
 	}
 	return 0, false
 }
 
 // pickPartial chooses a block of a partial piece; orphans: only of pieces that no peer is on.
 func (p *Picker) pickPartial(pr *peer, orphans bool) (BlockID, bool) {
-	for i := 0; i < len(p.open) && i < maxOpenScan; i++ {
-		pt := p.open[i]
+	n := len(p.open)
+	for i := range min(n, maxOpenScan) {
+		pt := p.open[(int(pr.live)+i)%n] // peers begin at different ones
 		if orphans && pt.live > 0 {
 			continue
 		}

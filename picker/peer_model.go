@@ -11,8 +11,9 @@ const (
 	rateMemory  = 0.8   // s of busy time after which a sample has lost most of its weight
 	minRate     = 500.0
 	maxRate     = 2e9
-	startupGain = 2.5 // the rate is taken times this until it stops growing
-	plateaus    = 3   // round trips without growth by 25 % that end the startup
+	startupGain = 2.5  // the rate is taken times this until it stops growing
+	plateaus    = 3    // round trips without growth by 25 % that end the startup
+	minPlateau  = 0.02 // s that count as a round trip where it is shorter: below, a busy machine's scheduler sets the pace
 
 	fastRate  = 10e6 // bytes/s from which a peer's queue has at least fastDepth blocks: scheduling jitter, not the network, empties it
 	fastDepth = 32
@@ -96,7 +97,7 @@ func (m *model) observe(now float64, x *request) {
 		m.epochBlocks++
 		m.epoch = float64(m.epochBlocks)*BlockSize < 4*(m.rate*m.rtt+BlockSize)
 	}
-	if m.startup && now-m.growAt > m.rtt {
+	if m.startup && now-m.growAt > max(m.rtt, minPlateau) {
 		m.growAt = now
 		if m.rate >= m.grow*1.25 {
 			m.grow, m.plateau = m.rate, 0

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,4 +44,125 @@ func TestInvariants(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The limits below are those of the project's goals, or a little above what short runs with few reads measure; the command
+// pickersim measures at length.
+
+func TestSeekRatio(t *testing.T) {
+	tests := []struct {
+		scenario      string
+		busy          bool
+		p95           float64 // of the ratio to the bound
+		wasted        float64 // share of bytes
+		leaf          bool
+		pieceKiB, num int
+	}{
+		{"netns5", true, 1.30, 0.01, false, 1024, 60},
+		{"netns5", false, 1.10, 0.10, false, 1024, 60},
+		{"netns5tr", true, 1.30, 0.01, false, 1024, 60},
+		{"nofast5", true, 1.30, 0.01, false, 1024, 60},
+		{"netns5h", true, 1.35, 0.01, false, 1024, 60},
+		{"netns5h", false, 1.15, 0.10, false, 1024, 60},
+		{"hetero30", true, 1.95, 0.033, false, 1024, 60},
+		{"hetero30", false, 1.70, 0.10, false, 1024, 60},
+		{"manyslow40", true, 2.30, 0.033, false, 1024, 60},
+		{"manyslow40", false, 2.10, 0.10, false, 1024, 60},
+		{"netns5", true, 1.10, 0.01, false, 16384, 10},
+		{"netns5", true, 1.50, 0.01, false, 256, 60},
+	}
+	for _, tt := range tests {
+		name := fmt.Sprintf("%s/busy=%v/%dK", tt.scenario, tt.busy, tt.pieceKiB)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, tt.scenario, tt.busy)
+			s.Piece, s.Leaf = int64(tt.pieceKiB)<<10, tt.leaf
+			r := Seek(s, tt.num, 500*time.Millisecond)
+			if got := Percentile(r.Ratios(), .95); !(got <= tt.p95) {
+				t.Errorf("p95 of the ratio to the bound: got %.2f, want at most %.2f", got, tt.p95)
+			}
+			if r.Failed > 0 || r.Wasted > tt.wasted {
+				t.Errorf("%d reads failed, %.3f wasted, want at most %.3f", r.Failed, r.Wasted, tt.wasted)
+			}
+		})
+	}
+}
+
+// TestLeafReadsDoNotDependOnPieces: where blocks verify one by one, a 64 KiB read of a 16 MiB piece costs a few blocks.
+func TestLeafReadsDoNotDependOnPieces(t *testing.T) {
+	s := setup(t, "netns5", true)
+	s.Piece, s.Leaf = 16<<20, true
+	r := Seek(s, 40, 500*time.Millisecond)
+	var over []float64
+	for _, x := range r.Reads {
+		over = append(over, (x.Took-x.Bound).Seconds()*1e3)
+	}
+	if got := Percentile(over, .95); !(got <= 40) {
+		t.Errorf("p95 beyond the bound: got %.0f ms, want at most 40", got)
+	}
+}
+
+func TestFirstReadOfAFreshSwarm(t *testing.T) {
+	for name, most := range map[string]float64{"netns5": 1.15, "netns5h": 1.40, "hetero30": 1.95, "manyslow40": 1.90} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := Cold(setup(t, name, false), 8)
+			if got := Percentile(r.Ratios(), .95); !(got <= most) {
+				t.Errorf("p95 of the ratio to the bound: got %.2f, want at most %.2f", got, most)
+			}
+		})
+	}
+}
+
+func TestReadingInOrderFillsTheLink(t *testing.T) {
+	for name, least := range map[string]float64{"netns5": 0.97, "netns5h": 0.95, "hetero30": 0.90, "down100": 0.93, "local1": 0.95} {
+		for _, busy := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/busy=%v", name, busy), func(t *testing.T) {
+				t.Parallel()
+				r := Sequential(setup(t, name, busy), 4)
+				sum := 0.0
+				for _, x := range r.Seconds[1:] {
+					sum += x / float64(len(r.Seconds)-1)
+				}
+				if sum < least {
+					t.Errorf("share of the link after the first second: got %.2f %.2f, want %.2f", sum, r.Seconds, least)
+				}
+			})
+		}
+	}
+}
+
+func TestPlayerDoesNotStall(t *testing.T) {
+	for _, name := range []string{"netns5h", "hetero30", "down100"} {
+		for _, busy := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/busy=%v", name, busy), func(t *testing.T) {
+				t.Parallel()
+				r := Play(setup(t, name, busy), mbit(25), 2)
+				if r.Stalled > 0 || len(r.Start) < 2 || slices.Max(r.Start) > 2 {
+					t.Errorf("stalled for %v, started after %.2f s", r.Stalled, r.Start)
+				}
+			})
+		}
+	}
+}
+
+func TestFullDownload(t *testing.T) {
+	for _, sc := range Scenarios() {
+		t.Run(sc.Name, func(t *testing.T) {
+			t.Parallel()
+			r := Full(setup(t, sc.Name, true), 512<<20)
+			if !r.Done || r.Rate < 0.90 || r.Last > 1.5 || r.Wasted > 0.01 {
+				t.Errorf("done %v, %.2f of capacity, last 5 %% in %.2f of ideal, %.3f wasted", r.Done, r.Rate, r.Last, r.Wasted)
+			}
+		})
+	}
+}
+
+func setup(t *testing.T, name string, busy bool) Setup {
+	t.Helper()
+	sc, ok := ScenarioNamed(name)
+	if !ok {
+		t.Fatalf("no scenario %q", name)
+	}
+	return Setup{Scenario: sc, Piece: 1 << 20, Busy: busy, Seed: 1}
 }
