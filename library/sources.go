@@ -27,10 +27,13 @@ func (l *Library) newTrackers(mi *metainfo.MetaInfo) *trackers {
 }
 
 // Run announces until ctx ends.
-func (s *trackers) Run(ctx context.Context, t *swarm.Torrent) error {
+func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 	cfg := s.cfg
-	cfg.Found = func(_ string, peers []netip.AddrPort) { t.Found(peers) }
-	cfg.Stats = func() announce.Stats { return announceStats(t) }
+	cfg.Found = func(_ string, peers []netip.AddrPort) { w.Found(peers) }
+	cfg.Stats = func() announce.Stats {
+		received, sent, left := w.Totals()
+		return announce.Stats{Uploaded: sent, Downloaded: received, Left: left}
+	}
 	a := announce.New(cfg)
 	s.announcer.Store(a)
 	return a.Run(ctx)
@@ -64,17 +67,6 @@ func (s *trackers) status() []TrackerStatus {
 		}
 	}
 	return out
-}
-
-// announceStats is what trackers are told (BEP 3).
-func announceStats(t *swarm.Torrent) announce.Stats {
-	down, up, held := t.Totals()
-	return announce.Stats{Uploaded: up, Downloaded: down, Left: missing(t.Info(), held)}
-}
-
-// missing is about how many bytes of real files lack: pads count as pieces do.
-func missing(info *metainfo.Info, held int) int64 {
-	return info.TotalLength() - share(info, held)
 }
 
 // share is about how many bytes of real files lie in so many pieces.

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 )
 
@@ -38,13 +39,20 @@ type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// PeerSource finds peers for one torrent: trackers, a DHT, a file. It tells
-// them to [Torrent.Found] and learns what it may have to report from
-// [Torrent.Totals].
+// PeerSource finds peers: trackers, a DHT, a file.
 type PeerSource interface {
-	// Run works until ctx ends, and says goodbye before it returns.
-	Run(ctx context.Context, t *Torrent) error
+	// Run finds peers for w until ctx ends, and says goodbye before it returns.
+	Run(ctx context.Context, w Seeker) error
 	// NeedPeers says that few peers are left and none is known that could be
 	// dialled. It does not block.
 	NeedPeers()
+}
+
+// Seeker is who wants peers: a [Torrent], or the search for its metadata.
+type Seeker interface {
+	// Found takes peers' addresses. It does not keep the slice.
+	Found(peers []netip.AddrPort)
+	// Totals are payload bytes received and sent since start, and about how
+	// many lack. They come from counters: no wait.
+	Totals() (received, sent, left int64)
 }

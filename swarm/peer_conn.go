@@ -60,6 +60,7 @@ type peerConn struct {
 	lastSent      int64
 	waitingSince  time.Duration // for an answer to a request; 0: none is out, or a block came since
 	strikes       int           // requests while choked, blocks nobody asked for
+	metadataSent  int           // bytes of the info dictionary
 	messages      int
 
 	closing sync.Once

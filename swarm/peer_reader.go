@@ -23,17 +23,18 @@ const (
 
 // peerEvent is what a connection's reader tells the loop.
 type peerEvent struct {
-	c     *peerConn
-	kind  eventKind
-	id    wire.ID
-	piece int
-	begin int
-	n     int
-	data  []byte // a block's payload, owned by the event
-	bits  bitfield
-	hello *wire.ExtHandshake
-	lost  int // piece of an lt_donthave, with id Extended and no hello
-	err   error
+	c        *peerConn
+	kind     eventKind
+	id       wire.ID
+	piece    int
+	begin    int
+	n        int
+	data     []byte // a block's payload, owned by the event
+	bits     bitfield
+	hello    *wire.ExtHandshake
+	metadata bool // a request for block piece of the info dictionary
+	lost     int  // piece of an lt_donthave, with id Extended and no hello
+	err      error
 }
 
 // run reads and writes until the connection ends, then tells the loop.
@@ -156,6 +157,13 @@ func (c *peerConn) decodeExtended(m *wire.Message, e peerEvent) (peerEvent, erro
 			return e, err
 		}
 		e.hello = &h
+		return e, nil
+	case extMetadata:
+		md, err := wire.ParseMetadata(m.Payload)
+		if err != nil || md.Type != wire.MetadataRequest {
+			return peerEvent{}, err
+		}
+		e.metadata, e.piece = true, md.Piece
 		return e, nil
 	case extDontHave:
 		piece, err := wire.ParseDontHave(m.Payload, c.t.info.NumPieces())

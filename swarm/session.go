@@ -63,8 +63,9 @@ type Session struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu       sync.Mutex // guards torrents; never held across I/O or a call out
+	mu       sync.Mutex // guards what follows; never held across I/O or a call out
 	torrents map[[20]byte]*Torrent
+	searches map[[20]byte]*metadataSearch // for metadata, by info-hash
 }
 
 // NewSession starts a session. The caller owns it and ends it with Close.
@@ -165,13 +166,19 @@ func (s *Session) welcome(nc net.Conn) {
 		err = errors.New("connection to ourselves")
 	}
 	var t *Torrent
+	var search *metadataSearch
+	var hello wire.Handshake
 	if err == nil {
-		if t = s.lookup(h.InfoHash); t == nil {
+		if t, search = s.lookup(h.InfoHash); t != nil {
+			hello = t.handshake()
+		} else if search != nil {
+			hello = search.handshake()
+		} else {
 			err = fmt.Errorf("unknown info-hash %x", h.InfoHash)
 		}
 	}
 	if err == nil {
-		_, err = nc.Write(t.handshake().Append(nil))
+		_, err = nc.Write(hello.Append(nil))
 	}
 	if err != nil {
 		s.log.Debug("refuse incoming peer", "addr", nc.RemoteAddr(), "err", err)
@@ -179,14 +186,23 @@ func (s *Session) welcome(nc net.Conn) {
 		s.conns.give()
 		return
 	}
+	if search != nil {
+		search.welcome(nc, h)
+		s.conns.give()
+		return
+	}
 	nc.SetDeadline(time.Time{})
 	t.handOver(newPeerConn(t, nc, h, dialInfo{addr: addrPort(nc.RemoteAddr())}))
 }
 
-func (s *Session) lookup(infoHash [20]byte) *Torrent {
+// lookup finds the torrent of an info-hash, or the search for its metadata.
+func (s *Session) lookup(infoHash [20]byte) (*Torrent, *metadataSearch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.torrents[infoHash]
+	if t := s.torrents[infoHash]; t != nil {
+		return t, nil
+	}
+	return nil, s.searches[infoHash]
 }
 
 // newPeerID makes an Azureus-style id (BEP 20).

@@ -60,10 +60,11 @@ func (t *Torrent) measureRates() {
 	}
 }
 
-// Totals are payload bytes received and sent since start, and the number of
-// committed pieces. They come from counters: no wait.
-func (t *Torrent) Totals() (received, sent int64, held int) {
-	return t.received.Load(), t.sent.Load(), int(t.nHeld.Load())
+// Totals implements [Seeker]. Pads count as what surrounds them does.
+func (t *Torrent) Totals() (received, sent, left int64) {
+	lacking := t.info.NumPieces() - int(t.nHeld.Load())
+	left = int64(float64(t.info.TotalLength()) * (float64(lacking) / float64(t.info.NumPieces())))
+	return t.received.Load(), t.sent.Load(), left
 }
 
 // Stats takes a snapshot. After Close only the totals remain.

@@ -107,6 +107,10 @@ func (t *Torrent) closeIfBothSeeds(c *peerConn) {
 // with changes, or an lt_donthave (BEP 54).
 func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	h := e.hello
+	if e.metadata {
+		t.serveMetadata(c, e.piece)
+		return
+	}
 	if h == nil {
 		if c.remote.clear(e.lost) {
 			c.remoteCount--

@@ -248,8 +248,9 @@ func nextOf(b bitfield, i, n int) int {
 // appendExtHandshake appends what we say of ourselves (BEP 10).
 func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 	h := wire.ExtHandshake{
-		M: map[string]uint8{wire.ExtDontHave: extDontHave},
-		V: t.s.cfg.Client, Reqq: maxQueue, YourIP: c.addr.Addr(),
+		M:            map[string]uint8{wire.ExtDontHave: extDontHave, wire.ExtMetadata: extMetadata},
+		MetadataSize: int64(len(t.info.Bytes)),
+		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.addr.Addr(),
 		UploadOnly: int(t.nHeld.Load()) == t.info.NumPieces(),
 	}
 	if l := t.s.cfg.Listener; l != nil {

@@ -1,0 +1,93 @@
+package swarm
+
+import "torrentfs/swarm/wire"
+
+// metadataDraft is an info dictionary on its way, of a size that peers claim.
+// It becomes metadata only by its hash. The search's mutex guards it.
+type metadataDraft struct {
+	size  int64
+	n     int // blocks
+	data  []byte
+	got   bitfield
+	asked []*metadataPeer // who was asked for a block last
+	gave  map[*metadataPeer]int
+	solo  *metadataPeer // after a mixture failed: the one peer that fills the draft
+	mixed bool          // a mixture failed
+}
+
+func newMetadataDraft(size int64) *metadataDraft {
+	n := int((size + wire.MetadataBlock - 1) / wire.MetadataBlock)
+	return &metadataDraft{
+		size: size, n: n, got: newBitfield(n), asked: make([]*metadataPeer, n), gave: map[*metadataPeer]int{},
+	}
+}
+
+// assign chooses the blocks that a peer is asked for now.
+func (d *metadataDraft) assign(p *metadataPeer) (blocks []int) {
+	if d.mixed && d.solo == nil {
+		d.solo = p
+	}
+	if d.mixed && d.solo != p {
+		return nil
+	}
+	for i := range d.n {
+		if !d.got.has(i) && d.asked[i] == nil {
+			blocks = append(blocks, i)
+		}
+	}
+	if len(blocks) == 0 && d.gave[p] == 0 { // all are under way elsewhere: ask here as well, once
+		for i := range d.n {
+			if !d.got.has(i) && d.asked[i] != p {
+				blocks = append(blocks, i)
+			}
+		}
+	}
+	if share := (d.n + metadataShare - 1) / metadataShare; len(blocks) > share && !d.mixed {
+		blocks = blocks[:share] // leave some for others
+	}
+	for _, i := range blocks {
+		d.asked[i] = p
+	}
+	return blocks
+}
+
+// metadataShare is into how many parts a large dictionary is divided among peers.
+const metadataShare = 4
+
+// put takes a block and says whether it was wanted.
+func (d *metadataDraft) put(p *metadataPeer, block int, data []byte) bool {
+	if block >= d.n || d.got.has(block) || d.mixed && d.solo != p {
+		return false
+	}
+	off := block * wire.MetadataBlock
+	if need := off + len(data); need > len(d.data) {
+		d.data = append(d.data, make([]byte, need-len(d.data))...)
+	}
+	copy(d.data[off:], data)
+	d.got.set(block)
+	d.gave[p]++
+	return true
+}
+
+func (d *metadataDraft) whole() bool { return d.got.count() == d.n }
+
+// givers is how many peers the blocks came from.
+func (d *metadataDraft) givers() int { return len(d.gave) }
+
+// reset empties a draft whose hash was wrong; from now on one peer at a time fills it.
+func (d *metadataDraft) reset() {
+	*d = *newMetadataDraft(d.size)
+	d.mixed = true
+}
+
+// release gives back what a peer was asked for and did not send.
+func (d *metadataDraft) release(p *metadataPeer) {
+	for i, a := range d.asked {
+		if a == p && !d.got.has(i) {
+			d.asked[i] = nil
+		}
+	}
+	if d.solo == p {
+		d.reset()
+	}
+}
