@@ -7,8 +7,9 @@ const meterTime = 5.0
 
 // meter measures a rate of bytes. The loop owns it.
 type meter struct {
-	bytes int64 // since the last measure
-	rate  float64
+	bytes  int64   // since the last measure
+	rate   float64 // bytes per second, a mean that forgets with meterTime
+	weight float64 // of what has been measured so far: a new meter is not held down by a zero that nobody saw
 }
 
 func (m *meter) add(n int64) { m.bytes += n }
@@ -20,7 +21,10 @@ func (m *meter) measure(seconds float64) {
 	}
 	now := float64(m.bytes) / seconds
 	m.bytes = 0
-	m.rate += (now - m.rate) * (1 - math.Exp(-seconds/meterTime))
+	keep := math.Exp(-seconds / meterTime)
+	weight := m.weight*keep + 1 - keep
+	m.rate = (m.rate*m.weight*keep + now*(1-keep)) / weight
+	m.weight = weight
 	if m.rate < 1 {
 		m.rate = 0
 	}
