@@ -140,6 +140,11 @@ func (s *Store) Discard(piece int) {
 	if s.doubtful.has(piece) {
 		s.doubtful.clear(piece)
 		s.stale = true
+		for file := range s.lay.filesOf(piece) {
+			if w := s.watches[file]; w != nil {
+				w.alarms = 0 // the doubt was right
+			}
+		}
 	}
 	if pb := s.pieces[piece]; pb != nil {
 		s.unkeep(pb)

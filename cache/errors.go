@@ -20,8 +20,8 @@ func advice(err error) string {
 		return "the file system cannot hold so large a file; choose another"
 	case errors.Is(err, syscall.EIO):
 		return "look into the system's log; the disk may be failing"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF):
-		return "somebody changed the file; close the torrent and open it again to have it checked"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrChanged):
+		return "what the file holds is checked again, and fetched again where it is wrong"
 	default:
 		return "it is tried again"
 	}
@@ -34,6 +34,7 @@ type chore int
 const (
 	writing chore = iota
 	syncing
+	reading
 	numChores
 )
 

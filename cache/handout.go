@@ -32,15 +32,16 @@ func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
 			return nil, 0, false
 		}
 		defer s.cache.files.release(h)
-		return h.f.OS(), p.at, h.f.OS() != nil
+		return h.f.OS(), p.at, h.f.OS() != nil && s.lendable(p.file, h.f)
 	}
 	return nil, 0, false
 }
 
 // pin is a file that was handed out for as long as somebody uses it.
 type pin struct {
-	h    *handle
-	uses int
+	h     *handle
+	uses  int
+	stale bool // the file was changed by somebody else since
 }
 
 // Backing returns a file that is verified and written throughout, for the
@@ -61,7 +62,7 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 		return nil, false
 	}
 	st, err := h.f.Stat()
-	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length {
+	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length || s.intact(file, h.f) != nil {
 		s.cache.files.release(h)
 		return nil, false
 	}
@@ -82,7 +83,7 @@ func (s *Store) pin(file int, h *handle) *handle {
 	defer s.mu.Unlock()
 	p := s.pins[file]
 	switch {
-	case !s.complete.has(file): // forgotten meanwhile
+	case !s.complete.has(file), p != nil && p.stale: // forgotten meanwhile
 		return nil
 	case p == nil && len(s.pins) >= s.cache.files.limit/2:
 		return nil

@@ -145,7 +145,7 @@ func (s *Store) readFile(dst []byte, p part) error {
 	defer s.cache.files.release(h)
 	n, err := h.f.ReadAt(dst, p.at)
 	if n == len(dst) {
-		return nil
+		return s.intact(p.file, h.f)
 	}
 	if err == io.EOF {
 		return errNoBytes

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"torrentfs/cache/vfs"
 )
@@ -79,6 +80,9 @@ type Store struct {
 	distrusted map[int]struct{} // files of which a sync failed: nothing of them is journaled any more
 	pins       map[int]*pin     // files handed out by Backing
 	trouble    [numChores]error // of the episodes that go on
+	watches    map[int]*watch   // of files that were opened
+	toLose     []int            // doubted, and still held for the journal
+	readFailed time.Time        // last
 
 	stale bool // the resume data on disk says less than we know
 
@@ -128,7 +132,10 @@ func (s *Store) Dirty() int64 { return s.dirty.Load() }
 func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.trouble[writing], s.trouble[syncing])
+	if time.Since(s.readFailed) > quiet {
+		s.trouble[reading] = nil
+	}
+	return cmp.Or(s.trouble[writing], s.trouble[syncing], s.trouble[reading])
 }
 
 // FileComplete reports whether all of a file is verified and written.

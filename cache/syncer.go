@@ -61,6 +61,11 @@ type batch struct {
 // not trusted any more: the system may have dropped its data and would say
 // yes the next time.
 func (s *Store) syncBatch() error {
+	if err := s.journalLost(); err != nil {
+		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		s.fail(syncing, err)
+		return err
+	}
 	b := s.takeBatch()
 	if len(b.pieces)+len(b.files)+len(b.dirs) == 0 {
 		return nil
@@ -232,11 +237,25 @@ func (s *Store) publish() error {
 	}
 	for file := range s.touched {
 		snap.files[file] = s.stat(file)
+		if w := s.watches[file]; w != nil && (w.foreign || w.known && w.alarms < maxFalseAlarms && snap.files[file] != w.seen) {
+			s.mistrust(snap, file) // somebody else changed it, and nobody read it since
+		}
 	}
 	if err := s.resume.finish(snap); err != nil {
 		return &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
 	}
 	return nil
+}
+
+// mistrust makes a snapshot vouch for nothing in the file.
+func (s *Store) mistrust(snap *snapshot, file int) {
+	f := &s.lay.files[file]
+	for p := int(f.Offset / s.lay.pieceLen); p <= int((f.Offset+f.Length-1)/s.lay.pieceLen); p++ {
+		if snap.held.has(p) {
+			snap.held.clear(p)
+			snap.doubtful.set(p)
+		}
+	}
 }
 
 // Forget gives a verified piece up: it can be read no more, the journal says
@@ -248,7 +267,6 @@ func (s *Store) Forget(piece int) error {
 		return ErrClosed
 	}
 	defer s.gate.leave()
-	off, n := s.lay.pieceRange(piece)
 	s.mu.Lock()
 	if !s.sealed.has(piece) {
 		s.mu.Unlock()
@@ -260,17 +278,9 @@ func (s *Store) Forget(piece int) error {
 			return fmt.Errorf("forget piece %d: %s: %w", piece, s.lay.files[f].Path, ErrInUse)
 		}
 	}
-	s.verified.clear(piece)
-	s.sealed.clear(piece)
+	s.unverify(piece)
 	s.forgotten.Add(1)
-	s.durable.clear(piece)
 	s.doubtful.clear(piece)
-	for p := range s.lay.parts(off, n) {
-		if p.file >= 0 {
-			s.fileBytes[p.file] -= p.n
-			s.complete.clear(p.file)
-		}
-	}
 	s.mu.Unlock()
 	return s.erase(piece)
 }
@@ -294,7 +304,9 @@ func (s *Store) erase(piece int) error {
 		h, err := s.cache.files.acquire(fileKey{s, p.file, true})
 		if err == nil {
 			if err = s.touch(p.file, h); err == nil {
+				s.changing(p.file, h.f)
 				err = h.f.PunchHole(p.at, p.n)
+				s.changed(p.file, h.f)
 			}
 			s.cache.files.release(h)
 		}

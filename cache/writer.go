@@ -185,7 +185,9 @@ func (s *Store) writePart(items []item, p part) error {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
 	v := s.slices(items, p.off, p.n)
+	s.changing(p.file, h.f)
 	_, err = h.f.WriteVectorAt(v, p.at)
+	s.changed(p.file, h.f)
 	clear(v) // keeps no block alive
 	if err != nil {
 		s.cache.files.forget(k) // the next attempt opens it anew

@@ -145,6 +145,7 @@ func infoOf(st fs.FileInfo) Info {
 	i := Info{Size: st.Size(), MTime: st.ModTime().UnixNano(), Mode: st.Mode()}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		i.Ino = sys.Ino
+		i.Gone = sys.Nlink == 0
 	}
 	return i
 }

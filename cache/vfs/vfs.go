@@ -15,6 +15,7 @@ type Info struct {
 	Size  int64
 	MTime int64  // of the content, in nanoseconds since 1970
 	Ino   uint64 // identity within the file system; 0 where it has none
+	Gone  bool   // no name leads to it any more
 	Mode  fs.FileMode
 }
 

@@ -47,6 +47,7 @@ type node struct {
 	dirty        map[int64]bool
 
 	target string // of a link
+	gone   bool   // no name leads to it
 }
 
 type content struct {

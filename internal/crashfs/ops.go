@@ -63,7 +63,7 @@ func (f *FS) Lstat(name string) (vfs.Info, error) {
 }
 
 func (n *node) info() vfs.Info {
-	return vfs.Info{Size: n.data.size, MTime: n.data.mtime, Ino: n.ino, Mode: n.mode}
+	return vfs.Info{Size: n.data.size, MTime: n.data.mtime, Ino: n.ino, Gone: n.gone, Mode: n.mode}
 }
 
 // Mkdir implements [vfs.FS].
@@ -115,6 +115,9 @@ func (f *FS) Rename(from, to string) error {
 	if src.names[a] == nil {
 		return pathError("rename", from, fs.ErrNotExist)
 	}
+	if old := dst.names[b]; old != nil {
+		old.gone = true
+	}
 	dst.names[b] = src.names[a]
 	delete(src.names, a)
 	return nil
@@ -134,6 +137,7 @@ func (f *FS) Remove(name string) error {
 	if d.names[base] == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
+	d.names[base].gone = true
 	delete(d.names, base)
 	return nil
 }
