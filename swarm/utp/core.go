@@ -1,0 +1,331 @@
+package utp
+
+import (
+	"errors"
+	"io"
+	"time"
+)
+
+// Timers and limits of a connection.
+const (
+	initialRTO    = time.Second
+	minRTO        = 500 * time.Millisecond // BEP 29
+	maxRTO        = 30 * time.Second
+	maxRetries    = 7 // time-outs in a row without an answer: about a minute
+	maxSynRetries = 4
+
+	ackDelay  = 20 * time.Millisecond
+	ackEvery  = 2                // packets
+	keepAlive = 29 * time.Second // most routers forget a UDP mapping after 30 s
+	lingerFor = 10 * time.Second // after Close, for what was written to arrive
+	timeWait  = 3 * time.Second  // after both FINs, to confirm the peer's once more
+
+	maxReorder   = 1024 // packets ahead of the next one that are kept
+	dupThreshold = 3    // packets that must overtake one before it counts as lost
+
+	minRecvLimit = 256 << 10 // receive window of a new connection
+	minSendLimit = 64 << 10
+	maxLimit     = 1 << 20 // of either buffer
+)
+
+// Payload of a full packet. IPv6 promises 1280 bytes on every path, of which
+// 48 are headers below ours; anything more is tried out.
+const (
+	maxDatagram   = 1472
+	baseDatagram  = 1232
+	basePayload   = baseDatagram - headerLen
+	probeInterval = time.Minute // after a size did not get through
+)
+
+// probeSizes are the datagrams that are tried: Ethernet under IPv6, PPPoE and
+// the usual tunnels.
+var probeSizes = [...]int{1452, 1372}
+
+var (
+	errReset   = errors.New("connection reset by peer")
+	errRefused = errors.New("connection refused")
+	errTimeout = errors.New("peer does not answer")
+	errClosed  = errors.New("connection is closed")
+)
+
+type state uint8
+
+const (
+	stateSynSent state = iota
+	stateSynReceived
+	stateConnected
+	stateClosed // see core.err
+)
+
+// segment is a packet with data, or the FIN, that is not yet cumulatively
+// acknowledged.
+type segment struct {
+	at     uint64 // offset of its payload in the stream
+	order  uint64 // of its last transmission among all of the connection; 0: never sent
+	sentAt time.Duration
+	size   int32
+	times  uint8 // it was sent
+	fin    bool
+	sacked bool
+	lost   bool // to be sent again
+	probe  bool // was padded, to try a size
+}
+
+// core is one end of a connection (BEP 29) as a pure state machine: packets,
+// the application's bytes and the time come in by method calls, and next gives
+// out one packet at a time. It has no goroutine, no lock and no clock, so that
+// tests run it in virtual time. Times are since an arbitrary instant.
+//
+// After any call, next is to be called until it has nothing, and tick at the
+// time of deadline.
+type core struct {
+	state          state
+	err            error // of a closed connection; nil: an orderly end
+	recvID, sendID uint16
+
+	// Sending. The bytes of sendBuf begin at stream offset base; what is before
+	// cut lies in segments, those with sequence numbers from una to seq - 1.
+	sendBuf    ring
+	base, cut  uint64
+	segs       []segment // by sequence number modulo its length, a power of two
+	una, seq   uint16
+	flight     int // payload bytes sent, and neither acknowledged nor lost
+	lostCount  int
+	peerWindow int
+	closing    bool // Close was called: a FIN follows the data
+	finSent    bool
+	lingerEnd  time.Duration
+
+	cc          ledbat
+	order       uint64 // of the latest transmission
+	newestAcked uint64 // order of the latest transmission that arrived
+	recovery    uint64 // losses of what was sent up to this order are one event
+	dupAcks     int
+	srtt        time.Duration // 0: no sample yet
+	rttvar      time.Duration
+	minRTT      time.Duration
+	rto         time.Duration
+	rtoAt       time.Duration // 0: not running
+	tailAt      time.Duration // tail loss probe; 0: not running
+	tailProbe   bool          // to be sent now
+	retries     int
+	probing     int           // index of the size to try, len(probeSizes): none left
+	probeOut    bool          // one is under way
+	probeAt     time.Duration // not before
+
+	// Receiving.
+	recvBuf    ring
+	ackNr      uint16   // latest packet that came in order
+	early      [][]byte // payload of packets beyond ackNr + 1, by sequence number; nil before any came; an empty one is not nil
+	earlyCount int
+	earlyBytes int
+	finSeq     uint16
+	finKnown   bool
+	eof        bool // everything up to the FIN has come
+	discard    bool // the application does not read any more
+	delivered  int64
+	recvLimit  int
+	lastWindow int // that the peer was told
+	unacked    int // packets since the last ack
+	ackNow     bool
+	ackAt      time.Duration // 0: not running
+	replyDelay uint32
+
+	lastSent time.Duration
+	resetOut bool // of a closed connection: the peer is to be told
+}
+
+// newDialer begins a connection to a peer.
+func newDialer(now time.Duration, id uint16) *core {
+	c := newCore(now)
+	c.state, c.recvID, c.sendID = stateSynSent, id, id+1
+	c.una, c.seq = 1, 1
+	c.push(segment{}) // the SYN takes a number
+	return c
+}
+
+// newAcceptor answers a SYN; seq is our first sequence number, and random.
+func newAcceptor(now time.Duration, syn *packet, seq uint16) *core {
+	c := newCore(now)
+	c.state, c.recvID, c.sendID = stateSynReceived, syn.id+1, syn.id
+	c.una, c.seq, c.ackNr = seq, seq, syn.seq
+	c.peerWindow = int(min(syn.window, 1<<30))
+	c.replyDelay = micros(now) - syn.timestamp
+	c.ackNow = true
+	c.lingerEnd = now + lingerFor // by then the dialer must have said something
+	return c
+}
+
+func newCore(now time.Duration) *core {
+	return &core{
+		cc: newLedbat(basePayload), rto: initialRTO, recvLimit: minRecvLimit, lastWindow: minRecvLimit,
+		peerWindow: basePayload, lastSent: now,
+	}
+}
+
+func micros(t time.Duration) uint32 { return uint32(t / time.Microsecond) }
+
+// push adds a segment at the end.
+func (c *core) push(s segment) {
+	n := int(c.seq - c.una)
+	if n == len(c.segs) {
+		segs := make([]segment, max(16, 2*n))
+		for q := c.una; q != c.seq; q++ {
+			segs[int(q)&(len(segs)-1)] = *c.segment(q)
+		}
+		c.segs = segs
+	}
+	c.seq++
+	*c.segment(c.seq - 1) = s
+}
+
+func (c *core) segment(seq uint16) *segment { return &c.segs[int(seq)&(len(c.segs)-1)] }
+
+// outstanding is the number of segments that are not yet acknowledged.
+func (c *core) outstanding() int { return int(c.seq - c.una) }
+
+// sendLimit is how much of the application's data is kept: twice the window, so
+// that sending never waits for the application, and what it wrote is not old
+// when it leaves.
+func (c *core) sendLimit() int { return min(max(minSendLimit, 2*c.cc.window()), maxLimit) }
+
+// write takes as much of p as there is room for.
+func (c *core) write(p []byte) (int, error) {
+	switch {
+	case c.state == stateClosed:
+		return 0, c.failure(errClosed)
+	case c.closing:
+		return 0, errClosed
+	}
+	n := min(len(p), max(0, c.sendLimit()-c.sendBuf.size))
+	c.sendBuf.write(p[:n])
+	return n, nil
+}
+
+// read takes bytes that came in order; n = 0 without an error means none yet.
+func (c *core) read(p []byte) (int, error) {
+	n := c.recvBuf.read(p)
+	if n > 0 {
+		c.consumed(n)
+		return n, nil
+	}
+	switch {
+	case c.discard:
+		return 0, errClosed
+	case c.eof:
+		return 0, io.EOF
+	case c.state == stateClosed:
+		return 0, c.failure(io.EOF)
+	}
+	return 0, nil
+}
+
+// readable says whether read has something to say.
+func (c *core) readable() bool { return c.recvBuf.size > 0 || c.eof || c.state == stateClosed }
+
+// writable says whether write has something to say.
+func (c *core) writable() bool {
+	return c.state == stateClosed || c.sendBuf.size < c.sendLimit()
+}
+
+func (c *core) failure(orderly error) error {
+	if c.err != nil {
+		return c.err
+	}
+	return orderly
+}
+
+// consumed grows the window with the traffic that the application takes, and
+// tells the peer when a window that was small has opened.
+func (c *core) consumed(n int) {
+	c.delivered += int64(n)
+	c.recvLimit = int(min(max(c.delivered/2, minRecvLimit), maxLimit))
+	if c.recvBuf.size == 0 && len(c.recvBuf.buf) > minRecvLimit {
+		c.recvBuf.release()
+	}
+	if c.lastWindow < c.recvLimit/4 && c.recvWindow() >= c.recvLimit/2 {
+		c.ackNow = true
+	}
+}
+
+// recvWindow is how many bytes we can take.
+func (c *core) recvWindow() int {
+	return max(0, c.recvLimit-c.recvBuf.size-c.earlyBytes)
+}
+
+// close ends the stream after what was written. What comes from now on is
+// thrown away.
+func (c *core) close(now time.Duration) {
+	if c.closing || c.state == stateClosed {
+		return
+	}
+	c.closing, c.discard = true, true
+	c.recvBuf = ring{}
+	c.lingerEnd = now + lingerFor
+	if c.state == stateSynSent {
+		c.fail(nil)
+	}
+}
+
+// abort ends the connection at once and tells the peer.
+func (c *core) abort() {
+	c.resetOut = c.state == stateConnected || c.state == stateSynReceived
+	c.fail(errClosed)
+}
+
+// fail ends the connection at once.
+func (c *core) fail(err error) {
+	if c.state == stateClosed {
+		return
+	}
+	c.state, c.err = stateClosed, err
+	c.sendBuf, c.segs, c.early = ring{}, nil, nil
+	c.una = c.seq
+	c.flight, c.lostCount, c.earlyCount, c.earlyBytes = 0, 0, 0, 0
+	c.rtoAt, c.tailAt, c.ackAt, c.ackNow = 0, 0, 0, false
+}
+
+// deadline is when tick is to be called, 0 for never.
+func (c *core) deadline() time.Duration {
+	if c.state == stateClosed {
+		return 0
+	}
+	d := c.lastSent + keepAlive
+	for _, t := range [...]time.Duration{c.rtoAt, c.tailAt, c.ackAt, c.lingerEnd} {
+		if t > 0 {
+			d = min(d, t)
+		}
+	}
+	return d
+}
+
+// tick does what is due.
+func (c *core) tick(now time.Duration) {
+	if c.state == stateClosed {
+		return
+	}
+	if c.lingerEnd > 0 && now >= c.lingerEnd {
+		c.fail(c.lingerError())
+		return
+	}
+	if c.ackAt > 0 && now >= c.ackAt {
+		c.ackAt, c.ackNow = 0, true
+	}
+	if c.tailAt > 0 && now >= c.tailAt {
+		c.tailAt, c.tailProbe = 0, true
+	}
+	if c.rtoAt > 0 && now >= c.rtoAt {
+		c.timeout(now)
+	}
+	if now >= c.lastSent+keepAlive && c.state == stateConnected {
+		c.ackNow = true
+	}
+}
+
+// lingerError is what became of a connection at lingerEnd.
+func (c *core) lingerError() error {
+	if c.state == stateConnected && c.outstanding() == 0 && c.sendBuf.size == 0 {
+		return nil
+	}
+	return errTimeout
+}

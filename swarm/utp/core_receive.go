@@ -1,0 +1,323 @@
+package utp
+
+import (
+	"math/bits"
+	"time"
+)
+
+// receive takes a packet whose connection id was right.
+func (c *core) receive(now time.Duration, p *packet) {
+	if c.state == stateClosed {
+		return
+	}
+	if p.kind == typeReset {
+		c.reset(p)
+		return
+	}
+	if p.kind == typeSyn {
+		if c.state != stateSynSent && p.seq == c.ackNr && c.delivered == 0 {
+			c.ackNow = true // our answer was lost
+		}
+		return
+	}
+	// How many segments this acknowledges; before una: it was overtaken.
+	acked := p.ack - (c.una - 1)
+	stale := int16(acked) < 0
+	if (!stale && int(acked) > c.outstanding()) || (stale && -int16(acked) > maxReorder) {
+		return // not an answer to anything of ours: a stranger who guesses
+	}
+	switch c.state {
+	case stateSynSent:
+		if acked != 1 || (p.kind != typeState && p.kind != typeData) {
+			return
+		}
+		c.state = stateConnected
+		c.ackNr = p.seq - 1 // an answer has the number of the first data packet
+		c.ackLater(now)     // lets the peer know that we are here, should the application not write
+	case stateSynReceived:
+		if stale {
+			return
+		}
+		c.state, c.lingerEnd = stateConnected, 0
+		if c.closing {
+			c.lingerEnd = now + lingerFor
+		}
+	}
+	c.replyDelay = micros(now) - p.timestamp
+	c.cc.theirSample(now, c.replyDelay)
+	if p.delay != 0 {
+		c.cc.sample(now, p.delay)
+	}
+	if !stale {
+		c.acknowledge(now, p, int(acked))
+		c.heardWindow(now, int(min(p.window, 1<<30)))
+	}
+	switch p.kind {
+	case typeData, typeFin:
+		c.accept(now, p)
+	}
+	c.finish(now)
+}
+
+// reset is believed where it answers a packet that we may have sent.
+func (c *core) reset(p *packet) {
+	if d := p.ack - c.una + maxReorder; d > maxReorder+uint16(c.outstanding())+1 {
+		return
+	}
+	switch {
+	case c.state == stateSynSent:
+		c.fail(errRefused)
+	case c.closing && c.outstanding() == 0 && c.sendBuf.size == 0, c.eof && c.closing:
+		c.fail(nil) // the peer is through before we are
+	default:
+		c.fail(errReset)
+	}
+}
+
+// acknowledge takes what a packet says about ours.
+func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
+	flight := c.flight
+	bytes := 0
+	var rtt time.Duration
+	newest := c.newestAcked
+	for range acked {
+		s := c.segment(c.una)
+		if !s.sacked {
+			bytes += c.arrived(now, s, &rtt)
+		}
+		c.sendBuf.skip(int(s.size))
+		c.base += uint64(s.size)
+		c.una++
+	}
+	if c.sendBuf.size == 0 && len(c.sendBuf.buf) > minSendLimit {
+		c.sendBuf.release()
+	}
+	for i, m := range p.sack {
+		for ; m != 0; m &= m - 1 {
+			off := 1 + i*8 + bits.TrailingZeros8(m) // from una, if the ack is current
+			if off += int(int16(p.ack + 1 - c.una)); off < c.outstanding() {
+				if s := c.segment(c.una + uint16(off)); !s.sacked && s.times > 0 {
+					bytes += c.arrived(now, s, &rtt)
+					s.sacked = true
+				}
+			}
+		}
+	}
+	if rtt > 0 {
+		c.sampleRTT(rtt)
+	}
+	if bytes > 0 || acked > 0 {
+		c.progress(now)
+		c.cc.acked(bytes, flight+2*c.cc.mss >= c.cc.window())
+	} else if p.kind == typeState && c.outstanding() > 0 && len(p.sack) == 0 {
+		c.duplicate(now)
+	}
+	if len(p.sack) > 0 || c.newestAcked != newest {
+		c.detectLoss(now)
+	}
+}
+
+// heardWindow notes how much the peer can take. A peer that says "nothing" is
+// alive; when it has room again, what was sent in vain goes out again at once.
+func (c *core) heardWindow(now time.Duration, window int) {
+	if c.peerWindow < c.cc.mss && window >= c.cc.mss && c.outstanding() > 0 {
+		if s := c.segment(c.una); s.times > 1 {
+			c.loseSegment(now, s)
+		}
+	}
+	if window < c.cc.mss && c.retries > 0 {
+		c.retries = 1 // goes on trying, at the pace it has come to
+	}
+	c.peerWindow = window
+}
+
+// arrived notes that a segment is with the peer, and returns its size.
+func (c *core) arrived(now time.Duration, s *segment, rtt *time.Duration) int {
+	if s.lost {
+		s.lost = false
+		c.lostCount--
+	} else {
+		c.flight -= int(s.size)
+	}
+	// What was sent twice may be acknowledged for the first time it was sent.
+	if s.times == 1 {
+		*rtt = now - s.sentAt
+	}
+	if s.times == 1 || now-s.sentAt >= c.minRTT {
+		c.newestAcked = max(c.newestAcked, s.order)
+	}
+	if s.probe {
+		s.probe = false
+		c.probed(now, s.times == 1)
+	}
+	return int(s.size)
+}
+
+// progress is for when the peer has received something new.
+func (c *core) progress(now time.Duration) {
+	c.dupAcks = 0
+	if c.retries > 0 {
+		c.retries = 0
+		c.rto = initialRTO
+		if c.srtt > 0 {
+			c.rto = max(minRTO, c.srtt+4*c.rttvar)
+		}
+	}
+	c.rtoAt, c.tailAt = 0, 0
+	if c.outstanding() > 0 {
+		c.rtoAt = now + c.rto
+		if c.srtt > 0 && c.lostCount == 0 {
+			c.tailAt = now + c.tailTimeout()
+		}
+	}
+}
+
+// sampleRTT is RFC 6298, as BEP 29 has it.
+func (c *core) sampleRTT(rtt time.Duration) {
+	if c.srtt == 0 {
+		c.srtt, c.rttvar, c.minRTT = rtt, rtt/2, rtt
+	} else {
+		c.rttvar += ((c.srtt - rtt).Abs() - c.rttvar) / 4
+		c.srtt += (rtt - c.srtt) / 8
+		c.minRTT = min(c.minRTT, rtt)
+	}
+	c.rto = min(max(minRTO, c.srtt+4*c.rttvar), maxRTO)
+}
+
+// duplicate counts acks that bring nothing new, for peers without selective ack.
+func (c *core) duplicate(now time.Duration) {
+	if c.dupAcks++; c.dupAcks != dupThreshold {
+		return
+	}
+	s := c.segment(c.una)
+	if s.times == 1 {
+		c.loseSegment(now, s)
+		c.lossEvent(s.order)
+	}
+}
+
+// detectLoss finds what was overtaken: by three packets that were sent later
+// (as RFC 9002, 6.1 counts them), or by one and some time. Counting
+// transmissions and not sequence numbers lets it see a retransmission that was
+// lost too.
+func (c *core) detectLoss(now time.Duration) {
+	patience := c.srtt + max(c.srtt/8, time.Millisecond)
+	for q := c.una; q != c.seq; q++ {
+		s := c.segment(q)
+		if s.sacked || s.lost || s.times == 0 || s.order >= c.newestAcked {
+			continue
+		}
+		if c.newestAcked < s.order+dupThreshold && now-s.sentAt < patience {
+			continue
+		}
+		probe, order := s.probe, s.order
+		c.loseSegment(now, s)
+		if !probe { // which may be lost for its size, and says nothing about the path
+			c.lossEvent(order)
+		}
+	}
+}
+
+func (c *core) lossEvent(order uint64) {
+	if order > c.recovery {
+		c.recovery = c.order
+		c.cc.lost()
+	}
+}
+
+// accept takes a packet with data, or the FIN.
+func (c *core) accept(now time.Duration, p *packet) {
+	ahead := p.seq - c.ackNr - 1
+	if int16(ahead) < 0 {
+		c.ackNow = true // our ack was lost, or it was sent in vain
+		return
+	}
+	if ahead >= maxReorder-1 || c.eof || (c.finKnown && before(c.finSeq, p.seq)) {
+		return
+	}
+	if !c.hasRoom(p, ahead == 0) {
+		c.ackNow = true // the peer tries whether there is room again
+		return
+	}
+	if p.kind == typeFin {
+		c.finSeq, c.finKnown = p.seq, true
+		c.ackNow = true
+	}
+	if ahead > 0 {
+		c.keepEarly(p)
+		c.ackNow = true
+		return
+	}
+	c.deliver(p.payload)
+	for c.ackNr++; c.earlyCount > 0; c.ackNr++ {
+		slot := &c.early[int(c.ackNr+1)%maxReorder]
+		if *slot == nil {
+			break
+		}
+		c.deliver(*slot)
+		c.earlyCount--
+		c.earlyBytes -= len(*slot)
+		*slot = nil
+	}
+	if c.finKnown && c.ackNr == c.finSeq {
+		c.eof = true
+	}
+	if c.unacked++; c.unacked >= ackEvery || c.earlyCount > 0 {
+		c.ackNow = true
+	}
+	c.ackLater(now)
+}
+
+// hasRoom bounds what a peer can make us keep, whatever it thinks of our window.
+// One packet more is taken, as the peer may try a closed window. The next one in
+// order has a right to the room that early ones take: without it they are of no
+// use.
+func (c *core) hasRoom(p *packet, inOrder bool) bool {
+	held := c.recvBuf.size + len(p.payload)
+	if !inOrder {
+		held += c.earlyBytes
+	}
+	return held <= c.recvLimit+maxDatagram
+}
+
+func (c *core) ackLater(now time.Duration) {
+	if c.ackAt == 0 {
+		c.ackAt = now + ackDelay
+	}
+}
+
+// keepEarly keeps a copy of a packet that came before its turn.
+func (c *core) keepEarly(p *packet) {
+	if c.early == nil {
+		c.early = make([][]byte, maxReorder)
+	}
+	slot := &c.early[int(p.seq)%maxReorder]
+	if *slot != nil {
+		return
+	}
+	*slot = append(make([]byte, 0, len(p.payload)+1), p.payload...)
+	c.earlyCount++
+	c.earlyBytes += len(p.payload)
+}
+
+func (c *core) deliver(b []byte) {
+	if c.discard {
+		c.delivered += int64(len(b))
+		return
+	}
+	c.recvBuf.write(b)
+}
+
+// finish ends a connection on which both sides have said all, or which the
+// application has left.
+func (c *core) finish(now time.Duration) {
+	if c.state != stateConnected || !c.finSent || c.outstanding() > 0 {
+		return
+	}
+	if c.eof {
+		c.lingerEnd = min(c.lingerEnd, now+timeWait)
+		return
+	}
+	// The peer knows that we are gone; what it still sends, nobody reads.
+	c.fail(nil)
+}
