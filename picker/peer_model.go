@@ -221,7 +221,7 @@ func (pr *peer) slowStart(x float64) float64 {
 func (pr *peer) depth(now, slack float64, first int) int {
 	switch {
 	case pr.suspect:
-		if now < pr.probeAt {
+		if now < pr.probeAt || pr.ring.n > 0 {
 			return 0
 		}
 		return 1

@@ -14,6 +14,9 @@ func (p *Picker) checkSilence(pr *peer) {
 	}
 	p.expireCancelled(pr)
 	if pr.ring.n == 0 {
+		if pr.suspect {
+			p.backOff(pr)
+		}
 		return
 	}
 	idle := p.now - max(pr.lastByte, pr.ring.at(0).sent)

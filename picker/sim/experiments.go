@@ -15,7 +15,7 @@ type Setup struct {
 	Leaf     bool  // BEP 52 leaf hashes: blocks verify one by one
 	Busy     bool  // a background download of the whole torrent runs
 	Seed     uint64
-	Check    bool // invariants after each step
+	Check    bool // the picker's invariants, every few steps
 }
 
 func (s *Setup) world(size int64) *World {
