@@ -15,9 +15,6 @@ var ErrUnavailable = errors.New("data unavailable")
 // ErrClosed is the cause of every read that ends because the file system is being unmounted.
 var ErrClosed = errors.New("file system closed")
 
-// Root is the index by which optional interfaces speak of the mount's root directory, which has no entry.
-const Root = -1
-
 // Entry is one file or symbolic link of a [Source]. Directories are implied by the paths.
 type Entry struct {
 	// Path is relative to the mount's root, slash-separated, clean, and unique.
@@ -51,14 +48,6 @@ type CompletionSource interface {
 	// from now on; calls for entries that were complete before do no harm. f never blocks and may be called from
 	// any goroutine, also after the mount has ended.
 	OnComplete(f func(i int))
-}
-
-// XattrSource is a [Source] with extended attributes. Only names that begin with "user.torrent." are asked for.
-type XattrSource interface {
-	// ListXattr returns the names of the attributes of entry i, or of the root directory where i is [Root].
-	ListXattr(i int) []string
-	// GetXattr returns the value of one attribute; ok is false where there is none of that name.
-	GetXattr(i int, name string) (value []byte, ok bool)
 }
 
 // File serves one open handle. Its methods may be called concurrently, but none after Close and Close only once.
@@ -124,6 +113,12 @@ type Options struct {
 	Umask os.FileMode
 	// Bounce chooses the treatment of read-ahead that misses bytes.
 	Bounce Bounce
+	// DenyReaders are programs that may not open files which are still incomplete, because reading a whole library to
+	// index it would download all of it: names as in [DefaultDeniedReaders]. They get EACCES.
+	DenyReaders []string
+	// SetXattr lets setxattr(2) reach an [XattrSetter]. The kernel then shows the mount as writable and the owner's
+	// write bits are set; whatever else would write still gets EROFS.
+	SetXattr bool
 	// NoPassthrough keeps the kernel from reading complete files itself.
 	NoPassthrough bool
 	// CacheTimeout is for how long the kernel trusts names and attributes; 0 means an hour.
@@ -157,5 +152,6 @@ type Stats struct {
 	Bounced          uint64 // of these, failed so that the kernel asks for a single page
 	Opens            uint64
 	PassthroughOpens uint64 // of these, handed to the kernel
+	Denied           uint64 // opens refused by DenyReaders
 	Waiting          int64  // reads inside File.ReadAt now
 }

@@ -22,6 +22,7 @@ type handle struct {
 	ready  ReadyFile
 	hints  Prefetcher
 	passed bool // handed to the kernel
+	media  mediaHint
 
 	mu       sync.Mutex
 	reads    int           // in flight
@@ -166,6 +167,12 @@ func (f *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 	if err != nil {
 		f.log.Warn("open file", "path", f.tree.path(i), "err", err)
 		return openStatus(err)
+	}
+	if f.denied(in.Pid, i, n, file) {
+		if err := file.Close(); err != nil {
+			f.log.Warn("close file", "path", f.tree.path(i), "err", err)
+		}
+		return fuse.EACCES
 	}
 	id := nodeID(in.NodeId)
 	h := newHandle(f, id, n, file, f.inodes.acquire(id))

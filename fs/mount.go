@@ -104,6 +104,14 @@ func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
 	}
 }
 
+// access is what the kernel takes the mount for. It passes setxattr on to writable mounts alone.
+func access(opt Options) string {
+	if opt.SetXattr {
+		return "rw"
+	}
+	return "ro"
+}
+
 // serve runs until the kernel is through with the mount.
 func (m *Mounted) serve(server *fuse.Server) {
 	stop := make(chan struct{})

@@ -4,5 +4,5 @@ const installHint = "install macFUSE (https://macfuse.github.io) and allow its e
 
 // mountOptions keeps the Finder from looking for files of its own.
 func mountOptions(opt Options) []string {
-	return []string{"ro", "nosuid", "nodev", "noappledouble", "default_permissions", "volname=" + opt.FSName}
+	return []string{access(opt), "nosuid", "nodev", "noappledouble", "default_permissions", "volname=" + opt.FSName}
 }

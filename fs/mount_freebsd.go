@@ -2,4 +2,4 @@ package fs
 
 const installHint = "load the module with \"kldload fusefs\" and install the port fusefs-libs3"
 
-func mountOptions(Options) []string { return []string{"ro", "nosuid", "default_permissions"} }
+func mountOptions(opt Options) []string { return []string{access(opt), "nosuid", "default_permissions"} }

@@ -38,7 +38,7 @@ func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, e
 	if err := checkHelper(opt); err != nil {
 		return nil, err
 	}
-	options.Options = []string{"ro", "nosuid", "nodev", "noatime", "default_permissions"}
+	options.Options = []string{access(opt), "nosuid", "nodev", "noatime", "default_permissions"}
 	server, err := fuse.NewServer(f, mountpoint, options)
 	if err != nil {
 		return nil, fmt.Errorf("ask fusermount3: %w", err)
@@ -58,7 +58,10 @@ func mountDirectly(f *fileSystem, mountpoint string, options *fuse.MountOptions)
 	if options.AllowOther {
 		data += ",allow_other"
 	}
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
+	var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
+	if access(f.opt) == "ro" {
+		flags |= unix.MS_RDONLY
+	}
 	err = unix.Mount(options.FsName, mountpoint, "fuse."+options.Name, flags, data)
 	if err != nil {
 		unix.Close(fd)

@@ -109,20 +109,21 @@ func TestReadOnly(t *testing.T) {
 }
 
 func TestXattrs(t *testing.T) {
-	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a"}, {Path: "d/b"}}, Xattrs: true})
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a"}, {Path: "d/b"}, {Path: "d/e/f"}}, Xattrs: true})
 	get := func(path, name string) (string, error) {
 		buf := make([]byte, 64)
 		n := 0
 		err := within(t, "getxattr", func() (err error) { n, err = unix.Getxattr(s.path(path), name, buf); return err })
 		return string(buf[:max(n, 0)]), err
 	}
-	for path, want := range map[string]string{"": "-1", "a": "0", "d/b": "1"} {
-		if got, err := get(path, "user.torrent.index"); got != want || err != nil {
+	for path, want := range map[string]string{
+		"": "-1 true [0 1 2]", "a": "0 false [0]", "d": "-1 false [1 2]", "d/b": "1 false [1]", "d/e": "-1 false [2]",
+	} {
+		if got, err := get(path, "user.torrent.about"); got != want || err != nil {
 			t.Errorf("%q: %q, %v, want %q", path, got, err, want)
 		}
 	}
 	for _, c := range []struct{ path, name string }{
-		{"d", "user.torrent.index"},
 		{"a", "user.torrent.none"},
 		{"a", "user.other"},
 		{"a", "security.selinux"},
@@ -131,16 +132,71 @@ func TestXattrs(t *testing.T) {
 			t.Errorf("%s of %q: %v, want ENODATA", c.name, c.path, err)
 		}
 	}
-	if _, err := unix.Getxattr(s.path("a"), "user.torrent.index", nil); err != nil {
+	if _, err := unix.Getxattr(s.path("a"), "user.torrent.about", nil); err != nil {
 		t.Errorf("size of attribute: %v", err)
 	}
 	buf := make([]byte, 64)
 	n, err := unix.Listxattr(s.path("a"), buf)
-	if err != nil || string(buf[:n]) != "user.torrent.index\x00" {
+	if err != nil || string(buf[:n]) != "user.torrent.about\x00user.torrent.colour\x00" {
 		t.Errorf("list: %q, %v", buf[:max(n, 0)], err)
 	}
 	if _, err := unix.Listxattr(s.path("a"), buf[:3]); !errors.Is(err, unix.ERANGE) {
 		t.Errorf("list into 3 bytes: %v", err)
+	}
+	if err := unix.Setxattr(s.path("a"), "user.torrent.colour", []byte("red"), 0); !errors.Is(err, unix.EROFS) {
+		t.Errorf("set attribute of a read-only mount: %v", err)
+	}
+}
+
+// Attributes can be set where the mount allows it, and nothing else can be written there.
+func TestSetXattr(t *testing.T) {
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 9}}, Xattrs: true, SetXattr: true})
+	set := func(name, value string, flags int) error {
+		return within(t, "setxattr", func() error { return unix.Setxattr(s.path("a"), name, []byte(value), flags) })
+	}
+	for _, c := range []struct {
+		name, value string
+		flags       int
+		want        error
+	}{
+		{"user.torrent.colour", "red", 0, nil},
+		{"user.torrent.colour", "green", unix.XATTR_REPLACE, nil},
+		{"user.torrent.colour", "blue", unix.XATTR_CREATE, unix.EEXIST},
+		{"user.torrent.colour", "none", 0, unix.EINVAL},
+		{"user.torrent.about", "x", 0, unix.EPERM},
+		{"user.other", "x", 0, unix.EROFS},
+	} {
+		if err := set(c.name, c.value, c.flags); !errors.Is(err, c.want) {
+			t.Errorf("set %s to %q: %v, want %v", c.name, c.value, err, c.want)
+		}
+	}
+	get := func() string {
+		buf := make([]byte, 64)
+		n, err := unix.Getxattr(s.path("a"), "user.torrent.colour", buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	if got := get(); got != "green" {
+		t.Errorf("colour %q, want green", got)
+	}
+	if err := unix.Removexattr(s.path("a"), "user.torrent.colour"); err != nil || get() != "" {
+		t.Errorf("remove attribute: %v, colour %q", err, get())
+	}
+	for name, err := range map[string]error{
+		"write":  os.WriteFile(s.path("a"), nil, 0),
+		"create": os.WriteFile(s.path("new"), nil, 0o644),
+		"mkdir":  os.Mkdir(s.path("dir"), 0o755),
+		"remove": os.Remove(s.path("a")),
+		"chmod":  os.Chmod(s.path("a"), 0),
+	} {
+		if !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: %v, want EROFS", name, err)
+		}
+	}
+	if info, err := os.Stat(s.path("a")); err != nil || info.Mode() != 0o644 {
+		t.Errorf("stat: %v, %v, want the owner's write bit, which the kernel asks for", info, err)
 	}
 }
 

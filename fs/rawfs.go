@@ -32,12 +32,13 @@ type fileSystem struct {
 	handles handleTable
 	inodes  inodeTable
 	swap    swapper
+	deny    denials
 	probe   atomic.Pointer[probeFile] // set while the mount is being tried
 	again   atomic.Bool               // the kernel was seen to ask again for a failed read-ahead
 
 	counters struct {
-		reads, memory, bounced, opens, passthrough atomic.Uint64
-		waiting                                    atomic.Int64
+		reads, memory, bounced, opens, passthrough, denied atomic.Uint64
+		waiting                                            atomic.Int64
 	}
 }
 
@@ -58,6 +59,7 @@ func newFileSystem(src Source, opt Options) (*fileSystem, error) {
 	}
 	f.xattr, _ = src.(XattrSource)
 	f.inodes.init()
+	f.deny.init(opt.DenyReaders)
 	f.swap.init(len(t.nodes))
 	return f, nil
 }
@@ -215,6 +217,7 @@ func (f *fileSystem) stats() Stats {
 		Bounced:          c.bounced.Load(),
 		Opens:            c.opens.Load(),
 		PassthroughOpens: c.passthrough.Load(),
+		Denied:           c.denied.Load(),
 		Waiting:          c.waiting.Load(),
 	}
 }

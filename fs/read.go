@@ -36,6 +36,7 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 	}
 	defer h.end()
 	sequential := h.note(off, n)
+	h.media.note(h, in.Pid, off)
 	if h.memory != nil {
 		if bufs, ok := h.memory.Memory(off, n); ok && length(bufs) == n {
 			f.counters.memory.Add(1)

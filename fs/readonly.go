@@ -2,8 +2,8 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-// Everything that would change the file system. The mount is read-only, so these arrive only after somebody has
-// remounted it writable.
+// Everything that would change the file system. The mount is read-only, so these arrive only with [Options.SetXattr], for
+// which the kernel must take the mount for a writable one, or after somebody has remounted it.
 
 func (f *fileSystem) SetAttr(<-chan struct{}, *fuse.SetAttrIn, *fuse.AttrOut) fuse.Status {
 	return fuse.EROFS
@@ -50,11 +50,3 @@ func (f *fileSystem) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, f
 }
 
 func (f *fileSystem) Fallocate(<-chan struct{}, *fuse.FallocateIn) fuse.Status { return fuse.EROFS }
-
-func (f *fileSystem) SetXAttr(<-chan struct{}, *fuse.SetXAttrIn, string, []byte) fuse.Status {
-	return fuse.EROFS
-}
-
-func (f *fileSystem) RemoveXAttr(<-chan struct{}, *fuse.InHeader, string) fuse.Status {
-	return fuse.EROFS
-}

@@ -13,7 +13,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +37,8 @@ type serverConfig struct {
 	NoPassthrough bool
 	AllowOther    bool
 	Xattrs        bool
+	SetXattr      bool
+	DenyReaders   []string
 	Owner         *fs.Owner
 	Umask         uint32
 	Many          int // more files, named many/000000 …
@@ -79,14 +83,39 @@ func (c *serverConfig) source() (*fakeSource, error) {
 	return s, nil
 }
 
-type xattrSource struct{ *fakeSource }
-
-func (x xattrSource) ListXattr(i int) []string {
-	return []string{"user.torrent.index", "trusted.secret"}
+// xattrSource has an attribute that says what it was asked about, and one that can be set for files.
+type xattrSource struct {
+	*fakeSource
+	colour *atomic.Pointer[string]
 }
 
-func (x xattrSource) GetXattr(i int, name string) ([]byte, bool) {
-	return fmt.Append(nil, i), name == "user.torrent.index"
+func newXattrSource(s *fakeSource) xattrSource {
+	x := xattrSource{s, new(atomic.Pointer[string])}
+	x.colour.Store(new(string))
+	return x
+}
+
+func (x xattrSource) ListXattr(fs.Object) []string {
+	return []string{"user.torrent.about", "user.torrent.colour", "trusted.secret"}
+}
+
+func (x xattrSource) GetXattr(o fs.Object, name string) ([]byte, bool) {
+	if name == "user.torrent.colour" {
+		return []byte(*x.colour.Load()), true
+	}
+	return fmt.Append(nil, o.Entry, o.Root, slices.Sorted(o.Below)), name == "user.torrent.about"
+}
+
+func (x xattrSource) SetXattr(o fs.Object, name string, value []byte) error {
+	switch {
+	case name != "user.torrent.colour":
+		return errors.New("never changes")
+	case string(value) == "none":
+		return fmt.Errorf("%w: no colour", fs.ErrXattrValue)
+	}
+	s := string(value)
+	x.colour.Store(&s)
+	return nil
 }
 
 // serverMain mounts and obeys lines on stdin, each answered by one line on stdout.
@@ -114,13 +143,15 @@ func serve() error {
 	}
 	var src fs.Source = source
 	if c.Xattrs {
-		src = xattrSource{source}
+		src = newXattrSource(source)
 	}
 	m, err := fs.Mount(context.Background(), c.Dir, src, fs.Options{
 		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Bounce:        c.Bounce,
 		NoPassthrough: c.NoPassthrough,
 		AllowOther:    c.AllowOther,
+		SetXattr:      c.SetXattr,
+		DenyReaders:   c.DenyReaders,
 		Owner:         c.Owner,
 		Umask:         os.FileMode(c.Umask),
 	})

@@ -1,7 +1,10 @@
 package fs
 
 import (
+	"errors"
+	"iter"
 	"strings"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -10,26 +13,74 @@ import (
 // is answered without asking the source.
 const xattrPrefix = "user.torrent."
 
-// xattrIndex translates a node to the index by which XattrSource knows it.
-func (f *fileSystem) xattrIndex(id uint64) (int, bool) {
+// ErrXattrValue is wrapped by errors about values that an attribute cannot have; the caller gets EINVAL.
+var ErrXattrValue = errors.New("unusable attribute value")
+
+// Object is what an extended attribute belongs to.
+type Object struct {
+	// Entry indexes Entries. Of a directory it is -1.
+	Entry int
+	// Root is set for the root directory of the mount.
+	Root bool
+	// Below goes through the entries below a directory, at any depth and in no order; of a file or a link it is the
+	// entry itself.
+	Below iter.Seq[int]
+}
+
+// XattrSource is a [Source] with extended attributes. Only names that begin with "user.torrent." are asked for.
+type XattrSource interface {
+	// ListXattr returns the names of the attributes.
+	ListXattr(o Object) []string
+	// GetXattr returns the value of one attribute; ok is false where there is none of that name.
+	GetXattr(o Object, name string) (value []byte, ok bool)
+}
+
+// XattrSetter is an [XattrSource] some of whose attributes can be changed, where [Options.SetXattr] lets the kernel pass
+// such requests on.
+type XattrSetter interface {
+	// SetXattr changes an attribute, or takes its value back to the default where value is nil. An error that is
+	// [ErrXattrValue] is the caller's EINVAL, any other EPERM.
+	SetXattr(o Object, name string, value []byte) error
+}
+
+// object finds what a node is to a source.
+func (f *fileSystem) object(id uint64) (Object, bool) {
 	i, n := f.node(id)
 	switch {
 	case n == nil:
-		return 0, false
-	case i == 0:
-		return Root, true
+		return Object{}, false
 	case n.kind == kindDir:
-		return 0, false
+		return Object{Entry: -1, Root: i == 0, Below: func(yield func(int) bool) { f.tree.below(n, yield) }}, true
 	}
-	return int(n.first), true
+	entry := int(n.first)
+	return Object{Entry: entry, Below: func(yield func(int) bool) { yield(entry) }}, true
+}
+
+// below yields the entries below a directory until yield is false.
+func (t *tree) below(dir *node, yield func(entry int) bool) bool {
+	first, count := t.children(dir)
+	for i := range count {
+		n := t.node(first + nodeIndex(i))
+		if n.kind == kindDir {
+			if !t.below(n, yield) {
+				return false
+			}
+		} else if !yield(int(n.first)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	i, ok := f.xattrIndex(header.NodeId)
-	if !ok || f.xattr == nil || !strings.HasPrefix(name, xattrPrefix) {
+	if f.xattr == nil || !strings.HasPrefix(name, xattrPrefix) {
 		return 0, fuse.ENOATTR
 	}
-	value, ok := f.xattr.GetXattr(i, name)
+	o, ok := f.object(header.NodeId)
+	if !ok {
+		return 0, fuse.ENOATTR
+	}
+	value, ok := f.xattr.GetXattr(o, name)
 	if !ok {
 		return 0, fuse.ENOATTR
 	}
@@ -37,12 +88,12 @@ func (f *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name str
 }
 
 func (f *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	i, ok := f.xattrIndex(header.NodeId)
+	o, ok := f.object(header.NodeId)
 	if !ok || f.xattr == nil {
 		return 0, fuse.OK
 	}
 	var list []byte
-	for _, name := range f.xattr.ListXattr(i) {
+	for _, name := range f.xattr.ListXattr(o) {
 		if strings.HasPrefix(name, xattrPrefix) && strings.IndexByte(name, 0) < 0 {
 			list = append(append(list, name...), 0)
 		}
@@ -56,4 +107,38 @@ func putXattr(dest, value []byte) (uint32, fuse.Status) {
 		return uint32(len(value)), fuse.ERANGE
 	}
 	return uint32(copy(dest, value)), fuse.OK
+}
+
+// SetXAttr arrives only where the mount is writable for the kernel, by [Options.SetXattr] or by somebody's remount.
+func (f *fileSystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
+	const create = 1 // XATTR_CREATE
+	if in.Flags&create != 0 && strings.HasPrefix(name, xattrPrefix) {
+		return fuse.Status(syscall.EEXIST) // those that can be set are always there
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return f.setXattr(in.NodeId, name, value)
+}
+
+func (f *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
+	return f.setXattr(header.NodeId, name, nil)
+}
+
+func (f *fileSystem) setXattr(id uint64, name string, value []byte) fuse.Status {
+	setter, ok := f.src.(XattrSetter)
+	if !ok || !f.opt.SetXattr || !strings.HasPrefix(name, xattrPrefix) {
+		return fuse.EROFS
+	}
+	o, ok := f.object(id)
+	if !ok {
+		return fuse.Status(syscall.ESTALE)
+	}
+	switch err := setter.SetXattr(o, name, value); {
+	case err == nil:
+		return fuse.OK
+	case errors.Is(err, ErrXattrValue):
+		return fuse.EINVAL
+	}
+	return fuse.EPERM
 }
