@@ -161,6 +161,9 @@ func (p *Picker) NextDeadline() time.Duration {
 	switch {
 	case len(p.reads) > 0:
 		at = p.fastAt + fastTick
+		if p.urgentDirty {
+			at = min(at, p.planAt+p.planPause())
+		}
 	case p.inflight > 0:
 		at = p.slowAt + slowTick
 	}
@@ -184,7 +187,7 @@ func (p *Picker) Drain(out []Action) []Action {
 	p.updateReserved()
 	if len(p.reads) == 0 {
 		p.unissued = 0
-	} else if p.urgentDirty && (p.urgentNew || p.now-p.planAt >= planCost*float64(len(p.peers))) {
+	} else if p.urgentDirty && (p.urgentNew || p.now-p.planAt >= p.planPause()) {
 		p.urgentDirty = false
 		if p.urgentNew {
 			p.urgentNew = false
@@ -213,6 +216,9 @@ func (p *Picker) Drain(out []Action) []Action {
 	p.out = p.out[:0]
 	return out
 }
+
+// planPause is how long two plans are apart at least: a plan's cost grows with the peers.
+func (p *Picker) planPause() float64 { return planCost * float64(len(p.peers)) }
 
 func (p *Picker) wakeAll() {
 	for _, pr := range p.peers {

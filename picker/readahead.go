@@ -27,6 +27,7 @@ type reader struct {
 	lastAt float64 // last read
 
 	blocked    int     // blocked reads
+	turns      int     // scratch of a plan
 	blockedAt  float64 // since when
 	blockedFor float64 // blocked time since lastAt, seconds
 

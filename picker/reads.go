@@ -11,6 +11,7 @@ type read struct {
 	piece    int // first that is not known to be served, and for leaf-verified geometries
 	block    int // its first block that is not
 	last     int // piece of the last byte
+	turn     int // earlier reads of the reader, as of the last plan
 }
 
 // Read tells that a reader is blocked on n bytes at off of the piece space. ReadDone follows when all are verified, at once where

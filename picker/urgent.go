@@ -52,32 +52,25 @@ func (p *Picker) planUrgent() {
 func (p *Picker) collectUnits() {
 	p.units = p.units[:0]
 	p.planSeq++
-	for turn := 0; len(p.units) < maxUrgentUnits; turn++ {
-		more := false
-		for i, r := range p.reads {
-			if rank := p.rank(i); rank != turn {
-				more = more || rank > turn
+	for _, rd := range p.readers {
+		rd.turns = 0
+	}
+	for _, r := range p.reads {
+		r.turn = r.reader.turns
+		r.reader.turns++
+	}
+	for turn, more := 0, true; more && len(p.units) < maxUrgentUnits; turn++ {
+		more = false
+		for _, r := range p.reads {
+			if r.turn != turn {
+				more = more || r.turn > turn
 				continue
 			}
 			for piece := r.piece; piece <= r.last && len(p.units) < maxUrgentUnits; piece++ {
 				p.addUnit(r, piece)
 			}
 		}
-		if !more {
-			break
-		}
 	}
-}
-
-// rank is how many earlier reads the reader of read i has.
-func (p *Picker) rank(i int) int {
-	n := 0
-	for _, r := range p.reads[:i] {
-		if r.reader == p.reads[i].reader {
-			n++
-		}
-	}
-	return n
 }
 
 func (p *Picker) addUnit(r *read, piece int) {

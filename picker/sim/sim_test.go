@@ -66,7 +66,7 @@ func TestSeekRatio(t *testing.T) {
 		{"netns5h", false, 1.15, 0.10, false, 1024, 30},
 		{"hetero30", true, 2.0, 0.033, false, 1024, 60},
 		{"hetero30", false, 1.70, 0.10, false, 1024, 30},
-		{"manyslow40", true, 2.40, 0.033, false, 1024, 50},
+		{"manyslow40", true, 2.50, 0.033, false, 1024, 30},
 		{"manyslow40", false, 2.10, 0.10, false, 1024, 30},
 		{"netns5", true, 1.10, 0.01, false, 16384, 10},
 		{"netns5", true, 1.50, 0.01, false, 256, 30},
