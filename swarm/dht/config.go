@@ -1,0 +1,104 @@
+package dht
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+)
+
+// Config configures a DHT. Without a socket it cannot be made; zero values of
+// all else stand for the defaults given here.
+type Config struct {
+	// IPv4 and IPv6 are the UDP sockets; nil leaves a family out. Each must
+	// be of its family alone ("udp4", "udp6"), and SetReadDeadline must wake
+	// ReadFrom. They may be views of sockets that uTP shares. Close closes them.
+	IPv4, IPv6 net.PacketConn
+
+	// Bootstrap are nodes ("host:port") that are asked when no other answers.
+	// nil means DefaultBootstrap, an empty list means none.
+	Bootstrap []string
+	// StateFile keeps ids and nodes from one run to the next; empty keeps
+	// nothing. A file that cannot be used is reported and then replaced.
+	StateFile string
+	// ReadOnly answers nobody, and says so (BEP 43): for metered networks.
+	ReadOnly bool
+	// SendRate bounds our answers, in bytes a second, for each family; 0 means 8000.
+	SendRate int
+	// QueryRate bounds our own queries, in packets of about 100 bytes a
+	// second, for each family; 0 means 60.
+	QueryRate int
+
+	// Ignore reports addresses that are neither listened nor spoken to: a
+	// blocklist. It must be cheap and safe for concurrent use.
+	Ignore func(netip.Addr) bool
+	// ExternalIP is told our address once enough nodes agree on it, and when
+	// it changes (BEP 42). It must not block.
+	ExternalIP func(netip.Addr)
+	// Lookup resolves the names of bootstrap nodes; nil means DNS.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Client is the "v" of our messages, two letters and a version in two
+	// bytes; empty means "tf\x00\x01".
+	Client string
+	Logger *slog.Logger // nil logs nothing
+}
+
+// DefaultBootstrap returns the nodes that other clients begin with.
+func DefaultBootstrap() []string {
+	return []string{
+		"dht.libtorrent.org:25401",
+		"router.bittorrent.com:6881",
+		"router.utorrent.com:6881",
+		"dht.transmissionbt.com:6881",
+		"dht.aelitis.com:6881",
+		"router.silotis.us:6881", // has IPv6
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Bootstrap == nil {
+		c.Bootstrap = DefaultBootstrap()
+	}
+	if c.SendRate <= 0 {
+		c.SendRate = 8000
+	}
+	if c.QueryRate <= 0 {
+		c.QueryRate = 60
+	}
+	if c.Ignore == nil {
+		c.Ignore = func(netip.Addr) bool { return false }
+	}
+	if c.ExternalIP == nil {
+		c.ExternalIP = func(netip.Addr) {}
+	}
+	if c.Lookup == nil {
+		c.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if c.Client == "" {
+		c.Client = "tf\x00\x01"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Stats is a snapshot of a DHT.
+type Stats struct {
+	IPv4, IPv6 FamilyStats
+}
+
+// FamilyStats is a snapshot of one address family; all zero where it is not
+// served.
+type FamilyStats struct {
+	Good, Nodes int        // nodes in the routing table: that answered lately, and all
+	External    netip.Addr // our address, where enough nodes agree; else invalid
+	Swarms      int        // info-hashes that others announced to us
+	Noisy       int        // sources ignored for sending too much
+
+	Received, Malformed, Unasked, Ignored int64 // datagrams; those of the last three went nowhere
+	Answered, Withheld                    int64 // queries of others; withheld for the sake of SendRate
+	Sent                                  int64 // bytes of datagrams
+}
