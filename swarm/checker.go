@@ -29,6 +29,14 @@ func newDoubts(words []uint64, pieces int) doubts {
 
 func (d *doubts) has(piece int) bool { return d.pieces.has(piece) }
 
+// add puts a piece in doubt that was not.
+func (d *doubts) add(piece int) {
+	if d.pieces.set(piece) {
+		d.n++
+		d.cursor = min(d.cursor, piece)
+	}
+}
+
 func (d *doubts) remove(piece int) {
 	if d.pieces.clear(piece) {
 		d.n--
@@ -121,7 +129,8 @@ func (t *Torrent) handleChecked(r pieceResult) {
 	if r.ok {
 		t.hold(r.piece)
 	} else {
-		if r.err != nil {
+		if now := t.now(); r.err != nil && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
+			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
 		t.store.Discard(r.piece)

@@ -22,6 +22,13 @@ type Store interface {
 	// Commit publishes a piece whose hash was right, Discard drops one whose hash was wrong.
 	Commit(piece int)
 	Discard(piece int)
+	// Doubt withdraws the trust in a committed piece that could not be read,
+	// and in others that the reason concerns. It returns those that are to be
+	// hashed, and then committed or discarded.
+	Doubt(piece int, reason error) (doubtful []int)
+	// Shed gives up committed pieces that a failing disk does not take, until
+	// no more than most bytes are dirty, and returns them.
+	Shed(most int64) (lost []int)
 	// Dirty is how many bytes were put and are not yet on disk.
 	Dirty() int64
 

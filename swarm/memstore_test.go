@@ -48,7 +48,10 @@ type memStore struct {
 	put      []bitfield
 	have     bitfield
 	doubtful bitfield
-	broken   error // of every read, if set
+	broken   error        // of every read, if set
+	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
+	full     bool         // takes nothing to disk
+	dirty    int64        // what Dirty says; Shed gives up the lowest pieces
 	faults   []string
 }
 
@@ -63,6 +66,9 @@ func newMemStore(info *metainfo.Info) *memStore {
 	return s
 }
 
+// errRotten is how a sector that cannot be read shows.
+var errRotten = errors.New("input/output error")
+
 // fullStore holds the whole payload.
 func fullStore(info *metainfo.Info, data []byte) *memStore {
 	s := newMemStore(info)
@@ -73,7 +79,35 @@ func fullStore(info *metainfo.Info, data []byte) *memStore {
 
 func (s *memStore) Held() []uint64     { return append([]uint64(nil), s.have...) }
 func (s *memStore) Doubtful() []uint64 { return append([]uint64(nil), s.doubtful...) }
-func (s *memStore) Dirty() int64       { return 0 }
+
+func (s *memStore) Dirty() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dirty
+}
+
+func (s *memStore) Doubt(piece int, _ error) []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.have.clear(piece) {
+		return nil
+	}
+	clear(s.put[piece])
+	s.doubtful.set(piece)
+	return []int{piece}
+}
+
+func (s *memStore) Shed(most int64) (lost []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := s.have.next(0); i >= 0 && s.dirty > most; i = nextOf(s.have, i, s.info.NumPieces()) {
+		s.have.clear(i)
+		clear(s.put[i])
+		s.dirty -= s.info.PieceSize(i)
+		lost = append(lost, i)
+	}
+	return lost
+}
 
 func (s *memStore) Put(piece, block int, data []byte) {
 	s.mu.Lock()
@@ -84,6 +118,10 @@ func (s *memStore) Put(piece, block int, data []byte) {
 	}
 	copy(s.data[int64(piece)*s.info.PieceLength()+int64(block)*blockSize:], data)
 	s.put[piece].set(block)
+	delete(s.rotten, piece)
+	if s.full {
+		s.dirty += int64(len(data))
+	}
 }
 
 func (s *memStore) Unverified(piece, block int, scratch []byte) ([]byte, error) {
@@ -91,6 +129,9 @@ func (s *memStore) Unverified(piece, block int, scratch []byte) ([]byte, error) 
 	defer s.mu.Unlock()
 	if s.broken != nil {
 		return nil, s.broken
+	}
+	if s.rotten[piece] {
+		return nil, errRotten
 	}
 	off := int64(piece)*s.info.PieceLength() + int64(block)*blockSize
 	return append(scratch[:0], s.data[off:off+int64(s.info.BlockLen(piece, block))]...), nil
@@ -125,6 +166,9 @@ func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 		piece := s.info.PieceOf(off)
 		if !s.have.has(piece) {
 			return n, errors.New("missing")
+		}
+		if s.rotten[piece] {
+			return n, errRotten
 		}
 		end := int64(piece)*s.info.PieceLength() + s.info.PieceSize(piece)
 		k := copy(p[n:], s.data[off:end])

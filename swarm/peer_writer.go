@@ -176,6 +176,9 @@ func (w *blockWriter) send(u upload) error {
 	if _, err := c.t.store.ReadAt(p, off); err != nil {
 		// Evicted, or the disk failed: the peer gets its answer and asks another.
 		c.t.log.Debug("serve block: "+err.Error(), "piece", u.piece)
+		if c.t.store.Has(u.piece) {
+			c.t.distrust(u.piece, err)
+		}
 		if c.fast {
 			c.out.add(func(b []byte) []byte {
 				return wire.AppendReject(b, uint32(u.piece), uint32(u.begin), uint32(u.n))

@@ -51,7 +51,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		}
 		return n, err
 	}
-	waited := false
+	waited, distrusted := false, 0
 	for {
 		var k int
 		k, err = t.store.ReadAt(p[n:], off+int64(n))
@@ -62,11 +62,14 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			}
 			return n, nil
 		}
-		if t.store.Has(t.info.PieceOf(off + int64(n))) {
+		if piece := t.info.PieceOf(off + int64(n)); t.store.Has(piece) { // the disk's fault
 			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
-			return n, err // the disk's fault, not a missing piece
+			if distrusted++; distrusted > maxDistrust {
+				return n, err
+			}
+			t.distrust(piece, err)
 		}
 		waited = true
 		if err := r.wait(ctx, off+int64(n), len(p)-n); err != nil {

@@ -88,6 +88,8 @@ type Torrent struct {
 	measured   time.Time
 	lastSent   int64
 	wasted     int64
+	shedding   bool          // pieces were given up for want of a disk
+	diskWarned time.Duration // when the log last heard of an unreadable piece
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
 	houseDue   time.Duration

@@ -136,11 +136,15 @@ func (t *Torrent) split(b picker.BlockID) (piece, block int) {
 // received and is not yet hashed or on disk counts against it: the background
 // stops first, then read-ahead; a blocked read keeps a reserve.
 func (t *Torrent) updateCredit() {
+	t.shed()
 	room := t.cfg.Memory - t.store.Dirty() - t.hashBacklog.Load()
 	c := picker.Credit{
 		Urgent:     max(room, 0) + 2*t.info.PieceLength(),
 		ReadAhead:  max(room*3/4, 0),
 		Background: max(room/2, 0),
+	}
+	if t.shedding {
+		c.Background = 0
 	}
 	t.starved.Store(room < t.cfg.Memory/2)
 	if c != t.credit {

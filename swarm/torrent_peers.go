@@ -289,6 +289,9 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.due = now
 		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol):
 			a.failed(now)
+		case errors.Is(reason, errBothSeeds) && !t.allHeld.Load():
+			a.released(now)
+			a.due = now // it was let go, and is needed after all
 		default:
 			a.released(now)
 		}

@@ -1,0 +1,97 @@
+package swarm
+
+import (
+	"time"
+
+	"torrentfs/swarm/wire"
+)
+
+// What was verified can go wrong later: the disk fails, or somebody changes a
+// file. Whoever notices, a reader or a peer's writer, has the store withdraw
+// its trust and tells the loop, which has the pieces hashed again and fetched
+// where they are wrong.
+
+const (
+	// maxDistrust is how often one read puts what it cannot read in doubt
+	// before it fails.
+	maxDistrust = 3
+	// diskWarning is how often the log hears of pieces that cannot be read.
+	diskWarning = time.Minute
+)
+
+// distrust is called where a committed piece could not be read. It returns
+// when the loop knows.
+func (t *Torrent) distrust(piece int, reason error) {
+	doubtful := t.store.Doubt(piece, reason)
+	if len(doubtful) == 0 {
+		return
+	}
+	select {
+	case t.calls <- func() { t.doubtPieces(doubtful) }:
+	case <-t.done:
+	}
+}
+
+// doubtPieces takes pieces that the store trusts no more out of what we have.
+func (t *Torrent) doubtPieces(pieces []int) {
+	for _, p := range pieces {
+		t.unhold(p)
+		t.doubt.add(p)
+	}
+}
+
+// losePieces takes pieces that the store gave up out of what we have.
+func (t *Torrent) losePieces(pieces []int) {
+	for _, p := range pieces {
+		t.unhold(p)
+		t.picker.Lost(t.now(), p)
+	}
+}
+
+// unhold notes that a piece is not committed any more, and tells those peers
+// who can be told (BEP 54).
+func (t *Torrent) unhold(piece int) {
+	if !t.held.clear(piece) {
+		return
+	}
+	t.nHeld.Add(-1)
+	if t.allHeld.Swap(false) {
+		t.needSeeds()
+	}
+	if t.cfg.NoUpload {
+		return
+	}
+	for _, c := range t.peers {
+		if c != nil && c.extIDs.DontHave != 0 {
+			t.post(c, func(b []byte) []byte { return wire.AppendDontHave(b, c.extIDs.DontHave, uint32(piece)) })
+		}
+	}
+}
+
+// needSeeds calls those back that we let go because both sides had everything.
+func (t *Torrent) needSeeds() {
+	now := t.now()
+	for _, a := range t.known.list {
+		if a.seed && !a.banned {
+			a.due = min(a.due, now)
+		}
+	}
+	t.hungryDue = 0
+	t.connectPeers()
+}
+
+// shed bounds the memory that waits for a disk that refuses to write: the
+// oldest pieces go. Until the disk has taken half of what is left, nothing is
+// fetched in the background, only to be given up again.
+func (t *Torrent) shed() {
+	dirty := t.store.Dirty()
+	switch {
+	case dirty > t.cfg.Memory:
+		if lost := t.store.Shed(t.cfg.Memory * 3 / 4); len(lost) > 0 {
+			t.shedding = true
+			t.losePieces(lost)
+		}
+	case dirty <= t.cfg.Memory*3/8:
+		t.shedding = false
+	}
+}

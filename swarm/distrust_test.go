@@ -1,0 +1,134 @@
+package swarm
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"torrentfs/internal/fakepeer"
+	"torrentfs/internal/simnet"
+)
+
+// pieces are those that a peer was asked for.
+func requested(p *fakepeer.Peer) map[int]int {
+	m := map[int]int{}
+	for _, e := range p.Record().Requests {
+		m[int(e.Piece)]++
+	}
+	return m
+}
+
+// Pieces that were verified and that the disk does not give back are fetched
+// again, they alone; the read ends with the right bytes, also where everything
+// was complete and the seed long gone.
+func TestUnreadablePiecesAreFetchedAgain(t *testing.T) {
+	inWorld(t, 4<<20, 64<<10, Config{}, func(w *world) {
+		p := w.serve(wan(100, 20*ms), w.options("seed"))
+		tor := w.add(TorrentConfig{Prefetch: true})
+		w.await(tor, time.Minute)
+		time.Sleep(time.Minute) // both have everything: the seed is not connected
+		before := requested(p)
+		w.store.mu.Lock()
+		w.store.rotten = map[int]bool{3: true, 17: true}
+		w.store.mu.Unlock()
+		r := tor.NewReader(nil)
+		defer r.Close()
+		if took := w.read(r, 0, int(w.info.Size()), time.Minute); took > 5*time.Second {
+			t.Errorf("took %v although the seed is at hand", took)
+		}
+		for piece, n := range requested(p) {
+			if again := n > before[piece]; again != (piece == 3 || piece == 17) {
+				t.Errorf("piece %d was fetched again: %v", piece, again)
+			}
+		}
+		if s := tor.Stats(); s.Held != s.Pieces || s.Doubtful != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A sector that stays unreadable costs an error, not a hang and not a loop.
+func TestReadFailsWhereTheDiskNeverReads(t *testing.T) {
+	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		tor := w.add(TorrentConfig{})
+		w.store.mu.Lock()
+		w.store.rotten = map[int]bool{3: true}
+		w.store.mu.Unlock()
+		r := tor.NewReader(nil)
+		defer r.Close()
+		w.read(r, 0, 3*64<<10, time.Minute) // what can be read is
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.ReadAt(context.Background(), make([]byte, 100), 3*64<<10)
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		select {
+		case err := <-done:
+			t.Errorf("read ended with %v although nobody has the piece", err)
+		default: // waits for a peer, as for any missing piece
+		}
+		w.serve(wan(10, 20*ms), w.options("seed"))
+		tor.Found(w.peers)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A leecher that asks for a piece which cannot be read any more gets an
+// answer, is told that we lack it, and gets it once we have it again.
+func TestPeersHearOfLostPieces(t *testing.T) {
+	inWorld(t, 2<<20, 64<<10, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		w.store.rotten = map[int]bool{5: true, 6: true}
+		tor := w.add(TorrentConfig{})
+		l := w.connect(simnet.Link{Delay: 10 * ms, Up: 10 * mbit}, w.leecher("leecher"))
+		time.Sleep(time.Minute)
+		rec := l.Record()
+		if len(rec.DontHave) != 2 || len(rec.Errors) != 0 || rec.Open != 1 {
+			t.Fatalf("don't-haves %v, errors %v, %d open", rec.DontHave, rec.Errors, rec.Open)
+		}
+		w.serve(wan(10, 20*ms), w.options("seed"))
+		r := tor.NewReader(nil)
+		defer r.Close()
+		tor.Found(w.peers)
+		w.read(r, 5*64<<10, 2*64<<10, time.Minute)
+		select {
+		case <-l.Complete():
+		case <-time.After(time.Minute):
+			t.Errorf("the leecher has %d bytes of %d", l.Record().Downloaded, w.info.Size())
+		}
+	})
+}
+
+// A disk that takes nothing: reading goes on through all of the torrent in
+// bounded memory, and the background does not fetch what would be given up.
+func TestFullDiskBoundsMemory(t *testing.T) {
+	const budget = 2 << 20
+	inWorld(t, 16<<20, 64<<10, Config{}, func(w *world) {
+		p := w.serve(wan(100, 20*ms), w.options("seed"))
+		w.store.full = true
+		tor := w.add(TorrentConfig{Prefetch: true, Memory: budget})
+		time.Sleep(30 * time.Second) // the background fills what it may
+		r := tor.NewReader(nil)
+		defer r.Close()
+		for off := int64(0); off < w.info.Size(); off += 256 << 10 {
+			w.read(r, off, 256<<10, time.Minute)
+			if d := w.store.Dirty(); d > 2*budget {
+				t.Fatalf("%d bytes wait at offset %d, the budget is %d", d, off, budget)
+			}
+		}
+		up := p.Record().Uploaded
+		time.Sleep(5 * time.Minute)
+		if more := p.Record().Uploaded - up; more > budget {
+			t.Errorf("%d bytes fetched for nothing in five idle minutes", more)
+		}
+		w.store.mu.Lock()
+		w.store.full, w.store.dirty = false, 0 // there is room again
+		w.store.mu.Unlock()
+		tor.DiskReady()
+		w.await(tor, time.Minute)
+	})
+}
