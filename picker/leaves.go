@@ -2,8 +2,40 @@ package picker
 
 import "time"
 
-// Whole tells that the leaves of a piece cannot be proven: its reads wait for all of it.
-func (p *Picker) Whole(now time.Duration, piece int) {}
+// Whole tells that nobody proves the leaves of a piece: reads of it wait for all its blocks, as if only pieces verified. What is
+// leaf-verified already stays so. It holds until the piece is verified.
+func (p *Picker) Whole(now time.Duration, piece int) {
+	p.clock(now)
+	if !p.g.LeafVerified || piece < 0 || piece >= p.g.NumPieces || p.held(piece) {
+		return
+	}
+	if p.whole == nil {
+		p.whole = newBitset(p.g.NumPieces)
+	}
+	p.whole.set(piece)
+	p.urgentDirty, p.urgentNew, p.wake = true, true, true
+}
 
-// Adopt tells of a block that is verified already.
-func (p *Picker) Adopt(now time.Duration, block BlockID) {}
+// byLeaves reports whether the blocks of a piece serve reads one by one.
+func (p *Picker) byLeaves(piece int) bool {
+	return p.g.LeafVerified && (p.whole == nil || !p.whole.has(piece))
+}
+
+// Adopt tells of a block that is held and verified by itself although no peer sent it just now: found on disk, for one.
+func (p *Picker) Adopt(now time.Duration, block BlockID) {
+	p.clock(now)
+	piece, index := p.g.Split(block)
+	if !p.g.LeafVerified || piece >= p.g.NumPieces || index >= p.g.numBlocks(piece) {
+		return
+	}
+	if s := p.state[piece]; s == stateHeld || s == stateVirtual {
+		return
+	}
+	pt := p.start(piece)
+	if !pt.have.has(index) {
+		p.keep(pt, index)
+		pt.nsource = maxSources + 1 // no peer is to blame for the piece alone
+	}
+	pt.leaf.set(index)
+	p.serve(piece)
+}

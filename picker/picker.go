@@ -33,6 +33,7 @@ type Picker struct {
 	nparts    int        // started pieces
 	open      []*partial // wanted ones with free blocks
 	failed    map[int32]retry
+	whole     bitset // pieces whose leaves cannot be proven; nil: none
 
 	// peers
 	peers    []*peer

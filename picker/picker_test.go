@@ -230,6 +230,52 @@ func TestCancelledReadTakesItsRequestsBack(t *testing.T) {
 	}
 }
 
+func TestLeavesServeReads(t *testing.T) {
+	story := func() *story {
+		s := newStory(t, 4, 16)
+		s.g.LeafVerified = true
+		s.Picker = New(Config{}, s.g, 1)
+		s.seed(1, true)
+		s.drain(Interested)
+		return s
+	}
+	s := story()
+	id := s.Read(s.now, 1, 0, BlockSize)
+	acts := s.Drain(nil)
+	if len(acts) != 2 || acts[0].Kind != FetchHashes || acts[1] != (Action{Kind: Request, Peer: 1}) {
+		t.Fatalf("a read of one block: %v", acts)
+	}
+	s.Received(s.now, 1, 0)
+	s.LeafVerified(s.now, 0, true)
+	if got := s.drain(ReadDone); len(got) != 1 || got[0].Read != id {
+		t.Fatalf("a verified block: %v", got)
+	}
+
+	// What is on disk needs no peer.
+	s = story()
+	s.Adopt(s.now, 3)
+	s.Read(s.now, 1, 3*BlockSize, BlockSize)
+	if got := s.drain(ReadDone); len(got) != 1 {
+		t.Fatalf("an adopted block: %v", got)
+	}
+
+	// Where nobody proves leaves, the whole piece is.
+	s = story()
+	s.Read(s.now, 1, 0, BlockSize)
+	s.drain(Request)
+	s.Whole(s.now, 0)
+	s.download()
+	if got := s.drain(FetchHashes); len(got) > 0 {
+		t.Fatalf("hashes asked for that nobody has: %v", got)
+	}
+	s.Received(s.now, 1, 0)
+	s.download()
+	s.Verified(s.now, 0, true)
+	if got := s.drain(ReadDone); len(got) != 1 {
+		t.Fatalf("a whole piece: %v", got)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	good := Geometry{PieceLength: 1 << 15, Size: 100_000, NumPieces: 4, BlocksPerPiece: 2}
 	if err := good.Validate(); err != nil {

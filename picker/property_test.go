@@ -78,7 +78,7 @@ func (d *driver) step() {
 	d.now += rapid.SampledFrom([]time.Duration{0, time.Millisecond, 30 * time.Millisecond, 150 * time.Millisecond, 3 * time.Second}).Draw(d.t, "pause")
 	ops := []func(){
 		d.opPeer, d.opPeer, d.opChoke, d.opHave, d.opAnswer, d.opAnswer, d.opAnswer, d.opAnswer, d.opAnswer, d.opAnswer,
-		d.opRead, d.opRead, d.opHit, d.opCancel, d.opClose, d.opWant, d.opLost, d.opTick, d.opTick, d.opCredit, d.opVerify, d.opVerify, d.opVerify,
+		d.opRead, d.opRead, d.opHit, d.opCancel, d.opClose, d.opWant, d.opLost, d.opTick, d.opTick, d.opCredit, d.opVerify, d.opVerify, d.opVerify, d.opAdopt,
 	}
 	rapid.SampledFrom(ops).Draw(d.t, "op")()
 	d.drain()
@@ -318,6 +318,20 @@ func (d *driver) opWant() {
 func (d *driver) opCredit() {
 	c := rapid.Int64Range(0, 64).Draw(d.t, "credit") * BlockSize
 	d.p.SetCredit(d.now, Credit{Urgent: c + 128*BlockSize, ReadAhead: c, Background: c / 2})
+}
+
+// opAdopt finds a block on disk, or gives up on the leaves of its piece.
+func (d *driver) opAdopt() {
+	piece := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "piece")
+	b := d.g.Block(piece, rapid.IntRange(0, d.g.numBlocks(piece)-1).Draw(d.t, "block"))
+	if !d.g.LeafVerified || rapid.Bool().Draw(d.t, "whole") {
+		d.p.Whole(d.now, piece)
+		return
+	}
+	if !d.held[piece] && !d.got[b] && !d.virtual(b) {
+		d.got[b], d.leaf[b], d.from[b] = true, true, -1
+		d.p.Adopt(d.now, b)
+	}
 }
 
 func (d *driver) opTick() {

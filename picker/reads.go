@@ -103,7 +103,7 @@ func (p *Picker) advance(r *read) bool {
 			return false
 		}
 		pt := p.part(r.piece)
-		_, end := p.readBlocks(r, r.piece, p.g.numBlocks(r.piece))
+		_, end := p.ownBlocks(r, r.piece, p.g.numBlocks(r.piece))
 		for ; r.block < end; r.block++ {
 			if pt != nil && !pt.leaf.has(r.block) || pt == nil && !p.virtual(r.piece, r.block) {
 				return false
@@ -113,11 +113,16 @@ func (p *Picker) advance(r *read) bool {
 	return true
 }
 
-// readBlocks returns the blocks of a piece that a read needs: all where only whole pieces verify, and a leaf-verified read's own.
+// readBlocks returns the blocks of a piece that a read needs: its own where blocks verify one by one, else all.
 func (p *Picker) readBlocks(r *read, piece, blocks int) (from, end int) {
-	if !p.g.LeafVerified {
+	if !p.byLeaves(piece) {
 		return 0, blocks
 	}
+	return p.ownBlocks(r, piece, blocks)
+}
+
+// ownBlocks returns the blocks of a piece that a read covers and that it is not known to have.
+func (p *Picker) ownBlocks(r *read, piece, blocks int) (from, end int) {
 	if piece == r.piece {
 		from = r.block
 	}

@@ -17,7 +17,7 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	pt := p.start(piece)
 	p.hold(pt, block)
 	p.inflight++
-	if p.g.LeafVerified && pt.hashes < 0 && !pt.hashed {
+	if pt.hashes < 0 && !pt.hashed && p.byLeaves(piece) {
 		pt.hashes = pr.id
 		p.emit(Action{Kind: FetchHashes, Peer: pr.id, Block: b})
 	}
@@ -172,8 +172,17 @@ func (p *Picker) answeredBefore(pr *peer, i int) {
 	}
 }
 
-// store marks a block as received and cancels what other peers owe of it.
+// store marks a block as received from a peer.
 func (p *Picker) store(pt *partial, index int, from PeerID) {
+	pt.addSource(from)
+	if pt.by != nil {
+		pt.by[index] = from
+	}
+	p.keep(pt, index)
+}
+
+// keep marks a block as held and cancels it wherever it is requested.
+func (p *Picker) keep(pt *partial, index int) {
 	if !pt.req[0].has(index) {
 		if pt.free--; pt.free == 0 {
 			p.unlist(pt)
@@ -181,10 +190,6 @@ func (p *Picker) store(pt *partial, index int, from PeerID) {
 	}
 	pt.have.set(index)
 	pt.left--
-	pt.addSource(from)
-	if pt.by != nil {
-		pt.by[index] = from
-	}
 	if pt.req[0].has(index) {
 		p.cancelBlock(p.g.Block(int(pt.piece), index))
 	}

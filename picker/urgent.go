@@ -90,7 +90,7 @@ func (p *Picker) addUnit(r *read, piece int) {
 		}
 		return
 	}
-	if !p.g.LeafVerified {
+	if !p.byLeaves(piece) {
 		if pt.mark == p.planSeq {
 			return
 		}

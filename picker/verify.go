@@ -54,6 +54,9 @@ func (p *Picker) setHeld(piece int) {
 	p.heldSet.set(piece)
 	p.nheld++
 	delete(p.failed, int32(piece))
+	if p.whole != nil {
+		p.whole.clear(piece)
+	}
 	for _, pr := range p.peers {
 		if pr.seed {
 			if p.nheld == p.g.NumPieces {
