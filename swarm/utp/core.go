@@ -119,6 +119,8 @@ type core struct {
 	early      [][]byte // payload of packets beyond ackNr + 1, by sequence number; nil before any came; an empty one is not nil
 	earlyCount int
 	earlyBytes int
+	dialed     bool
+	heard      bool // a packet with data came
 	finSeq     uint16
 	finKnown   bool
 	eof        bool // everything up to the FIN has come
@@ -138,7 +140,7 @@ type core struct {
 // newDialer begins a connection to a peer.
 func newDialer(now time.Duration, id uint16) *core {
 	c := newCore(now)
-	c.state, c.recvID, c.sendID = stateSynSent, id, id+1
+	c.state, c.recvID, c.sendID, c.dialed = stateSynSent, id, id+1, true
 	c.una, c.seq = 1, 1
 	c.push(segment{}) // the SYN takes a number
 	return c
@@ -153,6 +155,7 @@ func newAcceptor(now time.Duration, syn *packet, seq uint16) *core {
 	c.replyDelay = micros(now) - syn.timestamp
 	c.ackNow = true
 	c.lingerEnd = now + lingerFor // by then the dialer must have said something
+	c.rtoAt = now + c.rto
 	return c
 }
 
@@ -221,11 +224,13 @@ func (c *core) read(p []byte) (int, error) {
 }
 
 // readable says whether read has something to say.
-func (c *core) readable() bool { return c.recvBuf.size > 0 || c.eof || c.state == stateClosed }
+func (c *core) readable() bool {
+	return c.recvBuf.size > 0 || c.eof || c.discard || c.state == stateClosed
+}
 
-// writable says whether write has something to say.
+// writable says whether write has something to say: room for one block at least.
 func (c *core) writable() bool {
-	return c.state == stateClosed || c.sendBuf.size < c.sendLimit()
+	return c.state == stateClosed || c.closing || c.sendBuf.size <= c.sendLimit()-minSendLimit/4
 }
 
 func (c *core) failure(orderly error) error {
@@ -240,9 +245,6 @@ func (c *core) failure(orderly error) error {
 func (c *core) consumed(n int) {
 	c.delivered += int64(n)
 	c.recvLimit = int(min(max(c.delivered/2, minRecvLimit), maxLimit))
-	if c.recvBuf.size == 0 && len(c.recvBuf.buf) > minRecvLimit {
-		c.recvBuf.release()
-	}
 	if c.lastWindow < c.recvLimit/4 && c.recvWindow() >= c.recvLimit/2 {
 		c.ackNow = true
 	}
@@ -315,10 +317,27 @@ func (c *core) tick(now time.Duration) {
 		c.tailAt, c.tailProbe = 0, true
 	}
 	if c.rtoAt > 0 && now >= c.rtoAt {
-		c.timeout(now)
+		if c.state == stateSynReceived {
+			c.answerAgain(now)
+		} else {
+			c.timeout(now)
+		}
 	}
 	if now >= c.lastSent+keepAlive && c.state == stateConnected {
 		c.ackNow = true
+		c.sendBuf.release() // an idle connection holds little
+		c.recvBuf.release()
+	}
+}
+
+// answerAgain repeats the answer to a SYN. Whoever dials has most often said
+// something by now; if not, its confirmation was lost. Two times is enough: the
+// SYN may have come under a false address, whose owner is not to be flooded.
+func (c *core) answerAgain(now time.Duration) {
+	c.ackNow = true
+	c.rto *= 2
+	if c.rtoAt = now + c.rto; c.rto > 4*initialRTO {
+		c.rtoAt = 0
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *core) receive(now time.Duration, p *packet) {
 		if stale {
 			return
 		}
-		c.state, c.lingerEnd = stateConnected, 0
+		c.state, c.lingerEnd, c.rtoAt, c.rto = stateConnected, 0, 0, initialRTO
 		if c.closing {
 			c.lingerEnd = now + lingerFor
 		}
@@ -52,9 +52,12 @@ func (c *core) receive(now time.Duration, p *packet) {
 		c.acknowledge(now, p, int(acked))
 		c.heardWindow(now, int(min(p.window, 1<<30)))
 	}
-	switch p.kind {
-	case typeData, typeFin:
+	switch {
+	case p.kind == typeData || p.kind == typeFin:
+		c.heard = true
 		c.accept(now, p)
+	case c.dialed && !c.heard && acked == 0 && c.outstanding() == 0:
+		c.ackLater(now) // the answer to our SYN once more: it is not known that we have it
 	}
 	c.finish(now)
 }
@@ -88,9 +91,6 @@ func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
 		c.sendBuf.skip(int(s.size))
 		c.base += uint64(s.size)
 		c.una++
-	}
-	if c.sendBuf.size == 0 && len(c.sendBuf.buf) > minSendLimit {
-		c.sendBuf.release()
 	}
 	for i, m := range p.sack {
 		for ; m != 0; m &= m - 1 {

@@ -48,8 +48,7 @@ func (r *ring) peek(p []byte, off int) int {
 	return n
 }
 
-// skip drops the first n bytes. An empty ring gives back a large buffer, so
-// that idle connections hold little.
+// skip drops the first n bytes.
 func (r *ring) skip(n int) {
 	r.size -= n
 	if r.size > 0 {

@@ -2,8 +2,6 @@ package utp
 
 import (
 	"container/heap"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -62,7 +60,6 @@ type host struct {
 	readRate  float64 // bytes per second; 0: no limit
 	readAfter time.Duration
 	err       error // that ended reading
-	closed    bool
 
 	sent, sentBytes, largest int
 }
@@ -272,26 +269,3 @@ func stream(seed uint64, n int) []byte {
 	}
 	return b
 }
-
-// through says whether both have sent and read all, and closes each that has.
-func through(a, b *host, wantA, wantB int) func() bool {
-	return func() bool {
-		ends := 0
-		for i, h := range []*host{a, b} {
-			if h.core == nil {
-				return false
-			}
-			want := []int{wantA, wantB}[i]
-			if len(h.toWrite) == 0 && len(h.read) == want && !h.closed {
-				h.closed = true
-				h.core.close(h.now(0))
-			}
-			if h.core.state == stateClosed {
-				ends++
-			}
-		}
-		return ends == 2
-	}
-}
-
-func isEnd(err error) bool { return err == nil || errors.Is(err, io.EOF) || errors.Is(err, errClosed) }
