@@ -3,6 +3,7 @@ package library
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ type Torrent struct {
 	swarm    *swarm.Torrent
 	trackers *trackers // nil: not announced
 	tree     *tree
+	waits    *waits
+	prefetch bool      // everything is wanted
 	created  time.Time // of the torrent; shown where a file has no time of its own
 
 	complete chan struct{} // every piece verified and on disk
@@ -30,8 +33,8 @@ type Torrent struct {
 }
 
 func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
-	t := &Torrent{l: l, info: mi.Info, created: mi.Created, complete: make(chan struct{})}
-	t.tree = newTree(t)
+	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch, complete: make(chan struct{})}
+	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
 	store, err := l.cache.Open(mi.Info, cache.Options{
 		DataDir: o.DataDir, Logger: l.log.With("torrent", mi.Info.Name),
@@ -54,7 +57,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		sources = append(sources, t.trackers)
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
-		Info: mi.Info, Store: store, Sources: sources, Peers: o.Peers,
+		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: sources, Peers: o.Peers,
 		Prefetch: !o.NoPrefetch, ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit,
 	})
 	if err != nil {
@@ -64,6 +67,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	}
 	engine.Store(t.swarm)
 	t.wg.Go(func() { t.awaitComplete(ctx) })
+	t.wg.Go(func() { t.waits.watch(ctx) })
 	return t, nil
 }
 
@@ -82,6 +86,8 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 	}
 	close(t.complete)
 }
+
+func (t *Torrent) log() *slog.Logger { return t.l.log.With("torrent", t.info.Name) }
 
 // Info is the torrent's metadata.
 func (t *Torrent) Info() *metainfo.Info { return t.info }

@@ -39,6 +39,14 @@ func (b *blame) sent(piece, block, blocks int, sender netip.AddrPort) {
 	s[block] = sender
 }
 
+// sender is who sent a block of a piece under way; not valid where nobody did.
+func (b *blame) sender(piece, block int) (addr netip.AddrPort) {
+	if s := b.senders[piece]; s != nil {
+		addr = s[block]
+	}
+	return addr
+}
+
 // failed remembers the blocks of a wrong piece. read returns a block's bytes.
 func (b *blame) failed(piece int, read func(block int) ([]byte, error)) {
 	senders := b.senders[piece]

@@ -1,11 +1,5 @@
 package swarm
 
-import (
-	"crypto/sha1"
-
-	"torrentfs/metainfo"
-)
-
 // checkers is how many goroutines of a torrent hash what was found on disk.
 const checkers = 2
 
@@ -111,30 +105,63 @@ func (t *Torrent) checkPieces() {
 	}
 }
 
-func (t *Torrent) checkPiece(piece int, scratch []byte) pieceResult {
-	h := sha1.New()
-	for b := range t.info.NumBlocks(piece) {
+// checkPiece hashes a piece that lies on disk. One whose hash is not known yet
+// is wrong for now: what of it was right is fetched again.
+func (t *Torrent) checkPiece(piece int, scratch []byte) hashResult {
+	p := newPieceHash(t, piece)
+	var res hashResult
+	for b := range p.n {
+		if p.got.has(b) {
+			continue
+		}
 		data, err := t.store.Unverified(piece, b, scratch)
 		if err != nil {
-			return pieceResult{piece: piece, err: err}
+			return hashResult{piece: piece, done: true, err: err}
 		}
-		h.Write(data)
+		if res = p.check(b, data); res.done {
+			return res
+		}
 	}
-	return pieceResult{piece: piece, ok: metainfo.SHA1(h.Sum(nil)) == t.info.PieceSHA1(piece)}
+	if res = p.judge(hashResult{piece: piece}, scratch); !res.done {
+		res = hashResult{piece: piece, done: true}
+	}
+	return res
+}
+
+// check takes a block from disk in its turn.
+func (p *pieceHash) check(block int, data []byte) hashResult {
+	if v := p.v2; v != nil && block < len(v.leaves) {
+		leaf, ok := p.leafOf(block, data)
+		if !ok {
+			return hashResult{piece: p.piece, done: true}
+		}
+		v.leaves[block] = leaf
+		v.hashed.set(block)
+	}
+	p.arrived(block)
+	if p.v1 != nil && p.next == block {
+		p.v1.Write(data)
+		p.next++
+	}
+	return hashResult{piece: p.piece}
 }
 
 // handleChecked takes a checker's verdict; reads that waited for it go on.
-func (t *Torrent) handleChecked(r pieceResult) {
+func (t *Torrent) handleChecked(r hashResult) {
 	t.doubt.remove(r.piece)
-	if r.ok {
+	switch {
+	case r.clash:
+		t.fail(clashError(r.piece))
+	case r.ok:
 		t.hold(r.piece)
-	} else {
+	default:
 		if now := t.now(); r.err != nil && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
 			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
 		t.store.Discard(r.piece)
 		t.picker.Lost(t.now(), r.piece)
+		t.adoptBlocks(r.piece)
 	}
 	readers := t.doubt.readers
 	t.doubt.readers = nil

@@ -19,7 +19,8 @@ type Store interface {
 	Put(piece, block int, data []byte)
 	// Unverified returns a block as it was put; scratch may be used to hold it.
 	Unverified(piece, block int, scratch []byte) ([]byte, error)
-	// Commit publishes a piece whose hash was right, Discard drops one whose hash was wrong.
+	// Commit publishes a piece whose hash was right, Discard drops one whose
+	// hash was wrong, but for blocks that are committed by themselves.
 	Commit(piece int)
 	Discard(piece int)
 	// Doubt withdraws the trust in a committed piece that could not be read,
@@ -29,6 +30,16 @@ type Store interface {
 	// Shed gives up committed pieces that a failing disk does not take, until
 	// no more than most bytes are dirty, and returns them.
 	Shed(most int64) (lost []int)
+	// CommitBlock publishes one block, whose own hash was right, before its
+	// piece is complete. A block that was never put is ignored.
+	CommitBlock(piece, block int)
+	// DiscardBlock drops one block, whose own hash was wrong.
+	DiscardBlock(piece, block int)
+	// HasBlock says whether a block is committed, by itself or with its piece.
+	HasBlock(piece, block int) bool
+	// Blocks yields the pieces that are not committed and have blocks that are,
+	// as bits of the blocks: block i is bit i%64 of word i/64.
+	Blocks(yield func(piece int, blocks []uint64) bool)
 	// Dirty is how many bytes were put and are not yet on disk.
 	Dirty() int64
 

@@ -47,6 +47,7 @@ type memStore struct {
 	data     []byte
 	put      []bitfield
 	have     bitfield
+	good     []bitfield // blocks committed by themselves
 	doubtful bitfield
 	broken   error        // of every read, if set
 	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
@@ -57,11 +58,18 @@ type memStore struct {
 
 func newMemStore(info *metainfo.Info) *memStore {
 	s := &memStore{
-		info: info, data: make([]byte, info.Size()), put: make([]bitfield, info.NumPieces()),
+		info: info, data: make([]byte, info.Size()), put: make([]bitfield, info.NumPieces()), good: make([]bitfield, info.NumPieces()),
 		have: newBitfield(info.NumPieces()), doubtful: newBitfield(info.NumPieces()),
 	}
 	for i := range s.put {
 		s.put[i] = newBitfield(info.NumBlocks(i))
+		s.good[i] = newBitfield(info.NumBlocks(i))
+	}
+	for _, v := range info.VirtualBlocks() { // they come from nobody
+		for b := v.First; b < v.First+v.Count; b++ {
+			s.put[v.Piece].set(b)
+			s.good[v.Piece].set(b)
+		}
 	}
 	return s
 }
@@ -116,6 +124,9 @@ func (s *memStore) Put(piece, block int, data []byte) {
 		s.faults = append(s.faults, fmt.Sprintf("put block %d of committed piece %d", block, piece))
 		return
 	}
+	if s.good[piece].has(block) {
+		return // as the real one does
+	}
 	copy(s.data[int64(piece)*s.info.PieceLength()+int64(block)*blockSize:], data)
 	s.put[piece].set(block)
 	delete(s.rotten, piece)
@@ -149,8 +160,43 @@ func (s *memStore) Commit(piece int) {
 func (s *memStore) Discard(piece int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.put[piece])
+	copy(s.put[piece], s.good[piece])
 	s.doubtful.clear(piece)
+}
+
+func (s *memStore) CommitBlock(piece, block int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.put[piece].has(block) {
+		s.faults = append(s.faults, fmt.Sprintf("commit of block %d of piece %d, which was not put", block, piece))
+		return
+	}
+	s.good[piece].set(block)
+}
+
+func (s *memStore) DiscardBlock(piece, block int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.good[piece].has(block) || s.have.has(piece) {
+		s.faults = append(s.faults, fmt.Sprintf("discard of committed block %d of piece %d", block, piece))
+	}
+	s.put[piece].clear(block)
+}
+
+func (s *memStore) HasBlock(piece, block int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have.has(piece) || block < s.info.NumBlocks(piece) && s.good[piece].has(block)
+}
+
+func (s *memStore) Blocks(yield func(piece int, blocks []uint64) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, g := range s.good {
+		if !s.have.has(i) && g.count() > 0 && !yield(i, append([]uint64(nil), g...)) {
+			return
+		}
+	}
 }
 
 func (s *memStore) Has(piece int) bool {
@@ -164,13 +210,18 @@ func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 	defer s.mu.Unlock()
 	for n < len(p) {
 		piece := s.info.PieceOf(off)
+		start := int64(piece) * s.info.PieceLength()
+		end := min(start+s.info.PieceLength(), s.info.Size())
 		if !s.have.has(piece) {
-			return n, errors.New("missing")
+			block := int((off - start) / blockSize)
+			if off-start >= s.info.PieceSize(piece) || !s.good[piece].has(block) {
+				return n, errors.New("missing")
+			}
+			end = min(end, start+int64(block+1)*blockSize)
 		}
 		if s.rotten[piece] {
 			return n, errRotten
 		}
-		end := int64(piece)*s.info.PieceLength() + s.info.PieceSize(piece)
 		k := copy(p[n:], s.data[off:end])
 		n, off = n+k, off+int64(k)
 	}
@@ -192,6 +243,15 @@ func (s *memStore) check(t testing.TB, want []byte) {
 		end := off + s.info.PieceSize(i)
 		if !bytes.Equal(s.data[off:end], want[off:end]) {
 			t.Errorf("piece %d is committed and wrong", i)
+		}
+	}
+	for i, g := range s.good {
+		for b := g.next(0); b >= 0; b = nextOf(g, b, s.info.NumBlocks(i)) {
+			off := int64(i)*s.info.PieceLength() + int64(b)*blockSize
+			end := off + int64(s.info.BlockLen(i, b))
+			if !bytes.Equal(s.data[off:end], want[off:end]) {
+				t.Errorf("block %d of piece %d is committed and wrong", b, i)
+			}
 		}
 	}
 }

@@ -17,6 +17,7 @@ type dialInfo struct {
 	outgoing bool
 	rtt      time.Duration // of the TCP handshake, 0 where not known
 	greeted  bool          // have-none and interested went out with the handshake
+	v2       bool          // both speak BEP 52: hashes may be asked for
 }
 
 // peerConn is one connection to a peer, after the handshakes. A known address
@@ -62,6 +63,12 @@ type peerConn struct {
 	strikes       int           // requests while choked, blocks nobody asked for
 	metadataSent  int           // bytes of the info dictionary
 	messages      int
+	asks          []hashAsk     // for hashes (BEP 52), in the order sent
+	proves        bool          // its last answer to one was right
+	proveAgain    time.Duration // not to be asked for leaves before
+	layerAgain    time.Duration // nor for piece layers
+	answers       budget        // bytes of hashes that we send
+	answersSent   int64         // sent, when the budget was last looked at
 
 	closing sync.Once
 	reason  error // why it was closed; set within closing

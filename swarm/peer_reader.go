@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -34,6 +35,8 @@ type peerEvent struct {
 	hello    *wire.ExtHandshake
 	metadata bool // a request for block piece of the info dictionary
 	lost     int  // piece of an lt_donthave, with id Extended and no hello
+	ask      wire.HashRange
+	hashes   []metainfo.SHA256 // that answer ask
 	err      error
 }
 
@@ -72,6 +75,9 @@ func (c *peerConn) read() error {
 	}
 	if c.ext {
 		feat |= wire.FeatureExtension
+	}
+	if c.v2 {
+		feat |= wire.FeatureV2
 	}
 	r := wire.NewReader(c.nc, wire.Limits{
 		Pieces: c.t.info.NumPieces(), PieceLength: c.t.info.PieceLength(), Features: feat,
@@ -114,8 +120,16 @@ func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err err
 		e.bits = wire.BitfieldWords(newBitfield(info.NumPieces()), m.Payload)
 	case wire.Extended:
 		return c.decodeExtended(m, e)
-	case wire.KeepAlive, wire.Port, wire.Suggest, wire.HashRequest, wire.Hashes, wire.HashReject:
+	case wire.KeepAlive, wire.Port, wire.Suggest:
 		return peerEvent{}, nil
+	case wire.HashRequest, wire.HashReject:
+		e.ask = m.Hash
+	case wire.Hashes:
+		e.ask = m.Hash
+		e.hashes = make([]metainfo.SHA256, len(m.Payload)/32)
+		for i := range e.hashes {
+			e.hashes[i] = metainfo.SHA256(m.Payload[32*i:])
+		}
 	}
 	return e, nil
 }

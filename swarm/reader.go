@@ -38,6 +38,9 @@ func (t *Torrent) NewReader(label any) *Reader {
 // the torrent.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	t := r.t
+	if err := t.Err(); err != nil {
+		return 0, err
+	}
 	if off < 0 {
 		return 0, fmt.Errorf("read torrent: negative offset %d", off)
 	}
@@ -62,11 +65,12 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			}
 			return n, nil
 		}
-		if piece := t.info.PieceOf(off + int64(n)); t.store.Has(piece) { // the disk's fault
+		at := off + int64(n)
+		if piece := t.info.PieceOf(at); t.store.HasBlock(piece, int(at%t.info.PieceLength()/blockSize)) { // the disk's fault
 			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
-			if distrusted++; distrusted > maxDistrust {
+			if distrusted++; distrusted > maxDistrust || !t.store.Has(piece) {
 				return n, err
 			}
 			t.distrust(piece, err)

@@ -170,7 +170,7 @@ func (s *Session) welcome(nc net.Conn) {
 	var hello wire.Handshake
 	if err == nil {
 		if t, search = s.lookup(h.InfoHash); t != nil {
-			hello = t.handshake()
+			hello = t.answer(h)
 		} else if search != nil {
 			hello = search.handshake()
 		} else {
@@ -192,7 +192,7 @@ func (s *Session) welcome(nc net.Conn) {
 		return
 	}
 	nc.SetDeadline(time.Time{})
-	t.handOver(newPeerConn(t, nc, h, dialInfo{addr: addrPort(nc.RemoteAddr())}))
+	t.handOver(newPeerConn(t, nc, h, dialInfo{addr: addrPort(nc.RemoteAddr()), v2: hello.InfoHash == t.info.Hash.WireV2()}))
 }
 
 // lookup finds the torrent of an info-hash, or the search for its metadata.

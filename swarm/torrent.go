@@ -17,8 +17,12 @@ import (
 
 // TorrentConfig is how one torrent is run.
 type TorrentConfig struct {
-	Info      *metainfo.Info
-	Store     Store
+	Info  *metainfo.Info
+	Store Store
+	// PieceLayers are those of the torrent, checked against the roots of its
+	// files (BEP 52); what is missing of them is fetched from peers.
+	PieceLayers map[metainfo.SHA256][]metainfo.SHA256
+
 	Sources   []PeerSource     // run until the torrent is closed
 	Peers     []netip.AddrPort // known beforehand
 	Prefetch  bool             // download everything, not only what is read
@@ -32,25 +36,28 @@ type TorrentConfig struct {
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
 type Torrent struct {
 	// Immutable.
-	s       *Session
-	cfg     TorrentConfig
-	info    *metainfo.Info
-	store   Store
-	log     *slog.Logger
-	start   time.Time // zero of the picker's clock
-	virtual []metainfo.BlockRange
-	ctx     context.Context
-	stop    context.CancelFunc
-	done    chan struct{} // closed when the loop has ended
-	wg      sync.WaitGroup
+	s        *Session
+	cfg      TorrentConfig
+	info     *metainfo.Info
+	store    Store
+	log      *slog.Logger
+	start    time.Time // zero of the picker's clock
+	virtual  []metainfo.BlockRange
+	trees    *hashTrees // nil: v1 alone
+	leafwise bool       // blocks are verified by themselves for readers
+	ctx      context.Context
+	stop     context.CancelFunc
+	done     chan struct{} // closed when the loop has ended
+	wg       sync.WaitGroup
 
 	// To the loop.
 	fromPeers chan peerEvent
 	arrivals  chan *peerConn
 	dialed    chan dialResult
-	hashed    chan pieceResult
+	hashed    chan hashResult
 	checks    chan int
-	checked   chan pieceResult
+	checked   chan hashResult
+	questions chan question
 	demands   chan *demand
 	dropped   chan *demand
 	hits      chan readHit
@@ -65,7 +72,8 @@ type Torrent struct {
 	allHeld     atomic.Bool  // every piece is committed
 	starved     atomic.Bool  // the disk is behind, and requests are held back
 	complete    chan struct{}
-	settled     chan struct{} // closed when nothing on disk is in doubt
+	settled     chan struct{}         // closed when nothing on disk is in doubt
+	fault       atomic.Pointer[error] // why the torrent was stopped; nil: it was not
 	nextReader  atomic.Int32
 	received    atomic.Int64 // payload bytes, all kinds
 	sent        atomic.Int64
@@ -80,7 +88,9 @@ type Torrent struct {
 	dialing    int
 	held       bitfield // committed pieces
 	doubt      doubts
-	hashing    []*pieceHash // by piece, nil where none is under way
+	hashing    []*pieceHash         // by piece, nil where none is under way
+	proofs     map[int]*blockProofs // of pieces that readers need leaves of
+	unjudged   map[int]struct{}     // pieces that are complete and wait for their layer
 	blame      blame
 	waiting    map[picker.ReadID]*demand
 	choker     choker
@@ -100,9 +110,6 @@ type Torrent struct {
 
 // Add opens a torrent in the session and starts it.
 func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
-	if !cfg.Info.Hash.HasV1 {
-		return nil, fmt.Errorf("add torrent %q: %w: it has no v1 piece hashes", cfg.Info.Name, ErrUnsupported)
-	}
 	if cfg.MaxPeers <= 0 {
 		cfg.MaxPeers = 80
 	}
@@ -122,11 +129,16 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if s.torrents[cfg.Info.Hash.Wire()] != nil {
-		s.mu.Unlock()
-		return nil, fmt.Errorf("add torrent %q: %w", cfg.Info.Name, ErrDuplicate)
+	hashes := wireHashes(cfg.Info.Hash)
+	for _, h := range hashes {
+		if s.torrents[h] != nil {
+			s.mu.Unlock()
+			return nil, fmt.Errorf("add torrent %q: %w", cfg.Info.Name, ErrDuplicate)
+		}
 	}
-	s.torrents[cfg.Info.Hash.Wire()] = t
+	for _, h := range hashes {
+		s.torrents[h] = t
+	}
 	s.mu.Unlock()
 
 	t.adopt()
@@ -141,6 +153,9 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	for range checkers {
 		t.wg.Go(t.checkPieces)
 	}
+	if t.trees != nil {
+		t.wg.Go(t.answerHashes)
+	}
 	return t, nil
 }
 
@@ -153,15 +168,19 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		log:       s.log.With("torrent", info.Name),
 		start:     time.Now(),
 		virtual:   info.VirtualBlocks(),
+		trees:     newHashTrees(info, cfg.PieceLayers),
+		proofs:    map[int]*blockProofs{},
+		unjudged:  map[int]struct{}{},
+		questions: make(chan question, maxQuestions),
 		ctx:       ctx,
 		stop:      stop,
 		done:      make(chan struct{}),
 		fromPeers: make(chan peerEvent, 256),
 		arrivals:  make(chan *peerConn),
 		dialed:    make(chan dialResult),
-		hashed:    make(chan pieceResult, 16),
+		hashed:    make(chan hashResult, 16),
 		checks:    make(chan int),
-		checked:   make(chan pieceResult, checkers),
+		checked:   make(chan hashResult, checkers),
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),
 		hits:      make(chan readHit, 16),
@@ -246,8 +265,10 @@ func (t *Torrent) Close() error {
 	t.wg.Wait()
 	t.hashJobs.Wait()
 	t.s.mu.Lock()
-	if t.s.torrents[t.info.Hash.Wire()] == t {
-		delete(t.s.torrents, t.info.Hash.Wire())
+	for _, h := range wireHashes(t.info.Hash) {
+		if t.s.torrents[h] == t {
+			delete(t.s.torrents, h)
+		}
 	}
 	t.s.mu.Unlock()
 	return nil
@@ -268,9 +289,33 @@ func (t *Torrent) call(f func()) error {
 // now is the picker's clock.
 func (t *Torrent) now() time.Duration { return time.Since(t.start) }
 
-// handshake is what this torrent says first (BEP 3, 6, 10).
+// handshake is what this torrent says first (BEP 3, 6, 10). A hybrid says that
+// it speaks v2, too (BEP 52, "upgrade path").
 func (t *Torrent) handshake() wire.Handshake {
-	return wire.NewHandshake(t.info.Hash.Wire(), t.s.peerID, wire.FeatureExtension|wire.FeatureFast)
+	f := wire.FeatureExtension | wire.FeatureFast
+	if t.trees != nil {
+		f |= wire.FeatureV2
+	}
+	return wire.NewHandshake(t.info.Hash.Wire(), t.s.peerID, f)
+}
+
+// answer is what it answers to a peer's handshake: by the same info-hash, but
+// to one who came under the v1 hash of a hybrid and speaks v2 by the v2 hash.
+func (t *Torrent) answer(h wire.Handshake) wire.Handshake {
+	own := t.handshake()
+	own.InfoHash = h.InfoHash
+	if t.trees != nil && h.Features().Has(wire.FeatureV2) {
+		own.InfoHash = t.info.Hash.WireV2()
+	}
+	return own
+}
+
+// wireHashes are the info-hashes under which peers ask for a torrent.
+func wireHashes(h metainfo.InfoHash) [][20]byte {
+	if h.HasV1 && h.HasV2 {
+		return [][20]byte{h.Wire(), h.WireV2()}
+	}
+	return [][20]byte{h.Wire()}
 }
 
 // virtualIn is the part of the virtual blocks that lies in a piece.

@@ -69,6 +69,9 @@ func (t *Torrent) handlePeerEvents(e peerEvent) {
 func (t *Torrent) tick() {
 	now := t.now()
 	t.picker.Tick(now)
+	if t.trees != nil && len(t.waiting) > 0 {
+		t.hurryProofs(now)
+	}
 	if now >= t.houseDue {
 		t.houseDue = now + houseInterval
 		t.keepHouse(now)
@@ -78,6 +81,7 @@ func (t *Torrent) tick() {
 // keepHouse is the once-a-second round: rates, choking, keep-alives, new connections.
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
+	t.reviewAsks(now)
 	t.rechoke(now)
 	t.connectPeers()
 	t.askForPeers(now)
@@ -107,7 +111,7 @@ func (t *Torrent) carryOut(a picker.Action) {
 		t.finishRead(a.Read)
 		return
 	case picker.FetchHashes:
-		return // v1: no leaf is verified by itself
+		return // hashes are asked for as readers need them: see wantProof
 	}
 	c := t.peers[a.Peer]
 	if c == nil {

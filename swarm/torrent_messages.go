@@ -51,6 +51,12 @@ func (t *Torrent) handleMessage(e peerEvent) error {
 		t.picker.AllowedFast(now, c.id, e.piece)
 	case wire.Extended:
 		t.handleExtended(c, e)
+	case wire.HashRequest:
+		t.handleHashRequest(c, e.ask)
+	case wire.Hashes:
+		t.handleHashes(c, e)
+	case wire.HashReject:
+		t.handleHashReject(c, e)
 	}
 	return nil
 }
@@ -135,6 +141,9 @@ func (t *Torrent) sendRequest(c *peerConn, piece, block int) {
 	t.post(c, func(b []byte) []byte {
 		return wire.AppendRequest(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
 	})
+	if t.leafwise && t.awaitedBlock(piece, block) {
+		t.wantProof(c, piece, block, true)
+	}
 }
 
 func (t *Torrent) sendCancel(c *peerConn, piece, block int) {

@@ -51,6 +51,9 @@ func (t *Torrent) noteAddresses(addrs []netip.AddrPort) {
 
 // connectPeers dials known addresses while there is room.
 func (t *Torrent) connectPeers() {
+	if t.Err() != nil {
+		return
+	}
 	now := t.now()
 	for t.live+t.dialing < t.cfg.MaxPeers && t.dialing < maxDialing {
 		full := int(t.nHeld.Load()) == t.info.NumPieces()
@@ -125,7 +128,7 @@ func (t *Torrent) shakeHands(addr netip.AddrPort, eager bool) (*peerConn, error)
 	}
 	switch {
 	case err != nil:
-	case h.InfoHash != t.info.Hash.Wire():
+	case h.InfoHash != t.info.Hash.Wire() && !t.isV2(h):
 		err = errOtherTopic
 	case h.PeerID == t.s.peerID:
 		err = errOurself
@@ -135,7 +138,13 @@ func (t *Torrent) shakeHands(addr netip.AddrPort, eager bool) (*peerConn, error)
 		return nil, err
 	}
 	nc.SetDeadline(time.Time{})
-	return newPeerConn(t, nc, h, dialInfo{addr: addr, outgoing: true, rtt: rtt, greeted: eager}), nil
+	return newPeerConn(t, nc, h, dialInfo{addr: addr, outgoing: true, rtt: rtt, greeted: eager, v2: t.isV2(h)}), nil
+}
+
+// isV2 reports whether a peer that answered our handshake speaks v2: it did so
+// by the v2 info-hash, which a hybrid's peer may change to, or says so.
+func (t *Torrent) isV2(h wire.Handshake) bool {
+	return t.trees != nil && (h.InfoHash == t.info.Hash.WireV2() || h.InfoHash == t.info.Hash.Wire() && h.Features().Has(wire.FeatureV2))
 }
 
 // handleDialed takes the outcome of a dial.
@@ -182,6 +191,9 @@ func (t *Torrent) addPeer(c *peerConn) {
 const defaultReqq = 250
 
 func (t *Torrent) welcomeError(c *peerConn) error {
+	if t.Err() != nil {
+		return errStopped
+	}
 	if t.live >= t.cfg.MaxPeers {
 		return errTooMany
 	}
@@ -279,6 +291,11 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	t.peers[c.id] = nil
 	t.live--
 	t.picker.PeerGone(now, c.id)
+	for _, a := range c.asks {
+		if a.piece >= 0 && !a.late {
+			t.proofFailed(&a)
+		}
+	}
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())
 	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
 		a.seed = c.isSeed()

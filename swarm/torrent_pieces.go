@@ -19,6 +19,9 @@ func (t *Torrent) handleBlock(e peerEvent) {
 	switch t.picker.Received(t.now(), c.id, id) {
 	case picker.NewBlock:
 		t.takeBlock(c, e.piece, block, e.data)
+		if t.trees != nil {
+			t.blockCame(c, e.piece, block)
+		}
 	case picker.Duplicate:
 		t.wasted += int64(e.n)
 	case picker.Unrequested:
@@ -46,9 +49,32 @@ func (t *Torrent) takeBlock(c *peerConn, piece, block int, data []byte) {
 	t.s.hashers.submit(hashJob{p: h, block: block, data: data})
 }
 
-// handleHashed takes a hash worker's verdict on a piece.
-func (t *Torrent) handleHashed(r pieceResult) {
+// handleHashed takes what a hash worker found out.
+func (t *Torrent) handleHashed(r hashResult) {
+	if r.proof != nil {
+		t.handleProof(r)
+	}
+	if len(r.good)+len(r.bad) > 0 {
+		t.leafVerdicts(r)
+	}
+	switch {
+	case r.waits:
+		t.unjudged[r.piece] = struct{}{}
+		t.judgeWaiting()
+		t.fetchLayers(t.now())
+	case r.done:
+		t.pieceVerdict(r)
+	}
+}
+
+// pieceVerdict takes a hash worker's verdict on a piece.
+func (t *Torrent) pieceVerdict(r hashResult) {
 	t.hashing[r.piece] = nil
+	delete(t.proofs, r.piece)
+	if r.clash {
+		t.fail(clashError(r.piece))
+		return
+	}
 	if r.ok {
 		t.banLiars(t.blame.passed(r.piece, t.readBack(r.piece)))
 		t.hold(r.piece)
@@ -60,6 +86,7 @@ func (t *Torrent) handleHashed(r pieceResult) {
 		t.store.Discard(r.piece)
 		t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
 		t.picker.Lost(t.now(), r.piece) // the disk's fault: nobody is blamed
+		t.adoptBlocks(r.piece)
 		return
 	}
 	t.blame.failed(r.piece, t.readBack(r.piece))
@@ -67,6 +94,7 @@ func (t *Torrent) handleHashed(r pieceResult) {
 	t.wasted += t.info.PieceSize(r.piece)
 	t.log.Warn("piece failed its hash", "piece", r.piece)
 	t.picker.Verified(t.now(), r.piece, false)
+	t.adoptBlocks(r.piece)
 }
 
 // hold notes a committed piece and tells the peers that lack it.

@@ -32,6 +32,10 @@ type readHit struct {
 // admitDemand hands a blocked read to the picker; one that touches bytes in
 // doubt waits for their check first.
 func (t *Torrent) admitDemand(d *demand) {
+	if err := t.Err(); err != nil {
+		d.finish(err)
+		return
+	}
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
 	if t.doubt.hurry(first, last) {
 		t.doubt.readers = append(t.doubt.readers, d)

@@ -2,67 +2,281 @@ package swarm
 
 import (
 	"crypto/sha1"
+	"crypto/sha256"
 	"hash"
 	"sync"
 
 	"torrentfs/metainfo"
 )
 
-// pieceHash hashes one v1 piece while its blocks arrive, in whatever order, so
-// that the last block does not add a whole piece of hashing to a read's wait.
-// It belongs to one hash worker from its first block to its result.
+// pieceHash hashes one piece while its blocks arrive, in whatever order, so
+// that the last block does not add a whole piece of hashing to a read's wait:
+// by SHA-1 what is contiguous (v1), and each block by itself (v2). It belongs
+// to one hash worker from its first block to its result.
 type pieceHash struct {
 	t     *Torrent
 	piece int
-	hash  hash.Hash
-	got   bitfield // blocks that arrived
-	next  int      // first block that is not hashed yet
+	n     int       // blocks
+	got   bitfield  // blocks that arrived
+	left  int       // blocks that did not
+	v1    hash.Hash // nil: v2 alone
+	next  int       // first block that is not in v1 yet
+	v2    *pieceTree
+	over  bool // a verdict was given: what still comes is ignored
 }
 
+// pieceTree is the v2 half of a pieceHash.
+type pieceTree struct {
+	file   *v2File
+	leaves []metainfo.SHA256 // of the blocks that arrived
+	hashed bitfield          // of leaves
+	proven []metainfo.SHA256 // what the leaves must be; nil before the first proof
+	known  bitfield          // of proven
+	good   bitfield          // blocks that are committed one by one
+}
+
+// newPieceHash begins a piece. Blocks of padding, and those that the store
+// holds verified already, count as arrived and are read back when needed.
 func newPieceHash(t *Torrent, piece int) *pieceHash {
-	p := &pieceHash{t: t, piece: piece, hash: sha1.New(), got: newBitfield(t.info.NumBlocks(piece))}
+	n := t.info.NumBlocks(piece)
+	p := &pieceHash{t: t, piece: piece, n: n, got: newBitfield(n), left: n}
+	if t.info.Hash.HasV1 {
+		p.v1 = sha1.New()
+	}
 	for _, r := range t.virtualIn(piece) {
 		for b := r.First; b < r.First+r.Count; b++ {
-			p.got.set(b)
+			p.arrived(b)
+		}
+	}
+	if t.trees == nil {
+		return p
+	}
+	if f := t.trees.at(piece); f != nil {
+		n := f.leaves(piece, t.info.PieceLength())
+		p.v2 = &pieceTree{file: f, leaves: make([]metainfo.SHA256, n), hashed: newBitfield(n), good: newBitfield(n)}
+		for b := range n {
+			if t.store.HasBlock(piece, b) {
+				p.arrived(b)
+				p.v2.good.set(b)
+			}
 		}
 	}
 	return p
 }
 
-// pieceResult is a hash worker's verdict on a piece.
-type pieceResult struct {
-	piece int
-	ok    bool
-	err   error // the blocks could not be read back
+func (p *pieceHash) arrived(block int) {
+	if p.got.set(block) {
+		p.left--
+	}
 }
 
-// add takes a block, hashes what is contiguous, and reports whether the piece is done.
-func (p *pieceHash) add(block int, data, scratch []byte) (pieceResult, bool) {
-	p.got.set(block)
-	n := p.t.info.NumBlocks(p.piece)
-	for p.next < n && p.got.has(p.next) {
+// hashResult is what a hash worker or a checker found out.
+type hashResult struct {
+	piece int
+	done  bool  // the piece as a whole was judged
+	ok    bool  // it is right
+	clash bool  // its v1 and its v2 hash contradict each other: the torrent is at fault
+	waits bool  // it is complete, and what its hash must be is not known yet
+	err   error // its blocks could not be read back
+
+	// Of blocks that were judged by themselves (v2).
+	good, bad []int
+
+	proof *proof // that was judged; nil: none
+	valid bool   // it holds
+}
+
+// tells reports whether the loop has to hear of a result.
+func (r *hashResult) tells() bool {
+	return r.done || r.waits || r.proof != nil || len(r.good)+len(r.bad) > 0
+}
+
+// add takes a block, hashes what can be hashed, and judges the block if its
+// leaf is known, and the piece if it is complete.
+func (p *pieceHash) add(block int, data, scratch []byte) (res hashResult) {
+	res.piece = p.piece
+	if p.over {
+		return res
+	}
+	if v := p.v2; v != nil && block < len(v.leaves) {
+		if v.good.has(block) {
+			return res // fetched again: the store has the right one
+		}
+		leaf, ok := p.leafOf(block, data)
+		if !ok || v.known != nil && v.known.has(block) && v.proven[block] != leaf {
+			p.t.store.DiscardBlock(p.piece, block)
+			res.bad = []int{block}
+			return res
+		}
+		v.leaves[block] = leaf
+		v.hashed.set(block)
+		if v.known != nil && v.known.has(block) {
+			p.commitBlock(block, &res)
+		}
+	}
+	p.arrived(block)
+	if res.err = p.advance(block, data, scratch); res.err != nil {
+		return p.failed(res)
+	}
+	return p.judge(res, scratch)
+}
+
+// leafOf hashes a block as a leaf. It is false where the padding behind the
+// end of the file, which no leaf covers, is not zeros.
+func (p *pieceHash) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
+	n := p.v2.file.leafLen(p.piece, block, p.t.info.PieceLength())
+	for _, b := range data[n:] {
+		if b != 0 {
+			return metainfo.SHA256{}, false
+		}
+	}
+	return sha256.Sum256(data[:n]), true
+}
+
+// commitBlock makes a block that is right readable at once.
+func (p *pieceHash) commitBlock(block int, res *hashResult) {
+	p.v2.good.set(block)
+	p.t.store.CommitBlock(p.piece, block)
+	res.good = append(res.good, block)
+}
+
+// advance feeds the v1 hash with what is contiguous. data is that of block.
+func (p *pieceHash) advance(block int, data, scratch []byte) error {
+	if p.v1 == nil {
+		return nil
+	}
+	for p.next < p.n && p.got.has(p.next) {
 		b := data
 		if p.next != block || data == nil {
 			var err error
 			if b, err = p.t.store.Unverified(p.piece, p.next, scratch); err != nil {
-				return pieceResult{piece: p.piece, err: err}, true
+				return err
 			}
 		}
-		p.hash.Write(b)
+		p.v1.Write(b)
 		p.next++
 	}
-	if p.next < n {
-		return pieceResult{}, false
-	}
-	ok := metainfo.SHA1(p.hash.Sum(nil)) == p.t.info.PieceSHA1(p.piece)
-	return pieceResult{piece: p.piece, ok: ok}, true
+	return nil
 }
 
-// hashJob is one block for a hash worker. It shares data with the store.
+func (p *pieceHash) failed(res hashResult) hashResult {
+	p.over = true
+	res.done = true
+	return res
+}
+
+// judge gives the verdict on a piece whose blocks are all here.
+func (p *pieceHash) judge(res hashResult, scratch []byte) hashResult {
+	if p.left > 0 || p.over {
+		return res
+	}
+	if res.err = p.advance(-1, nil, scratch); res.err != nil {
+		return p.failed(res)
+	}
+	v1 := p.v1 == nil || metainfo.SHA1(p.v1.Sum(nil)) == p.t.info.PieceSHA1(p.piece)
+	v2, known := true, false
+	if p.v2 != nil {
+		var want metainfo.SHA256
+		if want, known = p.t.trees.node(p.v2.file, p.piece); known {
+			root, err := p.v2.rootOf(p, scratch)
+			if err != nil {
+				res.err = err
+				return p.failed(res)
+			}
+			v2 = root == want
+		} else if p.v1 == nil {
+			res.waits = true
+			return res
+		}
+	}
+	p.over = true
+	res.done, res.ok = true, v1 && v2
+	res.clash = p.v1 != nil && known && v1 != v2
+	return res
+}
+
+// rootOf combines the leaves, after reading back those that came before this
+// pieceHash was made.
+func (v *pieceTree) rootOf(p *pieceHash, scratch []byte) (root metainfo.SHA256, err error) {
+	for b := range v.leaves {
+		if v.hashed.has(b) {
+			continue
+		}
+		data, err := p.t.store.Unverified(p.piece, b, scratch)
+		if err != nil {
+			return root, err
+		}
+		v.leaves[b], _ = p.leafOf(b, data)
+		v.hashed.set(b)
+	}
+	return metainfo.PieceHash(v.leaves, v.file.level), nil
+}
+
+// prove checks what a peer says the leaves are, and judges the blocks that are
+// here already.
+func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
+	res = hashResult{piece: p.piece, proof: pr}
+	if p.over || p.v2 == nil {
+		res.valid = true // of no use any more, and no fault
+		return res
+	}
+	v := p.v2
+	if res.valid = pr.holds(p.t.trees, v.file); !res.valid {
+		return res
+	}
+	if v.known == nil {
+		v.known, v.proven = newBitfield(len(v.leaves)), make([]metainfo.SHA256, len(v.leaves))
+	}
+	first := int(pr.ask.Index) - v.file.leafIndex(p.piece, p.t.info.BlocksPerPiece())
+	for i, leaf := range pr.hashes[:pr.ask.Length] {
+		b := first + i
+		if b >= len(v.leaves) {
+			break
+		}
+		v.proven[b] = leaf
+		v.known.set(b)
+		switch {
+		case v.good.has(b) || !v.hashed.has(b):
+		case v.leaves[b] == leaf:
+			p.commitBlock(b, &res)
+		default:
+			p.expel(b)
+			res.bad = append(res.bad, b)
+		}
+	}
+	return p.judge(res, scratch) // the proof may have told the piece's own node
+}
+
+// expel takes out a block that turned out to be wrong.
+func (p *pieceHash) expel(block int) {
+	p.t.store.DiscardBlock(p.piece, block)
+	p.v2.hashed.clear(block)
+	if p.got.clear(block) {
+		p.left++
+	}
+	if p.v1 != nil && block < p.next {
+		p.v1.Reset()
+		p.next = 0
+	}
+}
+
+// hashJob is a block for a hash worker, which shares data with the store; or a
+// proof; or, with neither, a piece to be judged because its layer is known now.
 type hashJob struct {
 	p     *pieceHash
 	block int
 	data  []byte
+	proof *proof
+}
+
+func (j *hashJob) do(scratch []byte) hashResult {
+	switch {
+	case j.proof != nil:
+		return j.p.prove(j.proof, scratch)
+	case j.data == nil:
+		return j.p.judge(hashResult{piece: j.p.piece}, scratch)
+	}
+	return j.p.add(j.block, j.data, scratch)
 }
 
 // hashPool is the session's hash workers. All blocks of a piece go to the same
@@ -124,10 +338,11 @@ func (w *hashWorker) run() {
 		}
 		batch, w.queue = w.queue, batch[:0]
 		w.mu.Unlock()
-		for i, j := range batch {
+		for i := range batch {
+			j := &batch[i]
 			t := j.p.t
 			n := int64(len(j.data))
-			if res, done := j.p.add(j.block, j.data, scratch); done {
+			if res := j.do(scratch); res.tells() {
 				if res.ok {
 					t.store.Commit(res.piece) // here, not in the loop: readers see it at once
 				}

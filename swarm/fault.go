@@ -1,0 +1,39 @@
+package swarm
+
+import "errors"
+
+// ErrContradiction says that a hybrid torrent describes two different contents.
+var ErrContradiction = errors.New("the torrent contradicts itself")
+
+var errStopped = errors.New("torrent was stopped")
+
+// Err says why the torrent was stopped, nil while it was not. A stopped torrent
+// has no peers, and its reads fail with this error.
+func (t *Torrent) Err() error {
+	if err := t.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fail stops a torrent that cannot be trusted. The loop goes on, without peers.
+func (t *Torrent) fail(err error) {
+	if !t.fault.CompareAndSwap(nil, &err) {
+		return
+	}
+	t.log.Error("stop torrent: " + err.Error())
+	for _, c := range t.peers {
+		if c != nil {
+			c.close(errStopped)
+		}
+	}
+	for id, d := range t.waiting {
+		delete(t.waiting, id)
+		t.picker.ReadCancel(t.now(), id)
+		d.finish(err)
+	}
+	for _, d := range t.doubt.readers {
+		d.finish(err)
+	}
+	t.doubt.readers = nil
+}
