@@ -44,6 +44,8 @@ type AddOptions struct {
 	ReadAhead  int64            // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
 	NoSeed     bool             // serve no peer
 	NoTrackers bool             // do not announce
+
+	OnUnavailable OnUnavailable // reads of files whose bytes do not come
 }
 
 // ErrClosed is returned by a library that has been closed.

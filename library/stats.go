@@ -20,6 +20,7 @@ type Stats struct {
 	Wasted           int64   // payload bytes received that were already here, not asked for or wrong
 
 	Blocked  []BlockedRead // reads that wait for the swarm now
+	WaitsFor string        // in words, what the oldest of them waits for
 	Trackers []TrackerStatus
 	DiskErr  error // the disk's last complaint, nil while it works
 }
@@ -60,6 +61,11 @@ func (t *Torrent) Stats() Stats {
 		out.Blocked = append(out.Blocked, BlockedRead{
 			Path: f.meta.Path, Offset: b.Offset - f.meta.Offset, Length: b.Length, Since: b.Since,
 		})
+	}
+	if len(out.Blocked) > 0 {
+		if _, oldest := t.waits.snapshot(); oldest != nil {
+			out.WaitsFor = reason(t.waits.reach(oldest))
+		}
 	}
 	if t.trackers != nil {
 		out.Trackers = t.trackers.status()

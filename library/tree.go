@@ -18,8 +18,12 @@ type tree struct {
 	files []int // index in the torrent's list, by entry
 	entry []int // the reverse, -1 for what is not shown
 
-	mu         sync.Mutex // guards onComplete; a leaf
-	onComplete func(entry int)
+	original OnUnavailable // as the torrent was added
+
+	mu          sync.Mutex // guards what follows; a leaf
+	onComplete  func(entry int)
+	unavailable OnUnavailable         // of files that have none of their own
+	policies    map[int]OnUnavailable // by index in the torrent's list
 }
 
 var (
@@ -30,8 +34,11 @@ var (
 	_ fs.ReadyFile        = (*file)(nil)
 )
 
-func newTree(t *Torrent) *tree {
-	tr := &tree{t: t, entry: make([]int, len(t.info.Files))}
+func newTree(t *Torrent, policy OnUnavailable) *tree {
+	tr := &tree{
+		t: t, entry: make([]int, len(t.info.Files)),
+		original: policy, unavailable: policy, policies: map[int]OnUnavailable{},
+	}
 	for i := range t.info.Files {
 		tr.entry[i] = -1
 		if !t.info.Files[i].Omit {
@@ -101,7 +108,13 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if short {
 		p = p[:f.meta.Length-off]
 	}
-	n, err := f.reader.ReadAt(ctx, p, f.meta.Offset+off)
+	var n int
+	var err error
+	if f.Ready(off, len(p)) {
+		n, err = f.reader.ReadAt(ctx, p, f.meta.Offset+off)
+	} else {
+		n, err = f.t.waits.read(ctx, f, p, f.meta.Offset+off)
+	}
 	if n == len(p) {
 		err = nil
 		if short {
