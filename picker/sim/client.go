@@ -33,7 +33,7 @@ type client struct {
 	ticking uint64
 	busy    bool // a background download was asked for: pipes are warm
 
-	check bool // invariants, after each eighth step
+	check bool // invariants, after each 16th step
 	steps int
 	trace io.Writer // what happened, for a person to read
 }
@@ -157,7 +157,7 @@ func (c *client) missing(off, n int64) []picker.BlockID {
 // act does what the picker decided and sets the timer.
 func (c *client) act() {
 	c.acts = c.p.Drain(c.acts[:0])
-	if c.steps++; c.check && c.steps%8 == 0 {
+	if c.steps++; c.check && c.steps%16 == 0 {
 		if err := c.p.CheckInvariants(); err != nil {
 			panic(fmt.Sprintf("sim: at %v: %v", c.w.now, err))
 		}
