@@ -33,6 +33,7 @@ type host struct {
 
 	mu     sync.Mutex
 	known  map[netip.AddrPort]knownNode
+	swept  time.Time // of known
 	store  *peerStore
 	tokens tokens
 	ballot ballot
@@ -82,9 +83,12 @@ func (h *host) heard(now time.Time, n nodeInfo, self netip.Addr) {
 
 // forget makes room in known: whoever has been silent, else anybody.
 func (h *host) forget(now time.Time) {
-	for a, k := range h.known {
-		if now.Sub(k.at) >= nodeLife {
-			delete(h.known, a)
+	if now.Sub(h.swept) >= nodeLife/4 {
+		h.swept = now
+		for a, k := range h.known {
+			if now.Sub(k.at) >= nodeLife {
+				delete(h.known, a)
+			}
 		}
 	}
 	for a := range h.known {

@@ -123,13 +123,10 @@ func loopback(first, n int) (ips []string) {
 func TestPeersFindEachOther(t *testing.T) {
 	nodes := network(t, loopback(10, 9))
 	hash := sha1.Sum([]byte("a torrent"))
-	need := make(chan struct{}, 1)
-	announce(t, nodes[3], Announcement{InfoHash: hash, Port: 7001, Need: need})
-	waitFor(t, "the announce is stored somewhere", func() bool {
-		return slices.ContainsFunc(nodes, func(n *testNode) bool { return n.Stats().IPv4.Swarms > 0 })
-	})
-	found := announce(t, nodes[7], Announcement{InfoHash: hash, Implied: true})
+	announce(t, nodes[3], Announcement{InfoHash: hash, Port: 7001})
 	want := netip.MustParseAddrPort("127.0.0.13:7001")
+	waitFor(t, "the announce is stored somewhere", func() bool { return stored(nodes, hash, want) })
+	found := announce(t, nodes[7], Announcement{InfoHash: hash, Implied: true})
 	select {
 	case p := <-found:
 		if p != want {
@@ -138,7 +135,8 @@ func TestPeersFindEachOther(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("never found")
 	}
-	// The second one announced itself by the port of its socket.
+	// The second one announces itself by the port of its socket.
+	waitFor(t, "that announce is stored", func() bool { return stored(nodes, hash, nodes[7].addr) })
 	again := announce(t, nodes[5], Announcement{InfoHash: hash})
 	seen := map[netip.AddrPort]bool{}
 	for !seen[nodes[7].addr] || !seen[want] {
@@ -151,6 +149,16 @@ func TestPeersFindEachOther(t *testing.T) {
 	}
 }
 
+// stored reports whether any of the nodes would name peer to others.
+func stored(nodes []*testNode, hash nodeID, peer netip.AddrPort) bool {
+	return slices.ContainsFunc(nodes, func(n *testNode) bool {
+		h := n.nodes[0].host
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return slices.Contains(h.store.get(time.Now(), hash, maxSwarmPeers), peer)
+	})
+}
+
 func TestIPv6(t *testing.T) {
 	c, err := net.ListenPacket("udp6", "[::1]:0")
 	if err != nil {
@@ -160,13 +168,12 @@ func TestIPv6(t *testing.T) {
 	nodes := network(t, []string{"::1", "::1", "::1", "::1"})
 	hash := sha1.Sum([]byte("a torrent"))
 	announce(t, nodes[1], Announcement{InfoHash: hash, Port: 7001})
-	waitFor(t, "the announce is stored somewhere", func() bool {
-		return slices.ContainsFunc(nodes, func(n *testNode) bool { return n.Stats().IPv6.Swarms > 0 })
-	})
+	want := netip.MustParseAddrPort("[::1]:7001")
+	waitFor(t, "the announce is stored somewhere", func() bool { return stored(nodes, hash, want) })
 	found := announce(t, nodes[2], Announcement{InfoHash: hash})
 	select {
 	case p := <-found:
-		if want := netip.MustParseAddrPort("[::1]:7001"); p != want {
+		if p != want {
 			t.Errorf("found %v, want %v", p, want)
 		}
 	case <-time.After(30 * time.Second):
@@ -194,20 +201,15 @@ func TestFamiliesHelpEachOther(t *testing.T) {
 		s := b.Stats()
 		return s.IPv4.Good > 0 && s.IPv6.Good > 0
 	})
-	waitFor(t, "a knows b's other half", func() bool { return len(a.nodes[1].host.nearest(time.Now(), nodeID{}, 8)) > 0 || !pinged(a, b) })
+	bSix, _ := addrPortOf(b.cfg.IPv6.LocalAddr())
+	a.AddNode(bSix) // a PORT message would do this
+	b.AddHost(six.String())
+	waitFor(t, "b has heard of a by IPv6", func() bool { return !b.nodes[1].host.lastReply(six).IsZero() })
 	c := startNode(t, "127.0.0.32", func(c *Config) {
 		both(c)
 		c.Bootstrap = []string{b.addr.String()} // IPv4 alone
 	})
 	waitFor(t, "c has nodes by IPv6", func() bool { return c.Stats().IPv6.Good > 0 })
-}
-
-// pinged makes a ask b, and returns true.
-func pinged(a, b *testNode) bool {
-	six, _ := addrPortOf(b.cfg.IPv6.LocalAddr())
-	a.AddNode(six)
-	a.AddNode(b.addr)
-	return true
 }
 
 func TestReadOnlyAnswersNobody(t *testing.T) {

@@ -15,6 +15,7 @@ const (
 // noise notices who floods us. The zero value is ready.
 type noise struct {
 	sources map[netip.Prefix]*noiseSource
+	swept   time.Time
 }
 
 type noiseSource struct {
@@ -73,9 +74,12 @@ func (n *noise) makeRoom(now time.Time) {
 	if len(n.sources) < noiseKeep {
 		return
 	}
-	for k, s := range n.sources {
-		if now.After(s.blocked) && now.Sub(s.since) >= noiseWindow {
-			delete(n.sources, k)
+	if now.Sub(n.swept) >= noiseWindow { // not for every packet of a flood
+		n.swept = now
+		for k, s := range n.sources {
+			if now.After(s.blocked) && now.Sub(s.since) >= noiseWindow {
+				delete(n.sources, k)
+			}
 		}
 	}
 	for k := range n.sources {

@@ -12,6 +12,8 @@ const (
 	maxSwarmPeers  = 300              // peers kept of one info-hash
 	maxSamples     = 20               // info-hashes in an answer (BEP 51)
 	sampleInterval = 10 * time.Minute // the same ones are given for so long
+	expireInterval = time.Minute      // between looks at all of the store
+	candidates     = 16               // looked at to find one that can go
 )
 
 // peerStore keeps the peers that others announced to us. It takes the time as
@@ -20,7 +22,8 @@ type peerStore struct {
 	rnd    *rand.Rand
 	swarms map[nodeID]*peerSwarm
 
-	samples []nodeID // drawn at sampled
+	expired time.Time // when all of it was last looked at
+	samples []nodeID  // drawn at sampled
 	sampled time.Time
 }
 
@@ -33,12 +36,13 @@ func newPeerStore(rnd *rand.Rand) *peerStore {
 	return &peerStore{rnd: rnd, swarms: make(map[nodeID]*peerSwarm)}
 }
 
-// add notes an announce. Where there is no room, the info-hash or the peer
-// that was announced least recently makes it.
+// add notes an announce. Where there is no room, of some drawn at random the
+// info-hash or the peer that was announced least recently makes it: a flood of
+// announces must not cost a search through all of them each.
 func (s *peerStore) add(now time.Time, infoHash nodeID, peer netip.AddrPort) {
 	sw := s.swarms[infoHash]
 	if sw == nil {
-		if len(s.swarms) >= maxSwarms {
+		if len(s.swarms) >= maxSwarms && now.Sub(s.expired) >= expireInterval {
 			s.expire(now)
 		}
 		if len(s.swarms) >= maxSwarms {
@@ -48,10 +52,7 @@ func (s *peerStore) add(now time.Time, infoHash nodeID, peer netip.AddrPort) {
 		s.swarms[infoHash] = sw
 	}
 	if _, known := sw.peers[peer]; !known && len(sw.peers) >= maxSwarmPeers {
-		sw.expire(now)
-		if len(sw.peers) >= maxSwarmPeers {
-			delete(sw.peers, sw.stalest())
-		}
+		delete(sw.peers, sw.stalest())
 	}
 	sw.peers[peer] = now
 	sw.last = now
@@ -101,6 +102,7 @@ func (s *peerStore) sample(now time.Time) (some []nodeID, again time.Duration, t
 
 // expire drops what is too old.
 func (s *peerStore) expire(now time.Time) {
+	s.expired = now
 	for h, sw := range s.swarms {
 		if now.Sub(sw.last) >= peerLife {
 			delete(s.swarms, h)
@@ -110,9 +112,14 @@ func (s *peerStore) expire(now time.Time) {
 	}
 }
 
+// stalest draws some info-hashes and returns the stalest of them.
 func (s *peerStore) stalest() (oldest nodeID) {
 	var last time.Time
-	for h, sw := range s.swarms {
+	n := 0
+	for h, sw := range s.swarms { // begins anywhere
+		if n++; n > candidates {
+			break
+		}
 		if last.IsZero() || sw.last.Before(last) {
 			oldest, last = h, sw.last
 		}
@@ -130,7 +137,11 @@ func (sw *peerSwarm) expire(now time.Time) {
 
 func (sw *peerSwarm) stalest() (oldest netip.AddrPort) {
 	var last time.Time
+	n := 0
 	for p, at := range sw.peers {
+		if n++; n > candidates {
+			break
+		}
 		if last.IsZero() || at.Before(last) {
 			oldest, last = p, at
 		}
