@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -148,21 +147,7 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	return err
 }
 
-// asMountHelper recognises how mount(8) calls a helper, `torrentfs SRC MNT
-// [-o opts]`, from an fstab line of type fuse.torrentfs or as mount.torrentfs,
-// and turns it into `torrentfs mount --daemon SRC MNT -o opts`: mount(8) waits
-// for the helper to return, and that is when the mount is ready.
-func asMountHelper(args []string) []string {
-	helper := strings.HasPrefix(filepath.Base(args[0]), "mount.")
-	if len(args) == 5 && args[3] == "-o" && !strings.HasPrefix(args[1], "-") && !isCommand(args[1]) {
-		helper = true
-	}
-	if !helper {
-		return args
-	}
-	return slices.Concat(args[:1], []string{"mount", "--daemon"}, args[1:])
-}
-
+// isCommand reports whether a word is the name of a command.
 func isCommand(name string) bool {
 	k, err := newParser(new(cli), io.Discard)
 	if err != nil {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"torrentfs/fs"
 	"torrentfs/library"
@@ -24,9 +27,9 @@ type mountCmd struct {
 	Peers  peerFlags   `embed:""`
 	Status statusFlags `embed:""`
 
-	AllowOther bool     `group:"fs" help:"Let other users read the mount (needs user_allow_other in /etc/fuse.conf)."`
-	Daemon     bool     `group:"fs" help:"Go to the background once the mount is ready."`
-	Options    []string `group:"fs" short:"o" sep:"none" placeholder:"OPTS" help:"Options as mount(8) has them, separated by commas: a_b=c stands for --a-b=c; unknown ones are ignored."`
+	FS      fsFlags  `embed:""`
+	Daemon  bool     `group:"fs" help:"Go to the background once the mount is ready."`
+	Options []string `group:"fs" short:"o" sep:"none" placeholder:"OPTS" help:"Options as mount(8) has them, separated by commas: a_b=c stands for --a-b=c; unknown ones are ignored."`
 }
 
 // Help is the text below the summary.
@@ -40,9 +43,17 @@ The command stays in the foreground and seeds what it has until a signal (Ctrl-C
 second signal ends it at once. Data stays in the data directory and is found again by the next mount, without hashing
 it all after a clean stop.
 
-As a mount helper it is used from /etc/fstab:
+getfattr -d shows what is here and what a read waits for: user.torrent.state, .progress, .availability, .waiting and
+others, of files and of directories.
 
-    /srv/film.torrent  /mnt/film  fuse.torrentfs  allow_other,nofail,_netdev  0 0`
+Desktops index and paint what they find, and would download a whole library for it. Programs of --deny-readers get
+"Permission denied" for files that are not complete; the list is that of the usual ones.
+
+As a mount helper it is used from /etc/fstab, also with noauto and x-systemd.automount:
+
+    /srv/film.torrent  /mnt/film  fuse.torrentfs  allow_other,nofail,_netdev  0 0
+
+Under systemd it is a service of Type=notify.`
 }
 
 // Run mounts the torrent and serves it until it is told to stop.
@@ -65,12 +76,14 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (o *mountCmd) serve(ctx context.Context, a *app, mi *metainfo.MetaInfo, dir string) (err error) {
-	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead)})
+	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{
+		NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead), OnUnavailable: o.FS.unavailable(),
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), fs.Options{AllowOther: o.AllowOther, Logger: a.log})
+	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), o.FS.options(a.log))
 	if err != nil {
 		return fail(exitMount, "", "%w", err) // fs says itself what to do
 	}
@@ -78,6 +91,11 @@ func (o *mountCmd) serve(ctx context.Context, a *app, mi *metainfo.MetaInfo, dir
 	if err := a.ready.ok(); err != nil {
 		a.log.Warn("telling the parent that the mount is ready failed", "err", err)
 	}
+	notified, stop := context.WithCancel(ctx)
+	var notifier sync.WaitGroup
+	notifier.Go(func() { a.notifyStatus(notified, s.torrent.Stats) })
+	defer notifier.Wait()
+	defer stop()
 	return o.attend(ctx, a, s, m)
 }
 
@@ -95,6 +113,7 @@ func (o *mountCmd) attend(ctx context.Context, a *app, s *session, m *fs.Mounted
 			return err
 		}
 	})
+	a.notify(daemon.SdNotifyStopping)
 	if signalled {
 		a.log.Info("unmounting", "mountpoint", o.Mountpoint)
 		err = unmountAndWait(m, gone)

@@ -65,7 +65,7 @@ func (s *session) showLiveLine(ctx context.Context) {
 func statusLine(st library.Stats, now time.Time) string {
 	parts := []string{fmt.Sprintf("%s %s", percent(st.Verified, st.Total), printable(fit(st.Name, 30)))}
 	if len(st.Blocked) > 0 {
-		parts = append(parts, blockedText(st.Blocked, now))
+		parts = append(parts, blockedText(st.Blocked, st.WaitsFor, now))
 	}
 	parts = append(parts, "↓ "+formatRate(st.DownRate), "↑ "+formatRate(st.UpRate), peersText(st))
 	if st.Checking > 0 {
@@ -79,7 +79,10 @@ func statusLine(st library.Stats, now time.Time) string {
 	return strings.Join(parts, "  ")
 }
 
-func blockedText(blocked []library.BlockedRead, now time.Time) string {
+// tellReason is how long a read has waited when people begin to wonder why.
+const tellReason = 3 * time.Second
+
+func blockedText(blocked []library.BlockedRead, reason string, now time.Time) string {
 	oldest := blocked[0]
 	for _, b := range blocked[1:] {
 		if b.Since.Before(oldest.Since) {
@@ -92,6 +95,9 @@ func blockedText(blocked []library.BlockedRead, now time.Time) string {
 	}
 	if more := len(blocked) - 1; more > 0 {
 		text += fmt.Sprintf(" (+%d)", more)
+	}
+	if waited := now.Sub(oldest.Since); waited >= tellReason && reason != "" {
+		text += ": " + reason
 	}
 	return text
 }
@@ -132,7 +138,7 @@ func (a *app) logStats(msg string, st library.Stats, more ...any) {
 		args = append(args, "checking", st.Checking)
 	}
 	if len(st.Blocked) > 0 {
-		args = append(args, "reads_waiting", len(st.Blocked))
+		args = append(args, "reads_waiting", len(st.Blocked), "waiting_for", st.WaitsFor)
 	}
 	if st.DiskErr != nil {
 		args = append(args, "disk_err", st.DiskErr)

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"torrentfs/fs"
+	"torrentfs/library"
+)
+
+// fsFlags are the flags of a mount that shape the file system.
+type fsFlags struct {
+	AllowOther         bool                `group:"fs" help:"Let other users read the mount (needs user_allow_other in /etc/fuse.conf)."`
+	OnUnavailable      library.Unavailable `group:"fs" default:"block" placeholder:"POLICY" values:"block,timeout,eio" help:"What a read does whose data does not come: block waits, timeout fails after --unavailable-timeout, eio fails as soon as nobody within reach has it."`
+	UnavailableTimeout time.Duration       `group:"fs" default:"30s" placeholder:"TIME" help:"How long a read waits with --on-unavailable=timeout."`
+	DenyReaders        []string            `group:"fs" default:"default" placeholder:"LIST" help:"Programs that may not open files which are still incomplete, separated by commas: default is a list of indexers and thumbnailers, none lets everybody in."`
+	SetXattr           bool                `group:"fs" help:"Let setfattr(1) change user.torrent.on_unavailable of a file or directory; the kernel then shows the mount as writable, which it is not."`
+	UID                int64               `group:"fs" name:"uid" default:"-1" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
+	GID                int64               `group:"fs" name:"gid" default:"-1" placeholder:"ID" help:"Group of all files by number."`
+	Umask              umask               `group:"fs" default:"0" placeholder:"OCTAL" help:"Bits to take away from the modes 0444 and 0555."`
+}
+
+// Validate checks what the types of the flags do not.
+func (f fsFlags) Validate() error {
+	if f.UnavailableTimeout <= 0 {
+		return fmt.Errorf("--unavailable-timeout: want a time above zero, got %s", f.UnavailableTimeout)
+	}
+	for name, id := range map[string]int64{"uid": f.UID, "gid": f.GID} {
+		if id < -1 || id >= 1<<32-1 {
+			return fmt.Errorf("--%s: %d is no number of a user or group", name, id)
+		}
+	}
+	return nil
+}
+
+// umask is a mask of mode bits in octal.
+type umask os.FileMode
+
+// UnmarshalText parses an octal number.
+func (u *umask) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 8, 32)
+	if err != nil || n > 0o777 {
+		return fmt.Errorf("parse umask %q: want an octal number up to 777", text)
+	}
+	*u = umask(n)
+	return nil
+}
+
+// options are what the flags mean to package fs.
+func (f fsFlags) options(log *slog.Logger) fs.Options {
+	opt := fs.Options{
+		Logger: log, AllowOther: f.AllowOther, SetXattr: f.SetXattr, Umask: os.FileMode(f.Umask),
+		DenyReaders: f.denied(),
+	}
+	if f.UID >= 0 || f.GID >= 0 {
+		opt.Owner = &fs.Owner{UID: idOr(f.UID, os.Geteuid()), GID: idOr(f.GID, os.Getegid())}
+	}
+	return opt
+}
+
+func idOr(id int64, fallback int) uint32 {
+	if id < 0 {
+		return uint32(fallback)
+	}
+	return uint32(id)
+}
+
+func (f fsFlags) denied() []string {
+	var names []string
+	for _, name := range f.DenyReaders {
+		switch name {
+		case "default":
+			names = append(names, fs.DefaultDeniedReaders()...)
+		case "none", "":
+		default:
+			names = append(names, name)
+		}
+	}
+	return slices.Compact(names)
+}
+
+// unavailable is what the flags mean to package library.
+func (f fsFlags) unavailable() library.OnUnavailable {
+	return library.OnUnavailable{Policy: f.OnUnavailable, Timeout: f.UnavailableTimeout}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// asMountHelper recognises how mount(8) calls a helper: `mount.torrentfs SRC MNT [-sfnv] [-N NAMESPACE] [-o OPTIONS]
+// [-t TYPE]` for the type torrentfs, and by way of mount.fuse3 `torrentfs SRC MNT -o OPTIONS` for the type
+// fuse.torrentfs. It is turned into `torrentfs mount --daemon SRC MNT -o OPTIONS`: mount(8) waits for the helper to
+// return, and that is when the mount is ready.
+func asMountHelper(args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	helper := strings.HasPrefix(filepath.Base(args[0]), "mount.")
+	if len(args) == 5 && args[3] == "-o" && !strings.HasPrefix(args[1], "-") && !isCommand(args[1]) {
+		helper = true
+	}
+	if !helper || slices.Contains(args, "--help") {
+		return args
+	}
+	out := []string{args[0], "mount", "--daemon"}
+	for i := 1; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "-o" && i+1 < len(args):
+			i++
+			out = append(out, "-o", withoutWrite(args[i]))
+		case (arg == "-t" || arg == "-N") && i+1 < len(args):
+			i++
+		case arg == "-f":
+			return []string{args[0], "version"} // all but the mounting
+		case len(arg) > 1 && strings.Trim(arg, "snvrw") == "-":
+			// sloppy, no mtab, verbose: as we are; read-only or not: as we are, too
+		default:
+			out = append(out, arg)
+		}
+	}
+	return out
+}
+
+// withoutWrite drops the option rw, which mount(8) adds where the user said nothing. A comma behind a backslash belongs
+// to an option.
+func withoutWrite(options string) string {
+	var kept []string
+	for i, o := range strings.Split(options, ",") {
+		if o == "rw" && (i == 0 || len(kept) == 0 || !strings.HasSuffix(kept[len(kept)-1], `\`)) {
+			continue
+		}
+		kept = append(kept, o)
+	}
+	return strings.Join(kept, ",")
+}
