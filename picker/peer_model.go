@@ -235,6 +235,9 @@ func (pr *peer) depth(now, slack float64, first int) int {
 		gain = startupGain
 	}
 	d := int((gain*pr.rate*(pr.rtt+2*pr.rttvar)+slack*pr.rate)/BlockSize) + 2
+	if pr.startup && first > firstDepth { // another with each block, as the peer's TCP window grows: it grows only while it is full
+		d = max(d, first+int(pr.blocks))
+	}
 	if pr.rate > fastRate {
 		d = max(d, fastDepth)
 	}
