@@ -1,0 +1,102 @@
+//go:build linux
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// namespaceVariable is set in the process that runs in namespaces of its own.
+const namespaceVariable = "TORRENTFS_INTEGRATION_NAMESPACE"
+
+// swarmAddr is an address that no client takes for a wrong one. Transmission
+// never connects to 127.0.0.0/8, so a swarm on the loopback address alone
+// could only be joined from one side.
+const swarmAddr = "10.77.0.1"
+
+// againInNamespaces runs this test binary again, in network and mount
+// namespaces of its own, and returns its exit code.
+func againInNamespaces(vars map[string]string) (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), namespaceVariable+"=1")
+	for name, value := range vars {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, // Go makes the mounts private
+		Pdeathsig:    syscall.SIGKILL,
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1), nil
+	}
+	return 0, err
+}
+
+// prepareNamespaces gives the network an address and everybody the FUSE device.
+func prepareNamespaces() error {
+	for _, args := range [][]string{
+		{"link", "set", "lo", "up"},
+		{"address", "add", swarmAddr + "/32", "dev", "lo"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %v: %w: %s", args, err, out)
+		}
+	}
+	env.addr, env.private = swarmAddr, true
+	if err := openDevice(); err != nil {
+		env.noFUSE = err.Error()
+	}
+	return nil
+}
+
+// openDevice puts a FUSE device that everybody may open, as is usual, in the
+// place of one that only root may. Nobody outside sees it.
+func openDevice() error {
+	st, err := os.Stat("/dev/fuse")
+	if err != nil || st.Mode().Perm()&0o006 == 0o006 {
+		return err
+	}
+	dir := filepath.Join(env.scratch, "dev")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH) //nolint:errcheck // ours, and gone with the namespace at the latest
+	node := filepath.Join(dir, "fuse")
+	number := st.Sys().(*syscall.Stat_t).Rdev
+	if err := unix.Mknod(node, unix.S_IFCHR|0o666, int(number)); err != nil {
+		return os.NewSyscallError("mknod", err)
+	}
+	if err := os.Chmod(node, 0o666); err != nil { // whatever the umask
+		return err
+	}
+	return os.NewSyscallError("mount", unix.Mount(node, "/dev/fuse", "", unix.MS_BIND, ""))
+}
+
+// needPrivateNetwork skips a test that must not, or cannot, run on the
+// machine's own loopback interface.
+func needPrivateNetwork(t testing.TB) {
+	t.Helper()
+	if !env.private {
+		t.Skip("needs root: it takes a network namespace with an address outside 127.0.0.0/8")
+	}
+}

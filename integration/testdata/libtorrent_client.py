@@ -1,0 +1,55 @@
+"""A libtorrent client that runs until its standard input ends, or it is killed.
+
+Every change of its state is a line of JSON on standard output. Peers come from
+the tracker and from --peer alone.
+"""
+import argparse
+import json
+import select
+import sys
+
+import libtorrent as lt
+
+parser = argparse.ArgumentParser()
+parser.add_argument("torrent")
+parser.add_argument("save_path")
+parser.add_argument("--listen", required=True, help="ADDRESS:PORT")
+parser.add_argument("--peer", action="append", default=[], help="ADDRESS:PORT")
+parser.add_argument("--recheck", action="store_true", help="hash everything, whatever is known")
+args = parser.parse_args()
+
+session = lt.session({
+    "listen_interfaces": args.listen,
+    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "enable_incoming_utp": False, "enable_outgoing_utp": False,
+    "allow_multiple_connections_per_ip": True,
+    "auto_sequential": False, "announce_to_all_trackers": True, "announce_to_all_tiers": True,
+    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+                  | lt.alert.category_t.tracker_notification | lt.alert.category_t.connect_notification,
+})
+params = lt.add_torrent_params()
+params.ti = lt.torrent_info(args.torrent)
+params.save_path = args.save_path
+params.flags &= ~lt.torrent_flags.auto_managed
+params.flags &= ~lt.torrent_flags.paused
+params.flags |= lt.torrent_flags.disable_pex
+torrent = session.add_torrent(params)
+if args.recheck:
+    torrent.force_recheck()
+for peer in args.peer:
+    address, port = peer.rsplit(":", 1)
+    torrent.connect_peer((address, int(port)))
+
+last = None
+while not select.select([sys.stdin], [], [], 0.05)[0]:
+    for alert in session.pop_alerts():
+        print(type(alert).__name__, alert.message(), file=sys.stderr, flush=True)
+    s = torrent.status()
+    state = {
+        "msg": "status", "state": str(s.state), "done": s.total_wanted_done, "total": s.total_wanted,
+        "progress": s.progress, "downloaded": s.total_payload_download, "uploaded": s.total_payload_upload,
+        "peers": s.num_peers, "seeding": s.is_seeding, "error": s.errc.message() if s.errc.value() else "",
+    }
+    if state != last:
+        print(json.dumps(state), flush=True)
+        last = state
