@@ -18,6 +18,8 @@ type pieceBuf struct {
 	kept      int64 // bytes in bufs of blocks in state onDisk
 	committed bool
 	discarded bool
+	good      bitset        // blocks verified by themselves; nil: none
+	told      bitset        // of good, those that the journal knows of
 	place     *list.Element // in the store's list of unverified pieces, while kept > 0
 }
 
@@ -49,7 +51,7 @@ func (it *item) current() bool {
 
 // Put takes a block that came from the swarm and is not verified. It takes
 // ownership of data, which nobody changes any more, and never waits for the
-// disk. A block that was put before is replaced; one of a verified piece is
+// disk. A block that was put before is replaced; one that is verified is
 // ignored. A block of the wrong length is a mistake of the caller's and
 // panics.
 func (s *Store) Put(piece, block int, data []byte) {
@@ -72,6 +74,10 @@ func (s *Store) Put(piece, block int, data []byte) {
 		n := s.lay.geo.NumBlocks(piece)
 		pb = &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
 		s.pieces[piece] = pb
+	}
+	if pb.isGood(block) {
+		s.mu.Unlock()
+		return
 	}
 	s.dropKept(pb, block)
 	if pb.state[block] != waiting {
@@ -126,7 +132,7 @@ func (s *Store) Unverified(piece, block int, scratch []byte) ([]byte, error) {
 }
 
 // Discard forgets the blocks of a piece whose hash was wrong. A verified piece
-// stays (see Forget).
+// stays (see Forget), and so do blocks that are verified by themselves.
 func (s *Store) Discard(piece int) {
 	if !s.gate.enter() {
 		return
@@ -146,7 +152,14 @@ func (s *Store) Discard(piece int) {
 			}
 		}
 	}
-	if pb := s.pieces[piece]; pb != nil {
+	pb := s.pieces[piece]
+	switch {
+	case pb == nil:
+	case pb.good != nil:
+		for b := range pb.state {
+			s.discardBlock(pb, b)
+		}
+	default:
 		s.unkeep(pb)
 		pb.discarded = true
 		pb.bufs = nil
@@ -162,8 +175,14 @@ func (s *Store) DiscardBlock(piece, block int) {
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pb := s.pieces[piece]
-	if pb == nil || pb.committed {
+	if pb := s.pieces[piece]; pb != nil && !pb.committed {
+		s.discardBlock(pb, block)
+	}
+}
+
+// discardBlock forgets a block that is not verified; mu is held.
+func (s *Store) discardBlock(pb *pieceBuf, block int) {
+	if pb.isGood(block) {
 		return
 	}
 	s.dropKept(pb, block)
@@ -208,6 +227,7 @@ func (s *Store) Commit(piece int) {
 		}
 	}
 	s.verified.set(piece)
+	s.partly.clear(piece)
 	var done []int
 	if pb == nil || pb.unwritten == 0 {
 		done = s.seal(piece)
@@ -267,6 +287,9 @@ func (s *Store) wrote(items []item) (done []int) {
 		switch {
 		case pb.committed:
 			pb.bufs[it.block] = nil
+		case pb.isGood(it.block):
+			pb.bufs[it.block] = nil
+			s.tellLater(pb.piece)
 		default:
 			s.keep(pb, int64(len(it.data)))
 		}
@@ -326,11 +349,12 @@ func (s *Store) inMemory(piece, block int) []byte {
 	if !s.sealed.has(piece) {
 		s.mu.Lock()
 		var b []byte
+		good := false
 		if pb := s.pieces[piece]; pb != nil {
-			b = pb.bufs[block]
+			b, good = pb.bufs[block], pb.isGood(block)
 		}
 		s.mu.Unlock()
-		if b != nil || !s.verified.has(piece) {
+		if b != nil || !good && !s.verified.has(piece) {
 			return b
 		}
 	}

@@ -14,6 +14,9 @@
 // files of sealed pieces about every second and only then writes the pieces
 // down in the journal, so that what the journal says is true after any crash.
 //
+// Of v2 torrents single blocks verify as well: CommitBlock makes one readable,
+// and the resume data remembers it, while its piece is not complete.
+//
 // # On disk
 //
 // Below DataDir lie ordinary sparse files under the torrent's own names, as

@@ -83,13 +83,19 @@ func (s *Store) reconsider(file int) bool {
 // memory for the disk; mu is held.
 func (s *Store) doubtLocked(piece int) bool {
 	if !s.verified.has(piece) {
-		return false
+		if !s.doubtBlocks(piece) {
+			return false
+		}
+		s.doubtful.set(piece)
+		s.toLose = append(s.toLose, piece)
+		return true
 	}
 	if pb := s.pieces[piece]; pb != nil {
 		if pb.unwritten == len(pb.state) {
 			return false
 		}
 		pb.committed = false
+		pb.good, pb.told = nil, nil
 	}
 	s.unverify(piece)
 	s.doubtful.set(piece)

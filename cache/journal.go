@@ -29,10 +29,11 @@ const (
 type recordKind uint32
 
 const (
-	recHeld  recordKind = iota + 1 // index: piece, verified and synced
-	recLost                        // index: piece, given up
-	recAlive                       // value: time (ns since 1970) at which we were about to write
-	recFile                        // index: file, value: its inode: we are about to write to it
+	recHeld   recordKind = iota + 1 // index: piece, verified and synced
+	recLost                         // index: piece, given up
+	recAlive                        // value: time (ns since 1970) at which we were about to write
+	recFile                         // index: file, value: its inode: we are about to write to it
+	recBlocks                       // index: piece, value: first block | count << 32, verified by themselves and synced
 )
 
 type record struct {
@@ -87,12 +88,16 @@ func (s *snapshot) apply(journal []byte, id *identity) (alive int64) {
 			if uint64(index) < uint64(id.pieces) {
 				s.held.set(int(index))
 				s.doubtful.clear(int(index))
+				delete(s.blocks, int(index))
 			}
 		case recLost:
 			if uint64(index) < uint64(id.pieces) {
 				s.held.clear(int(index))
 				s.doubtful.clear(int(index))
+				delete(s.blocks, int(index))
 			}
+		case recBlocks:
+			s.addBlocks(id, int64(index), int64(uint32(value)), int64(value>>32))
 		case recAlive:
 			alive = max(alive, int64(value))
 		case recFile:

@@ -1,10 +1,248 @@
 package cache
 
-// CommitBlock makes a block whose own hash was right readable before its piece is complete.
-func (s *Store) CommitBlock(piece, block int) {}
+import (
+	"cmp"
+	"maps"
+	mathbits "math/bits"
+	"slices"
+)
 
-// HasBlock reports whether a block is verified, by itself or with its piece.
-func (s *Store) HasBlock(piece, block int) bool { return s.Has(piece) }
+// Blocks of v2 torrents verify by themselves (BEP 52). They can be read before
+// their piece is complete, and the resume data remembers them; all else of a
+// piece (peers, sendfile, complete files) waits for the piece.
 
-// Blocks yields the pieces that are not verified and have blocks that are.
-func (s *Store) Blocks(yield func(piece int, blocks []uint64) bool) {}
+// isGood reports whether a block is verified by itself.
+func (pb *pieceBuf) isGood(block int) bool { return pb.good != nil && pb.good.has(block) }
+
+// CommitBlock makes a block whose own hash was right readable before its piece
+// is complete. It is journaled once it is synced. A block that was not put, or
+// was discarded meanwhile, is ignored.
+func (s *Store) CommitBlock(piece, block int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	pb := s.pieces[piece]
+	if s.verified.has(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
+		s.mu.Unlock()
+		return
+	}
+	if pb.good == nil {
+		pb.good, pb.told = newBitset(len(pb.state)), newBitset(len(pb.state))
+	}
+	data := pb.bufs[block]
+	if pb.state[block] == onDisk {
+		s.dropKept(pb, block)
+		s.tellLater(piece)
+	}
+	pb.good.set(block)
+	s.partly.set(piece)
+	s.mu.Unlock()
+	if data != nil {
+		s.cache.mem.add(s.key(piece, block), data, false)
+	}
+}
+
+// tellLater has the syncer journal a piece's blocks; mu is held.
+func (s *Store) tellLater(piece int) {
+	if len(s.untold) == 0 {
+		signal(s.sealKick)
+	}
+	s.untold[piece] = struct{}{}
+}
+
+// HasBlock reports whether a block is verified, by itself or with its piece. It
+// is false for blocks that do not exist.
+func (s *Store) HasBlock(piece, block int) bool {
+	if s.verified.has(piece) {
+		return true
+	}
+	if !s.partly.has(piece) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pb := s.pieces[piece]
+	return pb != nil && block < len(pb.state) && pb.isGood(block) || s.verified.has(piece)
+}
+
+// Ready reports whether the n bytes at off are verified, as far as they lie in
+// the piece space.
+func (s *Store) Ready(off int64, n int) bool {
+	return off >= 0 && s.available(off, n) == n
+}
+
+// Blocks yields the pieces that are not verified and have blocks that are, in
+// ascending order; block i is bit i%64 of word i/64. What it yields is a copy.
+func (s *Store) Blocks(yield func(piece int, blocks []uint64) bool) {
+	for _, x := range s.goodBlocks() {
+		if !yield(x.piece, x.blocks) {
+			return
+		}
+	}
+}
+
+// pieceBlocks is a set of blocks of one piece.
+type pieceBlocks struct {
+	piece  int
+	blocks bitset
+}
+
+func (s *Store) goodBlocks() (out []pieceBlocks) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for piece, pb := range s.pieces {
+		if pb.good != nil && !pb.committed {
+			out = append(out, pieceBlocks{piece, pb.good.clone()})
+		}
+	}
+	slices.SortFunc(out, func(a, b pieceBlocks) int { return cmp.Compare(a.piece, b.piece) })
+	return out
+}
+
+// availableBlocks is how many of the bytes from off to end, which lie in one
+// piece that is not verified, are verified by themselves.
+func (s *Store) availableBlocks(piece int, off, end int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pb := s.pieces[piece]
+	if pb == nil || pb.good == nil {
+		return 0
+	}
+	at := off
+	for at < end {
+		_, block, _, n, next := s.at(at)
+		if n == 0 || !pb.good.has(block) {
+			break
+		}
+		at = min(next, end)
+	}
+	return at - off
+}
+
+// blockRun is count blocks of a piece from first on.
+type blockRun struct{ piece, first, count int }
+
+// runs yields the members of a set as runs.
+func (b bitset) runs(yield func(first, count int) bool) {
+	for i := 0; i < 64*len(b); {
+		w := b[i/64] >> (i % 64)
+		if w == 0 {
+			i = (i/64 + 1) * 64
+			continue
+		}
+		i += mathbits.TrailingZeros64(w)
+		first := i
+		for i < 64*len(b) && b.has(i) {
+			i++
+		}
+		if !yield(first, i-first) {
+			return
+		}
+	}
+}
+
+// takeUntold lists the blocks that are written and not journaled; mu is held.
+func (s *Store) takeUntold() (runs []blockRun) {
+	for _, piece := range slices.Sorted(maps.Keys(s.untold)) {
+		pb := s.pieces[piece]
+		if pb == nil || pb.good == nil || pb.committed {
+			continue // it is journaled as a piece
+		}
+		fresh := newBitset(len(pb.state))
+		for b := range pb.state {
+			if pb.good.has(b) && pb.state[b] == onDisk && !pb.told.has(b) {
+				fresh.set(b)
+			}
+		}
+		for first, count := range fresh.runs {
+			runs = append(runs, blockRun{piece, first, count})
+		}
+	}
+	clear(s.untold)
+	return runs
+}
+
+// told notes that the journal knows of blocks; mu is held.
+func (s *Store) told(runs []blockRun) {
+	for _, r := range runs {
+		pb := s.pieces[r.piece]
+		if pb == nil || pb.told == nil {
+			continue
+		}
+		for b := r.first; b < r.first+r.count; b++ {
+			if pb.good.has(b) {
+				pb.told.set(b)
+			}
+		}
+	}
+}
+
+// toldBlocks are the blocks that a snapshot may vouch for; mu is held.
+func (s *Store) toldBlocks() map[int]bitset {
+	out := map[int]bitset{}
+	for piece, pb := range s.pieces {
+		if pb.told != nil && !pb.committed && pb.told.any() {
+			out[piece] = pb.told.clone()
+		}
+	}
+	return out
+}
+
+func (b bitset) any() bool {
+	return slices.ContainsFunc(b, func(w uint64) bool { return w != 0 })
+}
+
+// doubtBlocks withdraws the trust in the blocks of a piece that lie on disk and
+// are verified by themselves; mu is held.
+func (s *Store) doubtBlocks(piece int) (any bool) {
+	pb := s.pieces[piece]
+	if pb == nil || pb.good == nil {
+		return false
+	}
+	for b := range pb.state {
+		if pb.good.has(b) && pb.state[b] == onDisk {
+			pb.good.clear(b)
+			pb.told.clear(b)
+			any = true
+		}
+	}
+	return any
+}
+
+// restoreBlocks takes over what a snapshot vouches for of a piece, as far as
+// the files reach, and says whether that is all of it. It is called at opening.
+func (s *Store) restoreBlocks(piece int, blocks bitset) (some, all bool) {
+	n := s.lay.geo.NumBlocks(piece)
+	pb := &pieceBuf{
+		piece: piece, bufs: make([][]byte, n), state: make([]blockState, n), good: newBitset(n), told: newBitset(n),
+	}
+	all = true
+	for b := range n {
+		if b/64 >= len(blocks) || !blocks.has(b) || !s.reaches(piece, b) {
+			all = false
+			continue
+		}
+		pb.state[b] = onDisk
+		pb.good.set(b)
+		pb.told.set(b)
+		some = true
+	}
+	if some {
+		s.pieces[piece] = pb
+		s.partly.set(piece)
+	}
+	return some, all
+}
+
+// reaches reports whether the files are long enough for a block.
+func (s *Store) reaches(piece, block int) bool {
+	off, n := s.lay.block(piece, block)
+	for p := range s.lay.parts(off, int64(n)) {
+		if p.file >= 0 && s.stats[p.file].size < p.at+p.n {
+			return false
+		}
+	}
+	return true
+}

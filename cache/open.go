@@ -39,7 +39,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	s := &Store{
 		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
 		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
-		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces),
+		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces), partly: newSharedBits(lay.pieces), untold: make(map[int]struct{}),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
 		doubtful: newBitset(lay.pieces), durable: newBitset(lay.pieces),
 		fileBytes: make([]int64, len(lay.files)), stats: make([]fileStat, len(lay.files)),
@@ -63,7 +63,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		fs: s.fs, base: stateDir + "/" + info.Hash.String(),
 		id: identity{
 			v1: info.Hash.V1, v2: info.Hash.V2,
-			pieceLen: lay.pieceLen, pieces: lay.pieces, files: len(lay.files),
+			pieceLen: lay.pieceLen, pieces: lay.pieces, perPiece: lay.perPiece, files: len(lay.files),
 		},
 	}
 	if err := s.lock(info); err != nil {

@@ -48,8 +48,16 @@ func (s *Store) available(off int64, n int) int {
 	}
 	last := int((off + int64(n) - 1) / s.lay.pieceLen)
 	for piece := int(off / s.lay.pieceLen); piece <= last; piece++ {
-		if !s.verified.has(piece) {
-			return int(max(int64(piece)*s.lay.pieceLen-off, 0))
+		if s.verified.has(piece) {
+			continue
+		}
+		from := max(int64(piece)*s.lay.pieceLen, off)
+		if !s.partly.has(piece) {
+			return int(from - off)
+		}
+		end := min(int64(piece+1)*s.lay.pieceLen, off+int64(n))
+		if m := s.availableBlocks(piece, from, end); m < end-from && !s.verified.has(piece) {
+			return int(from + m - off)
 		}
 	}
 	return n

@@ -43,7 +43,7 @@ type resume struct {
 // the writer last lived. A nil snapshot means that nobody vouches for
 // anything; err says why, nil if there was none.
 func (r *resume) load() (*snapshot, int64, error) {
-	b, err := readFile(r.fs, r.base+".resume", r.id.snapshotLen())
+	b, err := readFile(r.fs, r.base+".resume", r.id.maxSnapshot())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}

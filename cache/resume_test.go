@@ -10,7 +10,7 @@ import (
 )
 
 func testIdentity() *identity {
-	return &identity{v1: [20]byte{1, 2}, v2: [32]byte{3}, pieceLen: 1 << 18, pieces: 70, files: 3}
+	return &identity{v1: [20]byte{1, 2}, v2: [32]byte{3}, pieceLen: 1 << 18, pieces: 70, perPiece: 16, files: 3}
 }
 
 func drawSnapshot(t *rapid.T, id *identity) *snapshot {
@@ -26,6 +26,11 @@ func drawSnapshot(t *rapid.T, id *identity) *snapshot {
 		case 2:
 			s.doubtful.set(p)
 		}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "runs") {
+		first := rapid.IntRange(0, id.perPiece-1).Draw(t, "first")
+		count := rapid.IntRange(1, id.perPiece-first).Draw(t, "count")
+		s.addBlocks(id, int64(rapid.IntRange(0, id.pieces-1).Draw(t, "piece")), int64(first), int64(count))
 	}
 	for i := range s.files {
 		s.files[i] = fileStat{rapid.Int64().Draw(t, "size"), rapid.Int64().Draw(t, "mtime"), rapid.Uint64().Draw(t, "ino")}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
 )
 
 // errResume says that a resume file is not one, is damaged or is of another
@@ -20,10 +22,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //	piece length u64, pieces u32, files u32,
 //	held, doubtful: bits of pieces in u64 words,
 //	for each file: size i64, mtime i64 (ns), inode u64,
+//	number of runs u32, for each run of blocks that are verified although
+//	their piece is not: piece u32, first block u32, count u32,
 //	CRC-32C of all before
 //
-// all little-endian. Its length follows from the torrent, so nothing in it
-// decides how much is read or allocated.
+// all little-endian. Its length follows from the torrent and from the length
+// of the file, so nothing in it decides how much is read or allocated.
 type snapshot struct {
 	clean    bool   // published by Close: the files are exactly as listed
 	gen      uint64 // the journal that continues it has the same
@@ -31,6 +35,7 @@ type snapshot struct {
 	held     bitset // verified and synced
 	doubtful bitset // there may be something; still to be hashed
 	files    []fileStat
+	blocks   map[int]bitset // by piece: blocks verified by themselves and synced; nil: none
 }
 
 // fileStat is what a snapshot remembers of a file, to see whether it changed.
@@ -43,9 +48,11 @@ type fileStat struct {
 const (
 	fileMissing     = int64(-1)
 	snapshotMagic   = "torrentfs resume"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotHeader  = 16 + 4 + 4 + 8 + 8 + 20 + 32 + 8 + 4 + 4
 	flagClean       = 1
+	runLen          = 12
+	maxRuns         = 1 << 20 // of blocks; what exceeds them is fetched again
 )
 
 // identity is what binds resume data to a torrent.
@@ -54,11 +61,48 @@ type identity struct {
 	v2       [32]byte
 	pieceLen int64
 	pieces   int
+	perPiece int // blocks of a full piece
 	files    int
 }
 
+// snapshotLen is the length of a snapshot without runs of blocks.
 func (id *identity) snapshotLen() int {
-	return snapshotHeader + 2*8*((id.pieces+63)/64) + 24*id.files + 4
+	return snapshotHeader + 2*8*((id.pieces+63)/64) + 24*id.files + 4 + 4
+}
+
+// maxSnapshot is the most that a snapshot may have.
+func (id *identity) maxSnapshot() int { return id.snapshotLen() + runLen*maxRuns }
+
+// addBlocks notes a run of blocks, if there can be one.
+func (s *snapshot) addBlocks(id *identity, piece, first, count int64) bool {
+	if piece >= int64(id.pieces) || count <= 0 || first+count > int64(id.perPiece) {
+		return false
+	}
+	set := s.blocks[int(piece)]
+	if set == nil {
+		if s.blocks == nil {
+			s.blocks = make(map[int]bitset)
+		}
+		set = newBitset(id.perPiece)
+		s.blocks[int(piece)] = set
+	}
+	for b := first; b < first+count; b++ {
+		set.set(int(b))
+	}
+	return true
+}
+
+// runs lists the blocks in order.
+func (s *snapshot) runs() (out []blockRun) {
+	for _, piece := range slices.Sorted(maps.Keys(s.blocks)) {
+		for first, count := range s.blocks[piece].runs {
+			if len(out) == maxRuns {
+				return out
+			}
+			out = append(out, blockRun{piece, first, count})
+		}
+	}
+	return out
 }
 
 func (s *snapshot) encode(id *identity) []byte {
@@ -88,6 +132,13 @@ func (s *snapshot) encode(id *identity) []byte {
 		b = le.AppendUint64(b, uint64(f.mtime))
 		b = le.AppendUint64(b, f.ino)
 	}
+	runs := s.runs()
+	b = le.AppendUint32(b, uint32(len(runs)))
+	for _, r := range runs {
+		b = le.AppendUint32(b, uint32(r.piece))
+		b = le.AppendUint32(b, uint32(r.first))
+		b = le.AppendUint32(b, uint32(r.count))
+	}
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -98,8 +149,8 @@ func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
 		return nil, fmt.Errorf("decode snapshot: %w: not a snapshot", errResume)
 	case le.Uint32(b[16:]) != snapshotVersion:
 		return nil, fmt.Errorf("decode snapshot: %w: version %d", errResume, le.Uint32(b[16:]))
-	case len(b) != id.snapshotLen():
-		return nil, fmt.Errorf("decode snapshot: %w: %d bytes, want %d", errResume, len(b), id.snapshotLen())
+	case len(b) < id.snapshotLen() || (len(b)-id.snapshotLen())%runLen != 0:
+		return nil, fmt.Errorf("decode snapshot: %w: %d bytes, want %d and runs", errResume, len(b), id.snapshotLen())
 	case crc32.Checksum(b[:len(b)-4], castagnoli) != le.Uint32(b[len(b)-4:]):
 		return nil, fmt.Errorf("decode snapshot: %w: checksum", errResume)
 	}
@@ -126,6 +177,15 @@ func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
 	for i := range s.files {
 		s.files[i] = fileStat{int64(le.Uint64(b)), int64(le.Uint64(b[8:])), le.Uint64(b[16:])}
 		b = b[24:]
+	}
+	if n := (len(b) - 8) / runLen; uint64(le.Uint32(b)) != uint64(n) {
+		return nil, fmt.Errorf("decode snapshot: %w: number of runs", errResume)
+	}
+	for b = b[4:]; len(b) >= runLen; b = b[runLen:] {
+		piece, first, count := int64(le.Uint32(b)), int64(le.Uint32(b[4:])), int64(le.Uint32(b[8:]))
+		if !s.addBlocks(id, piece, first, count) {
+			return nil, fmt.Errorf("decode snapshot: %w: blocks that the torrent does not have", errResume)
+		}
 	}
 	return s, nil
 }

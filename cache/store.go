@@ -58,6 +58,7 @@ type Store struct {
 	// read without a lock
 	verified  sharedBits    // pieces
 	sealed    sharedBits    // pieces verified and written
+	partly    sharedBits    // pieces not verified with blocks that are
 	complete  sharedBits    // files whose pieces are all sealed
 	dirty     atomic.Int64  // bytes put and not yet written
 	forgotten atomic.Uint64 // pieces given up so far: what was read across a change is read again
@@ -72,8 +73,9 @@ type Store struct {
 	doubtful   bitset
 	durable    bitset // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
-	stats      []fileStat // of files, as the next snapshot says
-	toJournal  []int      // sealed, not yet durable
+	stats      []fileStat       // of files, as the next snapshot says
+	toJournal  []int            // sealed, not yet durable
+	untold     map[int]struct{} // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
 	touched    map[int]struct{} // files changed in this session

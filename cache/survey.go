@@ -79,6 +79,14 @@ const (
 
 func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) verdict {
 	off, n := s.lay.pieceRange(piece)
+	if snap != nil && snap.blocks[piece] != nil && s.trusts(piece, trusted) {
+		switch some, all := s.restoreBlocks(piece, snap.blocks[piece]); {
+		case all:
+			return doubted // complete, but for the hash of the piece
+		case some:
+			return nothing // of the rest: it is fetched again
+		}
+	}
 	all, content := true, false
 	for p := range s.lay.parts(off, n) {
 		if p.file < 0 {
@@ -101,6 +109,15 @@ func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) v
 		return doubted
 	}
 	return nothing
+}
+
+func (s *Store) trusts(piece int, trusted []bool) bool {
+	for f := range s.lay.filesOf(piece) {
+		if !trusted[f] {
+			return false
+		}
+	}
+	return true
 }
 
 // sameContent says that nothing suggests that the file changed.

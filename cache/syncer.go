@@ -52,6 +52,7 @@ func (s *Store) syncLoop() {
 // batch is what one round of the syncer is about.
 type batch struct {
 	pieces []int
+	blocks []blockRun
 	files  map[int]struct{}
 	dirs   map[string]struct{}
 }
@@ -67,7 +68,7 @@ func (s *Store) syncBatch() error {
 		return err
 	}
 	b := s.takeBatch()
-	if len(b.pieces)+len(b.files)+len(b.dirs) == 0 {
+	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
 	err := s.resume.begin(s.snapshot)
@@ -79,12 +80,12 @@ func (s *Store) syncBatch() error {
 	}
 	fileErr := s.syncFiles(b)
 	if err := s.syncDirs(b); err != nil {
-		s.giveBack(batch{pieces: b.pieces, dirs: b.dirs})
+		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, dirs: b.dirs})
 		s.fail(syncing, err)
 		return err
 	}
-	if err := s.journal(b.pieces); err != nil {
-		s.giveBack(batch{pieces: b.pieces})
+	if err := s.journal(b.pieces, b.blocks); err != nil {
+		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks})
 		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
 		s.fail(syncing, err)
 		return err
@@ -102,7 +103,7 @@ func (s *Store) syncBatch() error {
 func (s *Store) takeBatch() batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := batch{s.toJournal, s.dirtyFiles, s.dirtyDirs}
+	b := batch{s.toJournal, s.takeUntold(), s.dirtyFiles, s.dirtyDirs}
 	s.toJournal = nil
 	s.dirtyFiles = make(map[int]struct{})
 	s.dirtyDirs = make(map[string]struct{})
@@ -113,6 +114,9 @@ func (s *Store) giveBack(b batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.toJournal = append(b.pieces, s.toJournal...)
+	for _, r := range b.blocks {
+		s.untold[r.piece] = struct{}{}
+	}
 	for f := range b.files {
 		s.dirtyFiles[f] = struct{}{}
 	}
@@ -178,14 +182,20 @@ func (s *Store) syncDirs(b batch) error {
 	return nil
 }
 
-// journal writes the pieces down, without those that cannot be trusted.
-func (s *Store) journal(pieces []int) error {
+// journal writes the pieces and blocks down, without those that cannot be
+// trusted.
+func (s *Store) journal(pieces []int, blocks []blockRun) error {
 	s.mu.Lock()
 	recs := make([]record, 0, len(pieces))
 	for _, p := range pieces {
 		if s.verified.has(p) && s.trustedLocked(p) {
 			recs = append(recs, record{kind: recHeld, index: uint32(p)})
 		}
+	}
+	nPieces := len(recs)
+	blocks = slices.DeleteFunc(slices.Clone(blocks), func(r blockRun) bool { return !s.trustedLocked(r.piece) })
+	for _, r := range blocks {
+		recs = append(recs, record{kind: recBlocks, index: uint32(r.piece), value: uint64(r.first) | uint64(r.count)<<32})
 	}
 	s.mu.Unlock()
 	if len(recs) == 0 {
@@ -198,7 +208,8 @@ func (s *Store) journal(pieces []int) error {
 		return err
 	}
 	s.mu.Lock()
-	for _, r := range recs {
+	s.told(blocks)
+	for _, r := range recs[:nPieces] {
 		if s.verified.has(int(r.index)) { // not given up meanwhile
 			s.durable.set(int(r.index))
 		}
@@ -220,7 +231,9 @@ func (s *Store) trustedLocked(piece int) bool {
 func (s *Store) snapshot() *snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &snapshot{held: s.durable.clone(), doubtful: s.doubtful.clone(), files: slices.Clone(s.stats)}
+	return &snapshot{
+		held: s.durable.clone(), doubtful: s.doubtful.clone(), files: slices.Clone(s.stats), blocks: s.toldBlocks(),
+	}
 }
 
 // publish writes the clean snapshot, if anything changed since the last.
@@ -253,6 +266,10 @@ func (s *Store) mistrust(snap *snapshot, file int) {
 	for p := int(f.Offset / s.lay.pieceLen); p <= int((f.Offset+f.Length-1)/s.lay.pieceLen); p++ {
 		if snap.held.has(p) {
 			snap.held.clear(p)
+			snap.doubtful.set(p)
+		}
+		if snap.blocks[p] != nil {
+			delete(snap.blocks, p)
 			snap.doubtful.set(p)
 		}
 	}
