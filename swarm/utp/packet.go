@@ -43,7 +43,7 @@ type packet struct {
 }
 
 // parsePacket decodes a datagram strictly: BEP 29, "header format". Unknown
-// extensions are skipped.
+// extensions are skipped, as is the rest of a packet that carries no data.
 func parsePacket(b []byte) (p packet, err error) {
 	if len(b) < headerLen || b[0]&0xf != version || b[0]>>4 > uint8(typeSyn) {
 		return p, errMalformed
@@ -64,7 +64,9 @@ func parsePacket(b []byte) (p packet, err error) {
 		}
 		body := rest[2 : 2+int(rest[1])]
 		if ext == extSACK {
-			if len(body) < 4 || len(body)%4 != 0 || p.sack != nil {
+			// A multiple of four bytes, says the BEP. libtorrent sends masks of any
+			// length, and losing its acks would end the connection.
+			if p.sack != nil {
 				return p, errMalformed
 			}
 			p.sack = body
