@@ -31,6 +31,9 @@ var floors = map[string]int{
 	"swarm/utp":        2,
 	"swarm/mse":        2,
 	"swarm/webseed":    2,
+	"swarm/portmap":    2,
+	"swarm/blocklist":  1,
+	"swarm/netguard":   1,
 	"swarm":            3,
 	"fs":               4,
 	"web":              4,
@@ -71,6 +74,7 @@ var guarded = map[string][]string{
 	"github.com/dgraph-io/ristretto": {"cache"},
 	"github.com/jackpal/bencode-go":  {"metainfo/bencode"},
 	"github.com/alecthomas/kong":     {"cmd"},
+	"github.com/anacrolix":           {"swarm/dht"},
 }
 
 type goPackage struct {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"torrentfs/swarm/netguard"
 )
 
 // ClientConfig configures a Client. The zero value works.
@@ -66,9 +68,10 @@ func (cfg ClientConfig) withDefaults() ClientConfig {
 // use and meant to be shared by all torrents of a process. Close releases its
 // UDP sockets.
 type Client struct {
-	cfg  ClientConfig
-	http *http.Client
-	udp  *udpClient
+	cfg    ClientConfig
+	dialer *netguard.Dialer
+	http   *http.Client
+	udp    *udpClient
 }
 
 var _ Transport = (*Client)(nil)
@@ -76,6 +79,7 @@ var _ Transport = (*Client)(nil)
 // NewClient returns a client. It opens nothing before the first request.
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
+	c.dialer = &netguard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
 	c.http = c.newHTTP()
 	c.udp = newUDPClient(c.cfg)
 	return c

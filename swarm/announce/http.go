@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"torrentfs/swarm/netguard"
 )
 
 const (
@@ -26,7 +28,7 @@ func (c *Client) newHTTP() *http.Client {
 	return &http.Client{
 		Timeout: c.cfg.Timeout,
 		Transport: &http.Transport{
-			DialContext:            c.dial,
+			DialContext:            c.dialer.DialContext,
 			TLSClientConfig:        c.cfg.TLS,
 			TLSHandshakeTimeout:    15 * time.Second,
 			DisableKeepAlives:      true,
@@ -96,7 +98,7 @@ func (c *Client) scrapeHTTP(ctx context.Context, t target, hashes [][20]byte) ([
 // get fetches u. Trackers put refusals into bodies of any status, so the body
 // comes with status, the error to report where the body explains nothing.
 func (c *Client) get(ctx context.Context, t target, u *url.URL) (body []byte, status, err error) {
-	ctx = context.WithValue(ctx, localKey{}, t.local)
+	ctx = netguard.WithLocal(ctx, t.local)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build request: %w", ErrURL)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"torrentfs/swarm/netguard"
 )
 
 // Event says why an announce is made. The numbers are those of BEP 15.
@@ -90,7 +92,7 @@ var (
 	// ErrURL: the tracker's URL cannot be used by anyone.
 	ErrURL = errors.New("not a usable tracker URL")
 	// ErrForbidden: the tracker's address must not be contacted on behalf of a torrent.
-	ErrForbidden = errors.New("address not allowed for a tracker")
+	ErrForbidden = netguard.ErrForbidden
 	// ErrResponse: what came is no tracker's answer.
 	ErrResponse = errors.New("malformed tracker response")
 	// ErrTooLarge: the answer exceeds 2 MiB, as sent or inflated.
@@ -135,7 +137,7 @@ func printable(s string) string {
 // appendPeer appends the address where a peer could have it.
 func appendPeer(peers []netip.AddrPort, addr netip.Addr, port uint16) []netip.AddrPort {
 	addr = addr.Unmap()
-	if port == 0 || !reachable(addr) || len(peers) >= maxPeers {
+	if port == 0 || !netguard.IsReachable(addr) || len(peers) >= maxPeers {
 		return peers
 	}
 	return append(peers, netip.AddrPortFrom(addr, port))

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"torrentfs/swarm/netguard"
 )
 
 const (
@@ -107,11 +109,11 @@ func (c *Client) udpAddrs(ctx context.Context, t target) ([]netip.AddrPort, erro
 	if err != nil || port == 0 {
 		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)
 	}
-	addrs, err := c.resolve(ctx, t.url.Hostname(), t.local)
+	addrs, err := c.dialer.Resolve(netguard.WithLocal(ctx, t.local), t.url.Hostname())
 	if err != nil {
 		return nil, err
 	}
-	addrs = interleave(addrs)
+	addrs = netguard.Interleave(addrs)
 	out := []netip.AddrPort{netip.AddrPortFrom(addrs[0], uint16(port))}
 	if len(addrs) > 1 && addrs[1].Is4() != addrs[0].Is4() {
 		out = append(out, netip.AddrPortFrom(addrs[1], uint16(port)))

@@ -1,0 +1,172 @@
+package netguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// fallbackDelay is how long one address family has a lead over the other, as
+// RFC 8305 has it.
+const fallbackDelay = 250 * time.Millisecond
+
+// maxDials bounds the addresses of one name that are tried for one connection.
+const maxDials = 6
+
+// Dialer connects to hosts that torrents name. The zero value works. Its
+// methods may be called from any goroutine.
+type Dialer struct {
+	// AllowPrivate lets names resolve to loopback and private addresses.
+	AllowPrivate bool
+	// Lookup resolves a name; nil asks DNS. Addresses are checked after it.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Dial connects to a checked address; nil means a net.Dialer with 15 s.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+type localKey struct{}
+
+// WithLocal returns a context in which hosts that are written as loopback or
+// private addresses may be contacted: for a URL that the torrent itself wrote
+// so. A name is still never followed there.
+func WithLocal(ctx context.Context, local bool) context.Context {
+	return context.WithValue(ctx, localKey{}, local)
+}
+
+// Resolve returns the addresses of host that may be contacted, at least one.
+// It is to be asked again for every connection. The error wraps ErrForbidden
+// where there are only others.
+func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if err := CheckName(host); err != nil {
+		return nil, err
+	}
+	addrs, err := d.lookup(ctx, host)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", printable(host), err)
+	}
+	local, _ := ctx.Value(localKey{}).(bool)
+	private := d.AllowPrivate || local && IsLocalName(host)
+	var allowed []netip.Addr
+	for _, addr := range addrs {
+		if addr = addr.Unmap(); IsReachable(addr) && (private || IsPublic(addr)) {
+			allowed = append(allowed, addr)
+		}
+	}
+	if len(allowed) == 0 {
+		return nil, fmt.Errorf("resolve %s: %w", printable(host), ErrForbidden)
+	}
+	return allowed, nil
+}
+
+func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	if d.Lookup != nil {
+		return d.Lookup(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// DialContext connects to an address of the host that Resolve allows. The
+// families alternate, and each attempt begins when the one before has failed
+// or had its lead; the first connection wins.
+func (d *Dialer) DialContext(ctx context.Context, network, hostport string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	addrs, err := d.Resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	return d.dialFirst(ctx, network, addrs, port)
+}
+
+func (d *Dialer) dialOne(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.Dial != nil {
+		return d.Dial(ctx, network, addr)
+	}
+	return (&net.Dialer{Timeout: 15 * time.Second}).DialContext(ctx, network, addr)
+}
+
+func (d *Dialer) dialFirst(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {
+	addrs = Interleave(addrs)
+	addrs = addrs[:min(len(addrs), maxDials)]
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, len(addrs)) // nobody who reports ever waits
+	lead := time.NewTimer(fallbackDelay)
+	defer lead.Stop()
+	var errs []error
+	started, running := 0, 0
+	start := func() {
+		to := net.JoinHostPort(addrs[started].String(), port)
+		started++
+		running++
+		lead.Reset(fallbackDelay)
+		go func() {
+			conn, err := d.dialOne(ctx, network, to)
+			results <- result{conn, err}
+		}()
+	}
+	start()
+	for running > 0 {
+		select {
+		case <-lead.C:
+			if started < len(addrs) {
+				start()
+			}
+		case r := <-results:
+			running--
+			if r.err == nil {
+				cancel()
+				for ; running > 0; running-- {
+					if late := <-results; late.err == nil {
+						late.conn.Close()
+					}
+				}
+				return r.conn, nil
+			}
+			errs = append(errs, r.err)
+			if started < len(addrs) {
+				start()
+			}
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// Interleave orders addresses so that the families alternate, beginning with
+// that of the first.
+func Interleave(addrs []netip.Addr) []netip.Addr {
+	if len(addrs) == 0 {
+		return nil
+	}
+	var first, second []netip.Addr
+	for _, a := range addrs {
+		if a.Is4() == addrs[0].Is4() {
+			first = append(first, a)
+		} else {
+			second = append(second, a)
+		}
+	}
+	out := make([]netip.Addr, 0, len(addrs))
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			out = append(out, first[i])
+		}
+		if i < len(second) {
+			out = append(out, second[i])
+		}
+	}
+	return out
+}

@@ -1,0 +1,15 @@
+// Package netguard decides which hosts may be contacted because a torrent
+// named them: trackers, web seeds, and whatever those redirect to.
+//
+// A .torrent is a stranger's word, and a URL in it makes this computer send
+// requests from inside the user's network. So names outside of DNS are never
+// looked up, and every address is judged after the lookup, for every
+// connection, and the connection is made to just that address: a name that
+// changes its mind between check and use gains nothing, nor does a redirect.
+// Loopback, private and other special addresses are reached only for a host
+// that the torrent itself wrote as such an address ([WithLocal]), or where the
+// user allows it.
+//
+// It holds no state but its configuration, keeps no connection, and starts
+// goroutines only within a call. It never sends anything.
+package netguard
