@@ -32,6 +32,7 @@ var (
 	_ fs.MemoryFile       = (*file)(nil)
 	_ fs.BackedFile       = (*file)(nil)
 	_ fs.ReadyFile        = (*file)(nil)
+	_ fs.Prefetcher       = (*file)(nil)
 )
 
 func newTree(t *Torrent, policy OnUnavailable) *tree {
@@ -148,6 +149,9 @@ func (f *file) Backing() (*os.File, bool) {
 	}
 	return disk, ok
 }
+
+// WillNeed has a range fetched that will probably be read soon.
+func (f *file) WillNeed(off int64, n int) { f.reader.WillNeed(f.meta.Offset+off, n) }
 
 // Ready says whether a read would not wait.
 func (f *file) Ready(off int64, n int) bool {

@@ -116,7 +116,7 @@ func (p *Picker) hedgeUrgent() {
 // hedgeReadAhead asks a second peer for read-ahead blocks that will miss their deadline.
 func (p *Picker) hedgeReadAhead() {
 	for _, rd := range p.readers {
-		if rd.window == 0 {
+		if rd.window == 0 || rd.hint {
 			continue
 		}
 		first, end := int(min(rd.pos, p.g.Size-1)/p.g.PieceLength), rd.end

@@ -24,6 +24,7 @@ type reader struct {
 	run    int64   // bytes read in order up to pos
 	speed  float64 // bytes/s while it is not blocked
 	seen   bool
+	hint   bool    // no reader, but a range that may be read soon; see WillNeed
 	lastAt float64 // last read
 
 	blocked    int     // blocked reads
@@ -249,7 +250,8 @@ func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 			}
 			deadline := p.now + float64(max(0, due-rd.pos))/rd.speed
 			id := p.g.Block(piece, b)
-			if p.now+2*(finish-p.now)+deadlineMargin > deadline && finish+pr.dev > place || pr.cancelled > 0 && pr.owes(id) {
+			tooLate := !rd.hint && p.now+2*(finish-p.now)+deadlineMargin > deadline && finish+pr.dev > place
+			if tooLate || pr.cancelled > 0 && pr.owes(id) {
 				ahead += BlockSize
 				continue
 			}

@@ -21,6 +21,7 @@ type Reader struct {
 	t     *Torrent
 	id    picker.ReaderID
 	label any
+	hints hints
 
 	mu     sync.Mutex // guards what follows; a leaf
 	hitOff int64      // bytes read without a wait and not yet reported
@@ -161,7 +162,7 @@ func (r *Reader) report(h readHit) {
 func (r *Reader) Close() error {
 	t := r.t
 	select {
-	case t.calls <- func() { t.picker.ReaderClose(t.now(), r.id) }:
+	case t.calls <- func() { t.picker.ReaderClose(t.now(), r.id); t.closeHints(r) }:
 	case <-t.done:
 	}
 	return nil

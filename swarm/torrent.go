@@ -61,6 +61,7 @@ type Torrent struct {
 	demands   chan *demand
 	dropped   chan *demand
 	hits      chan readHit
+	hintings  chan hinting
 	found     chan []netip.AddrPort
 	calls     chan func()
 	diskReady chan struct{} // holds one token
@@ -184,6 +185,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),
 		hits:      make(chan readHit, 16),
+		hintings:  make(chan hinting, 16),
 		found:     make(chan []netip.AddrPort),
 		calls:     make(chan func()),
 		diskReady: make(chan struct{}, 1),

@@ -39,6 +39,8 @@ func (t *Torrent) run() {
 			t.dropDemand(d)
 		case h := <-t.hits:
 			t.picker.ReadHit(t.now(), h.reader, h.off, h.n)
+		case h := <-t.hintings:
+			t.picker.WillNeed(t.now(), h.id, h.off, h.n)
 		case addrs := <-t.found:
 			t.noteAddresses(addrs)
 		case f := <-t.calls:
