@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,10 +126,25 @@ func (m *mount) complete() {
 	m.logged("status", func(r record) bool { return r.number("verified") == r.number("total") })
 }
 
+// idle waits until no read waits for the swarm any more.
+func (m *mount) idle() {
+	m.t.Helper()
+	since := len(m.stderr.text())
+	eventually(m.t, "no read waits any more", func() bool {
+		lines := strings.Split(strings.TrimSpace(m.stderr.text()[since:]), "\n")
+		last := lines[len(lines)-1]
+		return strings.Contains(last, `"msg":"status"`) && !strings.Contains(last, "reads_waiting")
+	})
+}
+
 // blocked waits until at least so many reads wait for the swarm.
 func (m *mount) blocked(reads int64) {
 	m.t.Helper()
-	m.logged("status", func(r record) bool { return r.number("reads_waiting") >= reads })
+	since := time.Now()
+	m.logged("status", func(r record) bool {
+		at, err := time.Parse(time.RFC3339Nano, r["time"].(string))
+		return err == nil && at.After(since) && r.number("reads_waiting") >= reads
+	})
 }
 
 // scratch is a new directory that is removed after the test, unless something

@@ -69,10 +69,11 @@ func TestServerKeepsNothing(t *testing.T) {
 			p := torrentfs(t, "download", c.torrent, "--data-dir", scratch(t), "--no-trackers", "--peer", m.peer())
 			p.run(t)
 		}
-		for _, r := range blockedReaders(t, dead, 5) {
+		for _, r := range blockedReaders(t, dead, 5, streaming) {
 			r.signal(syscall.SIGKILL)
 			r.wait()
 		}
+		dead.idle()
 	}
 	round() // pools fill, threads start
 	round()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -51,7 +52,9 @@ var clients = []client{
 		return func() { l.complete() }
 	}},
 	{"aria2", func(t testing.TB, torrent, data string) func() {
-		return startAria2(t, torrent, data).complete
+		// Its client for UDP trackers is a part of its DHT node, which finds
+		// no other here: no other client has one, and the network is ours.
+		return startAria2(t, torrent, data, "--enable-dht=true", "--dht-listen-port", strconv.Itoa(freePort(t))).complete
 	}},
 	{"torrentfs", func(t testing.TB, torrent, data string) func() {
 		p := torrentfs(t, slices.Concat([]string{"download", torrent, "--data-dir", data, "--seed"}, logFlags)...).start(t)
