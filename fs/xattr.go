@@ -9,9 +9,20 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// xattrPrefix is before all names that we have. Whatever else is asked for (security labels and ACLs, with every ls -l)
-// is answered without asking the source.
+// xattrPrefix is before all names that we have. Whatever else is asked for is answered without asking the source.
 const xattrPrefix = "user.torrent."
+
+// noXattr is the answer for a name that nothing here has. Security labels and ACLs are asked for with every file of an
+// ls -l. Told that there are none, it asks again for the next file; told that this file system has no such thing, it asks
+// no more.
+func noXattr(name string) fuse.Status {
+	for _, family := range []string{"security.", "system.", "trusted."} {
+		if strings.HasPrefix(name, family) {
+			return fuse.Status(syscall.ENOTSUP)
+		}
+	}
+	return fuse.ENOATTR
+}
 
 // ErrXattrValue is wrapped by errors about values that an attribute cannot have; the caller gets EINVAL.
 var ErrXattrValue = errors.New("unusable attribute value")
@@ -74,7 +85,7 @@ func (t *tree) below(dir *node, yield func(entry int) bool) bool {
 
 func (f *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
 	if f.xattr == nil || !strings.HasPrefix(name, xattrPrefix) {
-		return 0, fuse.ENOATTR
+		return 0, noXattr(name)
 	}
 	o, ok := f.object(header.NodeId)
 	if !ok {
