@@ -130,14 +130,17 @@ func (m *Mounted) waitReady(ctx context.Context, server *fuse.Server) error {
 		if err := server.WaitMount(); err != nil {
 			return 0, fmt.Errorf("wait for mount: %w", err)
 		}
-		if err := quietPoll(m.mountpoint); err != nil {
-			return 0, err
-		}
 		var st syscall.Stat_t
-		if err := syscall.Stat(m.mountpoint, &st); err != nil {
-			return 0, fmt.Errorf("stat mount: %w", err)
-		}
-		return uint64(st.Dev), nil
+		err := apart(func() error {
+			if err := quietPoll(m.mountpoint); err != nil {
+				return err
+			}
+			if err := syscall.Stat(m.mountpoint, &st); err != nil {
+				return fmt.Errorf("stat mount: %w", err)
+			}
+			return nil
+		})
+		return uint64(st.Dev), err
 	})
 	m.device = device
 	return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -76,7 +78,9 @@ func (f *fileSystem) probeBounce(ctx context.Context, mountpoint string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- readProbeFile(filepath.Join(mountpoint, p.name)) }() // ends with the mount, at the latest
+	go func() { // ends with the mount, at the latest
+		done <- apart(func() error { return readProbeFile(filepath.Join(mountpoint, p.name)) })
+	}()
 	select {
 	case err := <-done:
 		if err == nil && p.bounced.Load() == 0 {
@@ -90,19 +94,27 @@ func (f *fileSystem) probeBounce(ctx context.Context, mountpoint string) error {
 
 // readProbeFile reads all of the probe in order, in the sizes of a small and of a large reader.
 func readProbeFile(name string) error {
-	file, err := os.Open(name)
+	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	defer file.Close()
+	defer syscall.Close(fd) //nolint:errcheck // only read from
 	got, want := make([]byte, 128<<10), make([]byte, 128<<10)
 	for off := int64(0); off < probeSize; {
 		n := 4 << 10
 		if off >= probeSize/8 {
 			n = 128 << 10
 		}
-		if _, err := file.ReadAt(got[:n], off); err != nil {
-			return fmt.Errorf("read probe at %d: %w", off, err)
+		for done := 0; done < n; {
+			m, err := syscall.Pread(fd, got[done:n], off+int64(done))
+			switch {
+			case err == syscall.EINTR:
+			case err != nil:
+				return fmt.Errorf("read probe at %d: %w", off, err)
+			case m == 0:
+				return fmt.Errorf("read probe at %d: %w", off, io.ErrUnexpectedEOF)
+			}
+			done += max(m, 0)
 		}
 		fillProbe(want[:n], off)
 		if string(got[:n]) != string(want[:n]) {
