@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"torrentfs/cache/vfs"
 )
@@ -27,12 +28,16 @@ func (s *Store) survey() {
 	}
 	trusted := make([]bool, len(s.lay.files))
 	clean := snap != nil && snap.clean
+	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
 		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
 			trusted[i] = true
 			continue
 		}
-		s.stats[i] = s.stat(i)
+		s.stats[i] = fileStat{size: fileMissing}
+		if !dirs.lack(path.Dir(s.lay.files[i].Path)) {
+			s.stats[i] = s.stat(i)
+		}
 		if snap == nil {
 			continue
 		}
@@ -67,6 +72,26 @@ func (s *Store) survey() {
 			s.complete.set(i)
 		}
 	}
+}
+
+// directories spares a look at each file of a directory that is not there: a new torrent of many files has none of them.
+type directories struct {
+	fs     vfs.FS
+	absent map[string]bool // by path, as far as they were looked at
+}
+
+func (d *directories) lack(dir string) bool {
+	absent, known := d.absent[dir]
+	if known {
+		return absent
+	}
+	absent = d.lack(path.Dir(dir))
+	if !absent {
+		_, err := d.fs.Lstat(dir)
+		absent = errors.Is(err, fs.ErrNotExist)
+	}
+	d.absent[dir] = absent
+	return absent
 }
 
 type verdict int
