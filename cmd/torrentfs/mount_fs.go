@@ -19,6 +19,7 @@ type fsFlags struct {
 	UnavailableTimeout time.Duration       `group:"fs" default:"30s" placeholder:"TIME" help:"How long a read waits with --on-unavailable=timeout."`
 	DenyReaders        []string            `group:"fs" default:"default" placeholder:"LIST" help:"Programs that may not open files which are still incomplete, separated by commas: default is a list of indexers and thumbnailers, none lets everybody in."`
 	SetXattr           bool                `group:"fs" help:"Let setfattr(1) change user.torrent.on_unavailable of a file or directory; the kernel then shows the mount as writable, which it is not."`
+	FSName             string              `group:"fs" name:"fsname" placeholder:"NAME" help:"What the mount table names as the source; by default torrent: and the torrent's name, which df and others take for a remote one."`
 	UID                int64               `group:"fs" name:"uid" default:"-1" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
 	GID                int64               `group:"fs" name:"gid" default:"-1" placeholder:"ID" help:"Group of all files by number."`
 	Umask              umask               `group:"fs" default:"0" placeholder:"OCTAL" help:"Bits to take away from the modes 0444 and 0555."`
@@ -51,8 +52,14 @@ func (u *umask) UnmarshalText(text []byte) error {
 }
 
 // options are what the flags mean to package fs.
-func (f fsFlags) options(log *slog.Logger) fs.Options {
+func (f fsFlags) options(name string, log *slog.Logger) fs.Options {
+	if f.FSName != "" {
+		name = f.FSName
+	} else {
+		name = "torrent:" + name
+	}
 	opt := fs.Options{
+		FSName: name,
 		Logger: log, AllowOther: f.AllowOther, SetXattr: f.SetXattr, Umask: os.FileMode(f.Umask),
 		DenyReaders: f.denied(),
 	}

@@ -21,7 +21,11 @@ func asMountHelper(args []string) []string {
 	if !helper || slices.Contains(args, "--help") {
 		return args
 	}
-	out := []string{args[0], "mount", "--daemon"}
+	out := []string{"torrentfs", "mount", "--daemon"}
+	if len(args) > 1 {
+		// mount -a knows by the source whether a line of fstab is mounted already.
+		out = append(out, "--fsname="+args[1])
+	}
 	for i := 1; i < len(args); i++ {
 		switch arg := args[i]; {
 		case arg == "-o" && i+1 < len(args):
@@ -30,7 +34,7 @@ func asMountHelper(args []string) []string {
 		case (arg == "-t" || arg == "-N") && i+1 < len(args):
 			i++
 		case arg == "-f":
-			return []string{args[0], "version"} // all but the mounting
+			return []string{"torrentfs", "version"} // all but the mounting
 		case len(arg) > 1 && strings.Trim(arg, "snvrw") == "-":
 			// sloppy, no mtab, verbose: as we are; read-only or not: as we are, too
 		default:
