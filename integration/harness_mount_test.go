@@ -163,6 +163,10 @@ func scratch(t testing.TB) string {
 			t.Errorf("cannot remove %s: mounted: %v, %v", dir, points, err)
 			return
 		}
+		// Directories copied from a mount cannot be written.
+		if err := exec.Command("chmod", "-R", "u+rwX", dir).Run(); err != nil {
+			t.Error("chmod:", err)
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}

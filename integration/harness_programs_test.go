@@ -17,8 +17,15 @@ var packages = map[string]string{
 	"ffprobe":             "ffmpeg",
 	"fio":                 "fio",
 	"fusermount3":         "fuse3",
+	"git":                 "git",
+	"mount.fuse3":         "fuse3",
+	"mpv":                 "mpv",
 	"opentracker":         "opentracker",
+	"python3":             "python3",
+	"rsync":               "rsync",
+	"sqlite3":             "sqlite3",
 	"transmission-daemon": "transmission-daemon",
+	"unzip":               "unzip",
 }
 
 // need fails the test if one of the programs is not installed.
