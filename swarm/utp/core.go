@@ -264,6 +264,9 @@ func (c *core) close(now time.Duration) {
 	c.closing, c.discard = true, true
 	c.recvBuf = ring{}
 	c.lingerEnd = now + lingerFor
+	if c.eof && c.outstanding() == 0 && c.sendBuf.size == 0 {
+		c.lingerEnd = now + timeWait // the peer went first, and may be gone
+	}
 	if c.state == stateSynSent {
 		c.fail(nil)
 	}
@@ -343,7 +346,7 @@ func (c *core) answerAgain(now time.Duration) {
 
 // lingerError is what became of a connection at lingerEnd.
 func (c *core) lingerError() error {
-	if c.state == stateConnected && c.outstanding() == 0 && c.sendBuf.size == 0 {
+	if c.state == stateConnected && c.sendBuf.size == 0 && (c.outstanding() == 0 || c.eof) {
 		return nil
 	}
 	return errTimeout

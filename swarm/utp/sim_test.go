@@ -9,22 +9,34 @@ import (
 
 // path is one direction of a simulated network.
 type path struct {
-	rate    float64       // bytes per second; 0: no limit
-	queue   time.Duration // a packet that would wait longer is dropped; 0: no limit
-	delay   time.Duration
-	jitter  time.Duration // up to this much more, at random: reorders
-	loss    float64
-	dup     float64
-	corrupt float64 // one bit flips
-	mtu     int     // larger datagrams vanish; 0: none does
+	rate   float64       // bytes per second; 0: no limit
+	queue  time.Duration // a packet that would wait longer is dropped; 0: no limit
+	delay  time.Duration
+	jitter time.Duration // up to this much more, at random: reorders
+	loss   float64
+	dup    float64
+	mtu    int // larger datagrams vanish; 0: none does
 
 	free time.Duration // when the link has sent what it has
+}
+
+// transit is when a datagram that is sent now arrives; false: there is no room
+// for it.
+func (p *path) transit(now time.Duration, n int) (time.Duration, bool) {
+	if p.queue > 0 && p.free-now > p.queue {
+		return 0, false
+	}
+	p.free = max(p.free, now)
+	if p.rate > 0 {
+		p.free += time.Duration(float64(n+ipHeader) / p.rate * float64(time.Second))
+	}
+	return p.free + p.delay, true
 }
 
 // header of IPv4 and UDP, which take time on the link as well.
 const ipHeader = 28
 
-// flight is a packet under way.
+// flying is a packet under way.
 type flying struct {
 	at    time.Duration
 	order int // breaks ties, so that runs are the same
@@ -74,6 +86,7 @@ type sim struct {
 	order int
 	air   flyingHeap
 	hosts []*host
+	other *reno  // another flow; nil: none
 	step  func() // called after each event
 }
 
@@ -105,22 +118,14 @@ func (s *sim) send(h *host, data []byte) {
 		copies = 2
 	}
 	for range copies {
-		if p.queue > 0 && p.free-s.now > p.queue {
+		at, ok := p.transit(s.now, len(data))
+		if !ok {
 			return
 		}
-		at := max(p.free, s.now)
-		if p.rate > 0 {
-			at += time.Duration(float64(len(data)+ipHeader) / p.rate * float64(time.Second))
-		}
-		p.free = at
-		at += p.delay
 		if p.jitter > 0 {
 			at += time.Duration(s.rand.Int64N(int64(p.jitter)))
 		}
 		d := append([]byte(nil), data...)
-		if s.rand.Float64() < p.corrupt {
-			d[s.rand.IntN(len(d))] ^= 1 << s.rand.IntN(8)
-		}
 		s.order++
 		heap.Push(&s.air, flying{at: at, order: s.order, to: h.peer, data: d})
 	}
@@ -169,6 +174,9 @@ func (s *sim) run(limit time.Duration, done func() bool) bool {
 		for _, h := range s.hosts {
 			s.pump(h)
 		}
+		if s.other != nil {
+			s.other.run(s.now)
+		}
 		if s.step != nil {
 			s.step()
 		}
@@ -189,6 +197,9 @@ func (s *sim) run(limit time.Duration, done func() bool) bool {
 			if h.readAfter > s.now {
 				next = min(next, h.readAfter)
 			}
+		}
+		if s.other != nil {
+			next = min(next, s.other.next(s.now))
 		}
 		if next == 1<<63-1 || next > limit {
 			return false
