@@ -1,0 +1,98 @@
+package webseed
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm/netguard"
+)
+
+var (
+	// ErrURL: the URL cannot be that of a web seed.
+	ErrURL = errors.New("not a usable web seed URL")
+	// ErrNoRanges: the server sends whole files where parts are asked for.
+	ErrNoRanges = errors.New("server ignores ranges")
+	// ErrMissing: the server has none of the files.
+	ErrMissing = errors.New("server does not have the files")
+	// ErrResponse: the answer is not one to the request.
+	ErrResponse = errors.New("unusable answer")
+)
+
+// Handler hears what becomes of requests. Its methods are called by the
+// goroutines of Run, never within Request or Cancel; calls may overlap. While
+// one blocks, its connection is not read. None is made after Run has returned.
+type Handler interface {
+	// Block takes a block that was requested, and the ownership of data.
+	Block(piece, begin int, data []byte)
+	// Reject says that a request is not answered: it was cancelled, or the
+	// server could not.
+	Reject(piece, begin, length int)
+	// Choke says that the server is to be left alone for a while (requests
+	// are rejected), or that it may be asked again. A seed begins unchoked.
+	Choke(choked bool)
+	// Lost says that the server does not have the pieces first to last.
+	Lost(first, last int)
+}
+
+// Config configures a Seed. URL, Info and Handler are required; zero values of
+// all else stand for the defaults given here.
+type Config struct {
+	URL     string // as the torrent spells it
+	Pieces  bool   // the URL is that of a BEP 17 script, not of files
+	Info    *metainfo.Info
+	Handler Handler
+
+	Conns     int    // connections at once; 0 means 4
+	UserAgent string // empty means "torrentfs"
+	// Dialer connects to hosts that torrents name; nil is the zero Dialer.
+	Dialer *netguard.Dialer
+	// Via, where it is set, makes connections by host name in place of Dialer:
+	// through a proxy, which then resolves the name. Only names that are
+	// written as private addresses are refused to it.
+	Via func(ctx context.Context, network, hostport string) (net.Conn, error)
+	TLS *tls.Config // nil is Go's default
+
+	HeaderTimeout time.Duration // until an answer begins; 0 means 20 s
+	StallTimeout  time.Duration // without a byte of an answer; 0 means 20 s
+	Logger        *slog.Logger  // nil logs nothing
+}
+
+const (
+	maxRedirects = 5
+	maxQueue     = 4096    // requests; more are rejected
+	maxRun       = 4 << 20 // bytes of one range
+	minRun       = 256 << 10
+	maxMoved     = 1024 // redirects remembered
+	maxErrorBody = 1024 // bytes read of an answer that is an error
+
+	firstBackoff   = 5 * time.Second // after a failure; doubles with each
+	longestBackoff = 10 * time.Minute
+	longestRetry   = time.Hour // honoured of a server's "retry after"
+)
+
+func (c Config) withDefaults() Config {
+	if c.Conns <= 0 {
+		c.Conns = 4
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "torrentfs"
+	}
+	if c.Dialer == nil {
+		c.Dialer = &netguard.Dialer{}
+	}
+	if c.HeaderTimeout <= 0 {
+		c.HeaderTimeout = 20 * time.Second
+	}
+	if c.StallTimeout <= 0 {
+		c.StallTimeout = 20 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

@@ -1,0 +1,217 @@
+package webseed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"torrentfs/swarm/netguard"
+)
+
+// Seed is a web server that has a torrent. Its methods may be called from any
+// goroutine.
+type Seed struct {
+	cfg      Config
+	loc      location
+	client   *http.Client
+	work     chan struct{} // wakes workers
+	refusals chan struct{} // wakes Run
+	failed   chan *failure
+
+	mu      sync.Mutex
+	queue   []request
+	queued  map[request]bool // the same
+	refused []request
+	runs    map[*run]bool
+	missing map[int]bool     // files that the server does not have
+	moved   map[int]*url.URL // files that are elsewhere
+	choked  bool
+	ended   bool
+	stats   meter
+}
+
+// failure is why a run was not fetched.
+type failure struct {
+	err   error
+	retry time.Duration // as the server wishes; 0 where it says nothing
+	fatal bool          // the server will never be of use
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// New returns a seed that connects to nothing before it is asked for blocks.
+// The error wraps ErrURL or [netguard.ErrForbidden] where the URL is at fault.
+func New(cfg Config) (*Seed, error) {
+	cfg = cfg.withDefaults()
+	loc, err := parseLocation(cfg.URL, cfg.Info, cfg.Pieces)
+	if err != nil {
+		return nil, err
+	}
+	s := &Seed{
+		cfg:      cfg,
+		loc:      loc,
+		work:     make(chan struct{}, cfg.Conns),
+		refusals: make(chan struct{}, 1),
+		failed:   make(chan *failure, cfg.Conns),
+		queued:   make(map[request]bool),
+		runs:     make(map[*run]bool),
+		missing:  make(map[int]bool),
+		moved:    make(map[int]*url.URL),
+	}
+	s.client = &http.Client{
+		Transport: &http.Transport{
+			DialContext:            s.dial,
+			TLSClientConfig:        cfg.TLS,
+			TLSHandshakeTimeout:    cfg.HeaderTimeout,
+			ResponseHeaderTimeout:  cfg.HeaderTimeout,
+			MaxIdleConnsPerHost:    cfg.Conns,
+			IdleConnTimeout:        90 * time.Second,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 64 << 10,
+			ReadBufferSize:         64 << 10,
+		},
+		CheckRedirect: s.checkRedirect,
+	}
+	return s, nil
+}
+
+// Host is the server's name, for logs and statistics: the rest of a URL may
+// hold a password.
+func (s *Seed) Host() string { return s.loc.base.Host }
+
+func (s *Seed) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
+	if s.cfg.Via == nil {
+		return s.cfg.Dialer.DialContext(ctx, network, hostport)
+	}
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, fmt.Errorf("dial web seed: %w", err)
+	}
+	if netguard.IsLocalName(host) && !s.loc.local && !s.cfg.Dialer.AllowPrivate {
+		return nil, fmt.Errorf("dial web seed: %w", netguard.ErrForbidden)
+	}
+	return s.cfg.Via(ctx, network, hostport)
+}
+
+// checkRedirect bounds the hops and holds each to the rules for the first. A
+// server may not send us to another one inside the user's network, be it
+// inside itself; the dialer refuses names that lead there.
+func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("follow redirect: more than %d hops: %w", maxRedirects, ErrResponse)
+	}
+	u := req.URL
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("follow redirect: %w", ErrURL)
+	}
+	if err := netguard.CheckName(u.Hostname()); err != nil {
+		return fmt.Errorf("follow redirect: %w", err)
+	}
+	if netguard.IsLocalName(u.Hostname()) && !s.cfg.Dialer.AllowPrivate &&
+		(u.Hostname() != s.loc.base.Hostname() || u.RawQuery != "") {
+		return fmt.Errorf("follow redirect: %w", netguard.ErrForbidden)
+	}
+	req.Header.Del("Referer")
+	return nil
+}
+
+// Run answers requests until ctx ends (nil), or until the server turns out to
+// be useless (an error). It rejects what is left before it returns. It is
+// called once.
+func (s *Seed) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(netguard.WithLocal(ctx, s.loc.local))
+	defer s.client.CloseIdleConnections()
+	var workers sync.WaitGroup
+	for range s.cfg.Conns {
+		workers.Go(func() {
+			for {
+				f, runCtx := s.take(ctx)
+				if f == nil {
+					return
+				}
+				s.serve(runCtx, f)
+			}
+		})
+	}
+	err := s.tend(ctx)
+	cancel()
+	workers.Wait()
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.reject(true)
+	return err
+}
+
+// tend is Run without what begins and ends it.
+func (s *Seed) tend(ctx context.Context) error {
+	var (
+		backoff = firstBackoff
+		again   <-chan time.Time // while choked
+		since   int64            // bytes received when last choked
+	)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.refusals:
+			s.reject(false)
+		case f := <-s.failed:
+			if f.fatal {
+				return fmt.Errorf("fetch from web seed %s: %w", s.Host(), f.err)
+			}
+			if again != nil {
+				continue // of a connection that was slower to notice
+			}
+			if got := s.Stats().Received; got > since {
+				since, backoff = got, firstBackoff
+			}
+			wait := f.retry
+			if wait == 0 {
+				wait, backoff = backoff, min(2*backoff, longestBackoff)
+			}
+			s.cfg.Logger.Debug("web seed fails", "host", s.Host(), "err", f.err, "retry", wait)
+			again = time.After(wait)
+			s.choke(true)
+		case <-again:
+			again = nil
+			s.choke(false)
+		}
+	}
+}
+
+func (s *Seed) choke(choked bool) {
+	s.mu.Lock()
+	s.choked = choked
+	s.mu.Unlock()
+	if choked {
+		s.cfg.Handler.Choke(true)
+		s.reject(true)
+		return
+	}
+	s.cfg.Handler.Choke(false)
+}
+
+// serve fetches a run, and reports a failure that is the server's.
+func (s *Seed) serve(ctx context.Context, f *run) {
+	err := s.fetch(ctx, f)
+	canceled := ctx.Err() != nil && context.Cause(ctx) == context.Canceled
+	s.finish(f)
+	if err == nil || canceled || errors.Is(err, errLost) {
+		return
+	}
+	fail, ok := errors.AsType[*failure](err)
+	if !ok {
+		fail = &failure{err: err}
+	}
+	select {
+	case s.failed <- fail:
+	default: // tend has enough of them to read
+	}
+}
