@@ -188,7 +188,7 @@ func (p *Picker) Drain(out []Action) []Action {
 	p.updateReserved()
 	if len(p.reads) == 0 {
 		p.unissued = 0
-	} else if p.urgentDirty && (p.urgentNew || p.now-p.planAt >= p.planPause()) {
+	} else if p.urgentDirty && (p.urgentNew || p.now-p.planAt >= p.planPause()-1e-9) {
 		p.urgentDirty = false
 		if p.urgentNew {
 			p.urgentNew = false
