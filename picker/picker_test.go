@@ -242,7 +242,7 @@ func TestLeavesServeReads(t *testing.T) {
 	s := story()
 	id := s.Read(s.now, 1, 0, BlockSize)
 	acts := s.Drain(nil)
-	if len(acts) != 2 || acts[0].Kind != FetchHashes || acts[1] != (Action{Kind: Request, Peer: 1}) {
+	if len(acts) != 2 || acts[0].Kind != FetchHashes || acts[1] != (Action{Kind: Request, Peer: 1, On: true}) {
 		t.Fatalf("a read of one block: %v", acts)
 	}
 	s.Received(s.now, 1, 0)

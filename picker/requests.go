@@ -24,7 +24,7 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	if pt.sole && pt.owner < 0 {
 		pt.owner = pr.id
 	}
-	p.emit(Action{Kind: Request, Peer: pr.id, Block: b})
+	p.emit(Action{Kind: Request, Peer: pr.id, Block: b, On: flags&(flagUrgent|flagReadAhead) != 0})
 }
 
 // owes reports whether a peer may still send a block: the only way in which it could be asked for it twice.

@@ -120,7 +120,7 @@ func (v Verdict) String() string {
 type ActionKind uint8
 
 const (
-	// Request Block from Peer.
+	// Request Block from Peer. On is set where a reader needs it, now or soon: its leaf hash is worth asking for.
 	Request ActionKind = iota
 	// Cancel the request of Block at Peer. With the Fast extension the peer answers with a piece or a reject.
 	Cancel

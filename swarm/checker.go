@@ -154,12 +154,15 @@ func (t *Torrent) handleChecked(r hashResult) {
 		t.fail(clashError(r.piece))
 	case r.ok:
 		t.hold(r.piece)
+		t.picker.Verified(t.now(), r.piece, true) // of a piece in parts it does not count as held
 	default:
 		if now := t.now(); r.err != nil && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
 			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
 		t.store.Discard(r.piece)
+		t.hashing[r.piece] = nil // it may know of blocks that are gone
+		delete(t.proofs, r.piece)
 		t.picker.Lost(t.now(), r.piece)
 		t.adoptBlocks(r.piece)
 	}

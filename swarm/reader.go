@@ -71,7 +71,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
-			if distrusted++; distrusted > maxDistrust || !t.store.Has(piece) {
+			if distrusted++; distrusted > maxDistrust {
 				return n, err
 			}
 			t.distrust(piece, err)

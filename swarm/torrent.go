@@ -36,19 +36,18 @@ type TorrentConfig struct {
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
 type Torrent struct {
 	// Immutable.
-	s        *Session
-	cfg      TorrentConfig
-	info     *metainfo.Info
-	store    Store
-	log      *slog.Logger
-	start    time.Time // zero of the picker's clock
-	virtual  []metainfo.BlockRange
-	trees    *hashTrees // nil: v1 alone
-	leafwise bool       // blocks are verified by themselves for readers
-	ctx      context.Context
-	stop     context.CancelFunc
-	done     chan struct{} // closed when the loop has ended
-	wg       sync.WaitGroup
+	s       *Session
+	cfg     TorrentConfig
+	info    *metainfo.Info
+	store   Store
+	log     *slog.Logger
+	start   time.Time // zero of the picker's clock
+	virtual []metainfo.BlockRange
+	trees   *hashTrees // nil: v1 alone
+	ctx     context.Context
+	stop    context.CancelFunc
+	done    chan struct{} // closed when the loop has ended
+	wg      sync.WaitGroup
 
 	// To the loop.
 	fromPeers chan peerEvent
@@ -84,6 +83,7 @@ type Torrent struct {
 	actions    []picker.Action
 	credit     picker.Credit
 	peers      []*peerConn // by picker.PeerID; nil where free
+	peerCount  int         // connections ever, modulo what an ID can hold
 	live       int         // connections in peers
 	known      addressBook
 	dialing    int
@@ -92,6 +92,8 @@ type Torrent struct {
 	hashing    []*pieceHash         // by piece, nil where none is under way
 	proofs     map[int]*blockProofs // of pieces that readers need leaves of
 	unjudged   map[int]struct{}     // pieces that are complete and wait for their layer
+	suspicious map[int]struct{}     // pieces that failed: each of their blocks is to be proven
+	fresh      []*demand            // admitted since the last flush
 	blame      blame
 	waiting    map[picker.ReadID]*demand
 	choker     choker
@@ -166,12 +168,12 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	n := info.NumPieces()
 	t := &Torrent{
 		s: s, cfg: cfg, info: info, store: cfg.Store,
-		log:       s.log.With("torrent", info.Name),
-		start:     time.Now(),
-		virtual:   info.VirtualBlocks(),
-		trees:     newHashTrees(info, cfg.PieceLayers),
-		proofs:    map[int]*blockProofs{},
-		unjudged:  map[int]struct{}{},
+		log:      s.log.With("torrent", info.Name),
+		start:    time.Now(),
+		virtual:  info.VirtualBlocks(),
+		trees:    newHashTrees(info, cfg.PieceLayers),
+		proofs:   map[int]*blockProofs{},
+		unjudged: map[int]struct{}{}, suspicious: map[int]struct{}{},
 		questions: make(chan question, maxQuestions),
 		ctx:       ctx,
 		stop:      stop,
@@ -200,7 +202,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.known.rand = t.rand
 	g := picker.Geometry{
 		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: n, BlocksPerPiece: info.BlocksPerPiece(),
-		PieceSize: info.PieceSize,
+		PieceSize: info.PieceSize, LeafVerified: t.trees != nil,
 	}
 	for _, r := range t.virtual {
 		g.Virtual = append(g.Virtual, picker.BlockRange{Piece: r.Piece, First: r.First, Count: r.Count})
@@ -228,6 +230,13 @@ func (t *Torrent) adopt() {
 	}
 	if t.cfg.Prefetch {
 		t.picker.SetWant(0, []picker.ByteRange{{Off: 0, Len: t.info.Size()}})
+	}
+	for piece, blocks := range t.store.Blocks {
+		for b := range t.info.NumBlocks(piece) {
+			if blocks[b/64]&(1<<(b%64)) != 0 && !t.doubt.has(piece) {
+				t.picker.Adopt(0, t.blockID(piece, b))
+			}
+		}
 	}
 	t.noteProgress()
 	for _, a := range t.cfg.Peers {

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"fmt"
+	"math/bits"
 	"time"
 
 	"torrentfs/picker"
@@ -91,10 +92,15 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 	return b
 }
 
-// wantProof asks for the leaf of a block that a reader needs and that was just
-// requested from c: from c itself, if it can prove, so that the proof comes
-// with the block; else from another, else the reader has to wait for the piece.
-func (t *Torrent) wantProof(c *peerConn, piece, block int, urgent bool) {
+// requested follows a request for a block from c. Where a reader needs it, or
+// its piece was wrong before, c itself is asked for its leaf if it can prove
+// that, so that the proof comes with the block; else another is, else the
+// reader has to wait for the piece. All leaves of a piece that a reader will
+// come to are asked for at once.
+func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
+	if _, bad := t.suspicious[piece]; !wanted && !bad {
+		return
+	}
 	b := t.proofsOf(piece)
 	if b == nil || b.whole || b.known.has(block) || block >= b.file.leaves(piece, t.info.PieceLength()) {
 		return
@@ -104,7 +110,7 @@ func (t *Torrent) wantProof(c *peerConn, piece, block int, urgent bool) {
 	}
 	b.wanted.set(block)
 	n := 2
-	if !urgent {
+	if !t.awaitedBlock(piece, block) {
 		if b.asked.has(block) {
 			return
 		}
@@ -114,8 +120,45 @@ func (t *Torrent) wantProof(c *peerConn, piece, block int, urgent bool) {
 	case t.canProve(c, piece):
 		t.askLeaves(c, b, piece, block, n)
 	case b.asked.has(block):
-	default:
-		t.askAnother(b, piece, block, n)
+	case !t.askAnother(b, piece, block, n):
+		t.fetchWhole(b, piece)
+	}
+}
+
+// proveDemands asks for the leaves of what new reads wait for and nobody was
+// just asked for: blocks that had been requested or were here before.
+func (t *Torrent) proveDemands() {
+	for _, d := range t.fresh {
+		if t.waiting[d.id] == d {
+			t.proveDemand(d)
+		}
+	}
+	clear(t.fresh)
+	t.fresh = t.fresh[:0]
+}
+
+func (t *Torrent) proveDemand(d *demand) {
+	last := t.info.PieceOf(d.off + int64(d.n) - 1)
+	for piece := t.info.PieceOf(d.off); piece <= last; piece++ {
+		if t.held.has(piece) {
+			continue
+		}
+		b := t.proofsOf(piece)
+		if b == nil || b.whole || b.file.level == 0 {
+			continue
+		}
+		start := int64(piece) * t.info.PieceLength()
+		from := int(max(d.off-start, 0) / blockSize)
+		end := min(int((d.off+int64(d.n)-start+blockSize-1)/blockSize), b.file.leaves(piece, t.info.PieceLength()))
+		for i := from; i < end && !b.whole; i++ {
+			if b.good.has(i) || b.known.has(i) {
+				continue
+			}
+			b.wanted.set(i)
+			if !b.asked.has(i) && !t.askAnother(b, piece, i, 2) && b.came.has(i) {
+				t.fetchWhole(b, piece)
+			}
+		}
 	}
 }
 
@@ -149,9 +192,9 @@ func (t *Torrent) eachBlock(a *hashAsk, f func(block int)) {
 	}
 }
 
-// askAnother asks whoever can prove a block's leaf soonest. Where nobody can,
-// the piece has to be fetched as a whole.
-func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) {
+// askAnother asks whoever can prove a block's leaf soonest, and says whether
+// there was anybody.
+func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) bool {
 	var best *peerConn
 	for _, c := range t.peers {
 		if c == nil || !t.canProve(c, piece) || t.isAsked(c, piece, block) {
@@ -161,12 +204,11 @@ func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) {
 			best = c
 		}
 	}
-	switch {
-	case best != nil:
-		t.askLeaves(best, b, piece, block, n)
-	case !b.asked.has(block):
-		t.fetchWhole(b, piece)
+	if best == nil {
+		return false
 	}
+	t.askLeaves(best, b, piece, block, n)
+	return true
 }
 
 func (t *Torrent) isAsked(c *peerConn, piece, block int) bool {
@@ -229,7 +271,7 @@ func (t *Torrent) handleProof(r hashResult) {
 		t.log.Debug("peer proves no hashes: wrong answer", "addr", c.addr, "client", c.client)
 		t.notProver(c)
 		if b != nil {
-			t.proofFailed(&a)
+			t.proofFailed(&a, true)
 		}
 		return
 	}
@@ -273,7 +315,7 @@ func (t *Torrent) handleHashReject(c *peerConn, e peerEvent) {
 		return
 	}
 	t.notProver(c)
-	t.proofFailed(&a)
+	t.proofFailed(&a, true)
 }
 
 // notProver leaves a peer alone that was of no use for hashes.
@@ -289,12 +331,13 @@ func (t *Torrent) notProver(c *peerConn) {
 		late := a
 		late.late = true
 		c.asks = append(c.asks, late)
-		t.proofFailed(&a)
+		t.proofFailed(&a, true)
 	}
 }
 
-// proofFailed asks others for leaves that a peer did not prove.
-func (t *Torrent) proofFailed(a *hashAsk) {
+// proofFailed asks others for leaves that a peer did not prove. Where nobody is
+// left who could, and resign says so, the piece is fetched as a whole.
+func (t *Torrent) proofFailed(a *hashAsk, resign bool) {
 	b := t.proofs[a.piece]
 	if b == nil || b.whole {
 		return
@@ -306,7 +349,9 @@ func (t *Torrent) proofFailed(a *hashAsk) {
 	})
 	t.eachBlock(a, func(i int) {
 		if b.wanted.has(i) && !b.known.has(i) && !b.asked.has(i) && !b.whole {
-			t.askAnother(b, a.piece, i, min(1<<a.file.level, 2))
+			if !t.askAnother(b, a.piece, i, 2) && resign {
+				t.fetchWhole(b, a.piece)
+			}
 		}
 	})
 }
@@ -475,12 +520,27 @@ func (t *Torrent) reviewAsks(now time.Duration) {
 		c.forgetLate(now)
 	}
 	t.fetchLayers(now)
+	for piece, b := range t.proofs {
+		t.reviewProofs(b, piece)
+	}
 	if len(t.proofs) > idleProofs {
 		for piece, b := range t.proofs {
 			if b.idle() && !t.awaited(piece) {
 				delete(t.proofs, piece)
 				t.hashing[piece] = nil
 				delete(t.blame.senders, piece)
+			}
+		}
+	}
+}
+
+// reviewProofs asks for leaves of blocks that are here and that nobody is
+// asked for any more: their prover has left.
+func (t *Torrent) reviewProofs(b *blockProofs, piece int) {
+	for w := range b.wanted {
+		for missing := b.wanted[w] & b.came[w] &^ (b.known[w] | b.asked[w] | b.good[w]); missing != 0 && !b.whole; missing &= missing - 1 {
+			if block := 64*w + bits.TrailingZeros64(missing); !t.askAnother(b, piece, block, 2) && t.live > 0 {
+				t.fetchWhole(b, piece)
 			}
 		}
 	}

@@ -96,6 +96,7 @@ func (t *Torrent) flush() {
 	for _, a := range t.actions {
 		t.carryOut(a)
 	}
+	t.proveDemands()
 	for i, c := range t.dirtyMsg {
 		c.out.wakeWriter()
 		c.dirty = false
@@ -115,7 +116,7 @@ func (t *Torrent) carryOut(a picker.Action) {
 	case picker.FetchHashes:
 		return // hashes are asked for as readers need them: see wantProof
 	}
-	c := t.peers[a.Peer]
+	c := t.peer(a.Peer)
 	if c == nil {
 		return
 	}
@@ -123,6 +124,9 @@ func (t *Torrent) carryOut(a picker.Action) {
 	case picker.Request:
 		piece, block := t.split(a.Block)
 		t.sendRequest(c, piece, block)
+		if t.trees != nil {
+			t.requested(c, piece, block, a.On)
+		}
 	case picker.Cancel:
 		piece, block := t.split(a.Block)
 		t.sendCancel(c, piece, block)

@@ -141,9 +141,6 @@ func (t *Torrent) sendRequest(c *peerConn, piece, block int) {
 	t.post(c, func(b []byte) []byte {
 		return wire.AppendRequest(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
 	})
-	if t.leafwise && t.awaitedBlock(piece, block) {
-		t.wantProof(c, piece, block, true)
-	}
 }
 
 func (t *Torrent) sendCancel(c *peerConn, piece, block int) {

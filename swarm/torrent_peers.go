@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"torrentfs/picker"
@@ -179,7 +181,7 @@ func (t *Torrent) addPeer(c *peerConn) {
 		return
 	}
 	c.id = t.freePeerID()
-	t.peers[c.id] = c
+	t.peers[c.slot()] = c
 	t.live++
 	now := t.now()
 	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.rtt, Reqq: defaultReqq, Fast: c.fast})
@@ -211,15 +213,31 @@ func (t *Torrent) welcomeError(c *peerConn) error {
 	return nil
 }
 
+// peerSlots bounds the connections of a torrent that the picker can tell apart.
+const peerSlots = 1 << 16
+
+// freePeerID returns a number for a new connection: a free slot in peers, and
+// above it a count, because the picker may still speak of the last in that slot.
 func (t *Torrent) freePeerID() picker.PeerID {
-	for i, c := range t.peers {
-		if c == nil {
-			return picker.PeerID(i)
-		}
+	slot := slices.Index(t.peers, nil)
+	if slot < 0 {
+		slot = len(t.peers)
+		t.peers = append(t.peers, nil)
 	}
-	t.peers = append(t.peers, nil)
-	return picker.PeerID(len(t.peers) - 1)
+	t.peerCount = (t.peerCount + 1) % (math.MaxInt32 / peerSlots)
+	return picker.PeerID(t.peerCount*peerSlots + slot)
 }
+
+// peer is the connection of a number, nil where it has ended.
+func (t *Torrent) peer(id picker.PeerID) *peerConn {
+	if c := t.peers[int(id)%peerSlots]; c != nil && c.id == id {
+		return c
+	}
+	return nil
+}
+
+// slot is the connection's place in the torrent's peers.
+func (c *peerConn) slot() int { return int(c.id) % peerSlots }
 
 // introduce says what a new connection must hear first: what we have (BEP 3,
 // 6), then the extension handshake (BEP 10).
@@ -288,12 +306,12 @@ func (t *Torrent) touch(c *peerConn) {
 // removePeer forgets a connection that has ended.
 func (t *Torrent) removePeer(c *peerConn, reason error) {
 	now := t.now()
-	t.peers[c.id] = nil
+	t.peers[c.slot()] = nil
 	t.live--
 	t.picker.PeerGone(now, c.id)
 	for _, a := range c.asks {
 		if a.piece >= 0 && !a.late {
-			t.proofFailed(&a)
+			t.proofFailed(&a, false)
 		}
 	}
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())

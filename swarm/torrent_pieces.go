@@ -71,6 +71,7 @@ func (t *Torrent) handleHashed(r hashResult) {
 func (t *Torrent) pieceVerdict(r hashResult) {
 	t.hashing[r.piece] = nil
 	delete(t.proofs, r.piece)
+	delete(t.suspicious, r.piece)
 	if r.clash {
 		t.fail(clashError(r.piece))
 		return
@@ -93,6 +94,9 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 	t.store.Discard(r.piece)
 	t.wasted += t.info.PieceSize(r.piece)
 	t.log.Warn("piece failed its hash", "piece", r.piece)
+	if t.trees != nil {
+		t.suspicious[r.piece] = struct{}{}
+	}
 	t.picker.Verified(t.now(), r.piece, false)
 	t.adoptBlocks(r.piece)
 }

@@ -43,6 +43,9 @@ func (t *Torrent) admitDemand(d *demand) {
 	}
 	d.id = t.picker.Read(t.now(), d.reader, d.off, int64(d.n))
 	t.waiting[d.id] = d
+	if t.trees != nil {
+		t.fresh = append(t.fresh, d)
+	}
 }
 
 // finishRead wakes the reader of a read whose bytes are all verified.

@@ -101,7 +101,7 @@ func (t *Torrent) rechoke(now time.Duration) {
 	keep := make([]bool, len(t.peers))
 	chosen := t.choker.choose(now, peers, t.allHeld.Load())
 	for _, id := range chosen {
-		keep[id] = true
+		keep[int(id)%peerSlots] = true
 	}
 	for i, c := range t.peers {
 		if c != nil && !c.choking && !keep[i] {
@@ -109,7 +109,7 @@ func (t *Torrent) rechoke(now time.Duration) {
 		}
 	}
 	for _, id := range chosen {
-		if c := t.peers[id]; c.choking {
+		if c := t.peer(id); c.choking {
 			t.unchoke(c)
 		}
 	}
