@@ -196,8 +196,12 @@ func (c *core) loseSegment(now time.Duration, s *segment) {
 // header is what all packets after the handshake have in common.
 func (c *core) header(now time.Duration, kind packetType) packet {
 	c.lastWindow = c.recvWindow()
+	seq := c.seq
+	if c.finSent {
+		seq-- // there is nothing after the FIN, and libtorrent ignores what says so
+	}
 	return packet{
-		kind: kind, id: c.sendID, seq: c.seq, ack: c.ackNr,
+		kind: kind, id: c.sendID, seq: seq, ack: c.ackNr,
 		timestamp: micros(now), delay: c.replyDelay, window: uint32(c.lastWindow),
 	}
 }

@@ -91,12 +91,12 @@ func TestFillsLink(t *testing.T) {
 		queue time.Duration
 		bytes int
 	}{
-		{"LAN", 12.5e6, 0, time.Second, 40 << 20},
-		{"1 MB/s, 20 ms", 1e6, 10 * ms, time.Second, 16 << 20},
+		{"LAN", 12.5e6, 0, time.Second, 20 << 20},
+		{"1 MB/s, 20 ms", 1e6, 10 * ms, time.Second, 8 << 20},
 		{"1 MB/s, 200 ms", 1e6, 100 * ms, time.Second, 16 << 20},
-		{"5 MB/s, 50 ms", 5e6, 25 * ms, time.Second, 50 << 20},
+		{"5 MB/s, 50 ms", 5e6, 25 * ms, time.Second, 25 << 20},
 		{"100 kB/s, 30 ms", 100e3, 15 * ms, 2 * time.Second, 3 << 20},
-		{"1 MB/s, 40 ms, little buffer", 1e6, 20 * ms, 60 * ms, 16 << 20},
+		{"1 MB/s, 40 ms, little buffer", 1e6, 20 * ms, 60 * ms, 8 << 20},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
