@@ -1,7 +1,6 @@
 package metainfo
 
 import (
-	"net"
 	"strconv"
 
 	"torrentfs/metainfo/bencode"
@@ -15,21 +14,11 @@ func (c *creation) torrent(h *hasher) map[string]any {
 	if !c.spec.Created.IsZero() {
 		d["creation date"] = c.spec.Created.Unix()
 	}
-	c.putTrackers(d)
+	putTrackers(d, c.spec.Trackers)
 	if len(c.spec.WebSeeds) > 0 {
 		d["url-list"] = c.spec.WebSeeds
 	}
-	var nodes []any
-	for _, n := range c.spec.Nodes {
-		if host, port, err := net.SplitHostPort(n); err == nil {
-			if p, err := strconv.Atoi(port); err == nil {
-				nodes = append(nodes, []any{host, p})
-			}
-		}
-	}
-	if len(nodes) > 0 {
-		d["nodes"] = nodes
-	}
+	putNodes(d, c.spec.Nodes)
 	if c.spec.Version.hasV2() {
 		d["piece layers"] = h.layers()
 	}
@@ -44,10 +33,10 @@ func putString(d map[string]any, key, value string) {
 
 // putTrackers writes announce for the first tracker, and announce-list where
 // there are more (BEP 12).
-func (c *creation) putTrackers(d map[string]any) {
+func putTrackers(d map[string]any, trackers [][]string) {
 	var tiers []any
 	n := 0
-	for _, tier := range c.spec.Trackers {
+	for _, tier := range trackers {
 		if len(tier) == 0 {
 			continue
 		}

@@ -36,6 +36,9 @@ type Limits struct {
 	// alone count as equal, as some file systems have it (macOS), so that the
 	// second is renamed.
 	FoldNames bool
+	// PartLayers takes a v2 torrent that lacks piece layers, wholly or in
+	// part, as one that came by a magnet link does: peers have them (BEP 52).
+	PartLayers bool
 }
 
 func (l Limits) withDefaults() Limits {

@@ -80,7 +80,7 @@ func parse(data []byte, lim Limits) (*MetaInfo, error) {
 		m.Created = unixTime(t)
 	}
 	if info.Hash.HasV2 {
-		if m.PieceLayers, err = parseLayers(raw["piece layers"], info); err != nil {
+		if m.PieceLayers, err = parseLayers(raw["piece layers"], info, lim.PartLayers); err != nil {
 			return nil, fmt.Errorf("piece layers: %w", err)
 		}
 	}
@@ -203,8 +203,9 @@ func nodes(fields bencode.Dict) (out []string) {
 }
 
 // parseLayers reads the key "piece layers" (BEP 52) and checks each layer that
-// a file needs against the file's root. Others are left out.
-func parseLayers(raw []byte, info *Info) (map[SHA256][]SHA256, error) {
+// a file needs against the file's root. Others are left out. With part set
+// there may be fewer than needed.
+func parseLayers(raw []byte, info *Info, part bool) (map[SHA256][]SHA256, error) {
 	given := map[SHA256][]byte{}
 	if raw != nil {
 		c := bencode.NewCursor(raw)
@@ -233,6 +234,9 @@ func parseLayers(raw []byte, info *Info) (map[SHA256][]SHA256, error) {
 			continue
 		}
 		value, ok := given[f.PiecesRoot]
+		if !ok && part {
+			continue
+		}
 		if !ok {
 			return nil, fmt.Errorf("%q: %w: no layer for its root", f.Path, ErrLayers)
 		}

@@ -260,7 +260,7 @@ func TestParseWireSamples(t *testing.T) {
 			continue
 		}
 		info := &Info{Geometry: Geometry{pieceLength: 16384}, Files: []File{{Length: 1 << 20, Path: "f", PiecesRoot: SHA256{1}}}}
-		if _, err := parseLayers(data, info); err == nil {
+		if _, err := parseLayers(data, info, false); err == nil {
 			t.Errorf("%s proves a file that it does not know", row["file"])
 		}
 	}
