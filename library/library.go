@@ -28,6 +28,7 @@ const Client = "torrentfs 0.1"
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
 	DataDir     string // where the torrents' own layout lies
+	MetadataDir string // where Resolve keeps metadata; "" keeps none
 	MemoryCache int64  // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
 	ListenAddr  string // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
 	MaxDownload int64  // payload bytes per second over all torrents; 0 = unlimited
@@ -41,9 +42,12 @@ type AddOptions struct {
 	DataDir    string           // "" = the library's
 	Peers      []netip.AddrPort // known beforehand, tried at once
 	NoPrefetch bool             // fetch only what is read, and its read-ahead
-	ReadAhead  int64            // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
-	NoSeed     bool             // serve no peer
-	NoTrackers bool             // do not announce
+	// Select are the files to prefetch, by index in torrent order (BEP 53); none means all. The others are there, and
+	// fetched when they are read.
+	Select     []metainfo.IndexRange
+	ReadAhead  int64 // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
+	NoSeed     bool  // serve no peer
+	NoTrackers bool  // do not announce
 
 	OnUnavailable OnUnavailable // reads of files whose bytes do not come
 }
@@ -81,6 +85,7 @@ type Library struct {
 
 	mu       sync.Mutex // guards what follows; a leaf
 	torrents map[*Torrent]struct{}
+	relays   map[metainfo.InfoHash]*relay // of metadata found, until its torrent is added
 	closed   bool
 }
 
@@ -98,7 +103,7 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), torrents: map[*Torrent]struct{}{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
 	var listener net.Listener
 	if cfg.ListenAddr != "-" {
 		var err error
@@ -169,8 +174,13 @@ func (l *Library) Close(ctx context.Context) error {
 	l.closed = true
 	all := l.torrents
 	l.torrents = nil
+	relays := l.relays
+	l.relays = nil
 	l.mu.Unlock()
 	var wg sync.WaitGroup
+	for _, r := range relays {
+		wg.Go(r.close)
+	}
 	errs := make(chan error, len(all))
 	for t := range all {
 		wg.Go(func() { errs <- t.close() })

@@ -18,11 +18,11 @@ type trackers struct {
 
 var _ swarm.PeerSource = (*trackers)(nil)
 
-func (l *Library) newTrackers(mi *metainfo.MetaInfo) *trackers {
+func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]string, private bool) *trackers {
 	return &trackers{cfg: announce.Config{
-		Trackers: mi.Trackers, InfoHash: mi.Info.Hash.Wire(), PeerID: l.session.PeerID(),
-		Port: uint16(l.port), Key: l.key, Private: mi.Info.Private,
-		Transport: l.trackers, Logger: l.log.With("torrent", mi.Info.Name),
+		Trackers: tiers, InfoHash: hash.Wire(), PeerID: l.session.PeerID(),
+		Port: uint16(l.port), Key: l.key, Private: private,
+		Transport: l.trackers, Logger: l.log.With("torrent", name),
 	}}
 }
 

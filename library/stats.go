@@ -67,8 +67,8 @@ func (t *Torrent) Stats() Stats {
 			out.WaitsFor = reason(t.waits.reach(oldest))
 		}
 	}
-	if t.trackers != nil {
-		out.Trackers = t.trackers.status()
+	if tr := t.sources.trackers; tr != nil {
+		out.Trackers = tr.status()
 	}
 	return out
 }

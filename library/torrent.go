@@ -19,13 +19,15 @@ type Torrent struct {
 	info     *metainfo.Info
 	store    *cache.Store
 	swarm    *swarm.Torrent
-	trackers *trackers // nil: not announced
+	sources  *relay
 	tree     *tree
 	waits    *waits
 	prefetch bool      // everything is wanted
 	created  time.Time // of the torrent; shown where a file has no time of its own
 
 	complete chan struct{} // every piece verified and on disk
+	selected chan struct{} // the same of the selected files
+	fileDone chan struct{} // a file became complete; holds one token
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 	closing  sync.Once
@@ -33,12 +35,13 @@ type Torrent struct {
 }
 
 func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
-	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch, complete: make(chan struct{})}
+	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch}
+	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
 	store, err := l.cache.Open(mi.Info, cache.Options{
 		DataDir: o.DataDir, Logger: l.log.With("torrent", mi.Info.Name),
-		OnFileComplete: t.tree.fileComplete,
+		OnFileComplete: t.fileComplete,
 		OnWritten: func() {
 			if s := engine.Load(); s != nil {
 				s.DiskReady()
@@ -51,22 +54,20 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t.store = store
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	var sources []swarm.PeerSource
-	if len(mi.Trackers) > 0 && !o.NoTrackers {
-		t.trackers = l.newTrackers(mi)
-		sources = append(sources, t.trackers)
-	}
+	peers := t.openSources(mi, o)
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
-		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: sources, Peers: o.Peers,
-		Prefetch: !o.NoPrefetch, ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit,
+		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers,
+		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit,
 	})
 	if err != nil {
 		stop()
+		t.sources.close()
 		store.Close()
 		return nil, err
 	}
 	engine.Store(t.swarm)
 	t.wg.Go(func() { t.awaitComplete(ctx) })
+	t.wg.Go(func() { t.awaitSelected(ctx, o.Select) })
 	t.wg.Go(func() { t.waits.watch(ctx) })
 	return t, nil
 }
@@ -78,8 +79,8 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if received, _, _ := t.swarm.Totals(); t.trackers != nil && received > 0 {
-		t.trackers.completed()
+	if received, _, _ := t.swarm.Totals(); t.sources.trackers != nil && received > 0 {
+		t.sources.trackers.completed()
 	}
 	if err := t.store.Sync(ctx); err != nil {
 		return // the store has said why, and Stats does
@@ -116,6 +117,7 @@ func (t *Torrent) close() error {
 	t.closing.Do(func() {
 		t.stop()
 		t.swarm.Close()
+		t.sources.close()
 		t.wg.Wait()
 		if err := t.store.Close(); err != nil {
 			t.closeErr = fmt.Errorf("close data of %q: %w", t.info.Name, err)

@@ -254,10 +254,10 @@ func reason(r swarm.Reach) string {
 
 // awaitsTracker reports whether no tracker has answered so far and one still may.
 func (t *Torrent) awaitsTracker() bool {
-	if t.trackers == nil {
+	if t.sources.trackers == nil {
 		return false
 	}
-	a := t.trackers.announcer.Load()
+	a := t.sources.trackers.announcer.Load()
 	if a == nil {
 		return true
 	}

@@ -23,14 +23,15 @@ type TorrentConfig struct {
 	// files (BEP 52); what is missing of them is fetched from peers.
 	PieceLayers map[metainfo.SHA256][]metainfo.SHA256
 
-	Sources   []PeerSource     // run until the torrent is closed
-	Peers     []netip.AddrPort // known beforehand
-	Prefetch  bool             // download everything, not only what is read
-	ReadAhead int64            // most bytes ahead of a sequential reader, 0 = the picker's default
-	NoUpload  bool             // serve nobody
-	MaxPeers  int              // connections, 0 = 80
-	Slots     int              // unchoke slots, 0 = 8
-	Memory    int64            // bytes requested or received and not yet on disk, 0 = 64 MiB
+	Sources   []PeerSource       // run until the torrent is closed
+	Peers     []netip.AddrPort   // known beforehand
+	Prefetch  bool               // download everything, not only what is read
+	Want      []picker.ByteRange // what to prefetch of it, in the piece space; nil: all
+	ReadAhead int64              // most bytes ahead of a sequential reader, 0 = the picker's default
+	NoUpload  bool               // serve nobody
+	MaxPeers  int                // connections, 0 = 80
+	Slots     int                // unchoke slots, 0 = 8
+	Memory    int64              // bytes requested or received and not yet on disk, 0 = 64 MiB
 }
 
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
@@ -229,7 +230,11 @@ func (t *Torrent) adopt() {
 		}
 	}
 	if t.cfg.Prefetch {
-		t.picker.SetWant(0, []picker.ByteRange{{Off: 0, Len: t.info.Size()}})
+		want := t.cfg.Want
+		if want == nil {
+			want = []picker.ByteRange{{Off: 0, Len: t.info.Size()}}
+		}
+		t.picker.SetWant(0, want)
 	}
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {

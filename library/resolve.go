@@ -1,0 +1,140 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+)
+
+// ResolveOptions is how metadata is looked for.
+type ResolveOptions struct {
+	Peers      []netip.AddrPort // known beforehand, tried at once
+	NoTrackers bool             // ask no tracker
+	// Progress is told how far the search has come, whenever that changes. It
+	// is never called concurrently and should return at once.
+	Progress func(swarm.MetadataProgress)
+}
+
+// ErrMetadata says that peers gave metadata with the right hash that is no
+// torrent which can be used.
+var ErrMetadata = errors.New("unusable metadata")
+
+// Resolve finds the metadata of a magnet link: what an earlier call kept (see
+// [Config.MetadataDir]), else what peers send. It goes on until it succeeds or
+// ctx ends. The sources of peers that it asks run on for the torrent, which is
+// to be added next.
+func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOptions) (*metainfo.MetaInfo, error) {
+	if mi := l.keptMetadata(m); mi != nil {
+		return mi, nil
+	}
+	trackers := linkTrackers(m, nil)
+	r := l.newSources(m.Hash, m.Hash.String(), trackers, false, sourceOptions{noTrackers: o.NoTrackers})
+	raw, proven, err := l.session.FetchMetadata(ctx, swarm.MetadataConfig{
+		Hash: m.Hash, Sources: []swarm.PeerSource{r}, Peers: o.Peers, Progress: o.Progress,
+	})
+	if err != nil {
+		r.close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("find metadata: %w", err)
+	}
+	info, err := metainfo.ParseInfo(raw, metainfo.Limits{})
+	if err != nil {
+		r.close()
+		return nil, fmt.Errorf("read metadata of %s: %w: %w", m.Hash, ErrMetadata, err)
+	}
+	mi := &metainfo.MetaInfo{Info: info, Trackers: trackers, WebSeeds: m.WebSeeds}
+	r.proven = proven
+	l.keepSources(info.Hash, r)
+	if err := l.keepMetadata(m.Hash, mi); err != nil {
+		l.log.Warn("the metadata is not kept for the next time", "err", err)
+	}
+	return mi, nil
+}
+
+// linkTrackers are the trackers of a link, and of what was kept from an
+// earlier one, as one tier: a link does not rank them, so all are asked at once.
+func linkTrackers(m *metainfo.Magnet, kept [][]string) [][]string {
+	all := slices.Clone(m.Trackers)
+	for _, t := range slices.Concat(kept...) {
+		if !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return [][]string{all}
+}
+
+func (l *Library) metadataFile(h metainfo.InfoHash) string {
+	return filepath.Join(l.cfg.MetadataDir, h.String()+".torrent")
+}
+
+// keptMetadata reads what an earlier Resolve kept; nil if there is nothing
+// that can be used. The hash of the info dictionary is checked.
+func (l *Library) keptMetadata(m *metainfo.Magnet) *metainfo.MetaInfo {
+	if l.cfg.MetadataDir == "" {
+		return nil
+	}
+	f, err := os.Open(l.metadataFile(m.Hash))
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			l.log.Warn("the metadata that was kept cannot be read", "err", err)
+		}
+		return nil
+	}
+	defer f.Close()
+	mi, err := metainfo.Read(f, metainfo.Limits{Bytes: 2 * metainfo.DefaultInfoBytes, PartLayers: true})
+	switch {
+	case err != nil:
+		l.log.Warn("the metadata that was kept cannot be read", "file", f.Name(), "err", err)
+		return nil
+	case m.Hash.HasV1 && mi.Info.Hash.V1 != m.Hash.V1, m.Hash.HasV2 && mi.Info.Hash.V2 != m.Hash.V2:
+		l.log.Warn("the metadata that was kept is of another torrent", "file", f.Name())
+		return nil
+	}
+	mi.Trackers = linkTrackers(m, mi.Trackers)
+	for _, w := range m.WebSeeds {
+		if !slices.Contains(mi.WebSeeds, w) {
+			mi.WebSeeds = append(mi.WebSeeds, w)
+		}
+	}
+	return mi
+}
+
+// keepMetadata writes the torrent where the next Resolve of the same link finds it.
+func (l *Library) keepMetadata(h metainfo.InfoHash, mi *metainfo.MetaInfo) error {
+	if l.cfg.MetadataDir == "" {
+		return nil
+	}
+	data, err := mi.Encode()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(l.cfg.MetadataDir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(l.cfg.MetadataDir, ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), l.metadataFile(h))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

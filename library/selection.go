@@ -1,0 +1,99 @@
+package library
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+	"slices"
+
+	"torrentfs/metainfo"
+	"torrentfs/picker"
+)
+
+// openSources gives the torrent its sources of peers, those of the search for
+// its metadata if there was one, and returns the peers to begin with.
+func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) []netip.AddrPort {
+	peers := o.Peers
+	t.sources = t.l.takeSources(mi.Info.Hash)
+	if t.sources != nil && mi.Info.Private { // what is not a tracker's must not go on
+		peers = slices.Concat(peers, t.sources.trackersAlone())
+		t.sources = nil
+	}
+	if t.sources != nil {
+		return slices.Concat(peers, t.sources.proven)
+	}
+	t.sources = t.l.newSources(mi.Info.Hash, mi.Info.Name, mi.Trackers, mi.Info.Private, sourceOptions{noTrackers: o.NoTrackers})
+	return peers
+}
+
+// selectedRanges are the selected files in the piece space; nil for all.
+func selectedRanges(info *metainfo.Info, sel []metainfo.IndexRange) []picker.ByteRange {
+	if len(sel) == 0 {
+		return nil
+	}
+	ranges := []picker.ByteRange{}
+	for i := range selectedFiles(info, sel) {
+		if f := &info.Files[i]; f.Length > 0 {
+			ranges = append(ranges, picker.ByteRange{Off: f.Offset, Len: f.Length})
+		}
+	}
+	return ranges
+}
+
+// selectedFiles yields the indices of the selected files. Ranges may reach
+// beyond the torrent and overlap.
+func selectedFiles(info *metainfo.Info, sel []metainfo.IndexRange) iter.Seq[int] {
+	m := metainfo.Magnet{Select: sel}
+	return func(yield func(int) bool) {
+		for i := range info.Files {
+			if m.Selected(i) && !info.Files[i].Pad && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// Selected is closed once the files of [AddOptions.Select] are verified and on
+// disk; where none are selected, it is Complete.
+func (t *Torrent) Selected() <-chan struct{} { return t.selected }
+
+// fileComplete is called by the store for each file that is verified and written.
+func (t *Torrent) fileComplete(index int) {
+	t.tree.fileComplete(index)
+	select {
+	case t.fileDone <- struct{}{}:
+	default:
+	}
+}
+
+// awaitSelected closes t.selected.
+func (t *Torrent) awaitSelected(ctx context.Context, sel []metainfo.IndexRange) {
+	settled := t.swarm.Settled()
+	for len(sel) == 0 || !t.holds(sel) {
+		select {
+		case <-t.fileDone:
+		case <-settled:
+			settled = nil
+		case <-t.complete:
+			close(t.selected)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	if t.store.Sync(ctx) == nil {
+		close(t.selected)
+	}
+}
+
+// holds reports whether every piece of the selected files is verified.
+func (t *Torrent) holds(sel []metainfo.IndexRange) bool {
+	for _, r := range selectedRanges(t.info, sel) {
+		for p := t.info.PieceOf(r.Off); p <= t.info.PieceOf(r.Off+r.Len-1); p++ {
+			if !t.store.Has(p) {
+				return false
+			}
+		}
+	}
+	return true
+}
