@@ -10,9 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
-
-	"torrentfs/metainfo"
 )
 
 // readyVariable names the descriptor on which a daemon tells its parent that
@@ -23,10 +22,12 @@ const readyVariable = "TORRENTFS_READY_FD"
 // process that is no daemon, does nothing.
 type readyPipe struct{ w *os.File }
 
-// readyMessage is what goes through the pipe, once.
+// readyMessage is what goes through the pipe: any number of times what is
+// waited for, then once how it ended.
 type readyMessage struct {
-	Error string   `json:"error,omitempty"`
-	Code  exitCode `json:"code"`
+	Waiting string   `json:"waiting,omitempty"` // not ready yet; another message follows
+	Error   string   `json:"error,omitempty"`
+	Code    exitCode `json:"code"`
 }
 
 // inheritedReadyPipe returns the pipe that a parent left us, nil if there is
@@ -56,6 +57,13 @@ func (p *readyPipe) failed(code exitCode, err error) {
 	_ = p.send(readyMessage{Error: err.Error(), Code: code})
 }
 
+// waiting tells the parent what we wait for. It must not be called after ok.
+func (p *readyPipe) waiting(text string) {
+	if p != nil && p.w != nil {
+		_ = json.NewEncoder(p.w).Encode(readyMessage{Waiting: text}) // a parent that has gone is no reason to stop
+	}
+}
+
 func (p *readyPipe) send(m readyMessage) error {
 	if p == nil || p.w == nil {
 		return nil
@@ -68,8 +76,8 @@ func (p *readyPipe) send(m readyMessage) error {
 // daemonize runs this very command line again as a process of its own session
 // and returns when that process says that its mount is ready; the errors of
 // the child become ours.
-func (a *app) daemonize(ctx context.Context, h metainfo.InfoHash, mountpoint string) error {
-	logName, err := a.daemonLog(h)
+func (a *app) daemonize(ctx context.Context, torrent, mountpoint string) error {
+	logName, err := a.daemonLog(torrent)
 	if err != nil {
 		return err
 	}
@@ -84,7 +92,7 @@ func (a *app) daemonize(ctx context.Context, h metainfo.InfoHash, mountpoint str
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	if err := awaitReady(r, cmd); err != nil {
+	if err := a.awaitReady(r, cmd); err != nil {
 		return err
 	}
 	a.log.Info("mounted", "mountpoint", mountpoint, "pid", cmd.Process.Pid, "log", logName)
@@ -111,7 +119,7 @@ func (a *app) startDaemon(ready *os.File, logName string) (*exec.Cmd, error) {
 
 // daemonLog is the file for what a daemon has to say: that of --log-file, else
 // one in the user's state directory.
-func (a *app) daemonLog(h metainfo.InfoHash) (string, error) {
+func (a *app) daemonLog(torrent string) (string, error) {
 	if a.logFile != nil {
 		return a.logFile.Name(), nil
 	}
@@ -124,14 +132,14 @@ func (a *app) daemonLog(h metainfo.InfoHash) (string, error) {
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(base, "torrentfs", h.String()+".log"), nil
+	return filepath.Join(base, "torrentfs", torrent+".log"), nil
 }
 
 // awaitReady waits for the daemon's message. If it ends without one, that is
 // the error.
-func awaitReady(r io.Reader, cmd *exec.Cmd) error {
-	var m readyMessage
-	if err := json.NewDecoder(r).Decode(&m); err != nil {
+func (a *app) awaitReady(r io.Reader, cmd *exec.Cmd) error {
+	m, err := a.readyMessage(json.NewDecoder(r))
+	if err != nil {
 		state := "it ended without a word"
 		if werr := cmd.Wait(); werr != nil {
 			state = werr.Error()
@@ -143,4 +151,25 @@ func awaitReady(r io.Reader, cmd *exec.Cmd) error {
 		return &failure{code: m.Code, err: errors.New(m.Error)}
 	}
 	return nil
+}
+
+// readyMessage shows what the daemon waits for until it says how that ended.
+func (a *app) readyMessage(from *json.Decoder) (m readyMessage, err error) {
+	if err := from.Decode(&m); err != nil || m.Waiting == "" {
+		return m, err
+	}
+	var line atomic.Pointer[string]
+	line.Store(&m.Waiting)
+	if a.watched() {
+		defer a.term.showLine(func() string { return *line.Load() })()
+	} else {
+		a.log.Info(m.Waiting)
+	}
+	for {
+		var m readyMessage
+		if err := from.Decode(&m); err != nil || m.Waiting == "" {
+			return m, err
+		}
+		line.Store(&m.Waiting)
+	}
 }

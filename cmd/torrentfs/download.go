@@ -9,7 +9,7 @@ import (
 )
 
 type downloadCmd struct {
-	Torrent string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	Torrent string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	DataDir string `group:"data" short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where to put the data, laid out as the torrent says (default: here)."`
 
 	Seed   bool        `group:"peers" help:"Seed on when everything is here, until a signal."`
@@ -27,15 +27,11 @@ needed, and kept: interrupt it at any time and run it again.`
 
 // Run downloads, and seeds if that was asked for.
 func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
-	mi, err := a.loadTorrent(o.Torrent)
+	ref, err := a.refer(o.Torrent)
 	if err != nil {
 		return err
 	}
-	dir, err := dirOr(o.DataDir, mi.Info.Hash)
-	if err != nil {
-		return err
-	}
-	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{})
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{})
 	if err != nil {
 		return err
 	}
@@ -46,7 +42,7 @@ func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
 	if !o.Seed && !o.Limits.any() {
 		return nil
 	}
-	a.log.Info("seeding", "name", mi.Info.Name, "port", s.lib.Port())
+	a.log.Info("seeding", "name", s.meta.Info.Name, "port", s.lib.Port())
 	err = s.attended(ctx, o.Status.StatusInterval, func() error { return o.Limits.wait(ctx, s.torrent.Stats) })
 	if errors.Is(err, errInterrupted) {
 		return nil // the download is done, and that is how seeding ends
@@ -75,10 +71,10 @@ func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	return nil
 }
 
-// completed waits for the last piece.
+// completed waits for the last piece of what is to be downloaded.
 func (s *session) completed(ctx context.Context) error {
 	select {
-	case <-s.torrent.Complete():
+	case <-s.torrent.Selected():
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

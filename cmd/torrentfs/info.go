@@ -13,7 +13,7 @@ import (
 )
 
 type infoCmd struct {
-	Torrent string `arg:"" help:"A .torrent file, - for standard input, or a magnet link." complete:"torrent"`
+	Torrent string `arg:"" help:"A .torrent file or its URL, - for standard input, or a magnet link." complete:"torrent"`
 	JSON    bool   `name:"json" help:"Print one JSON object."`
 }
 
@@ -30,7 +30,7 @@ func (o *infoCmd) Run(ctx context.Context, a *app) error {
 	if strings.HasPrefix(o.Torrent, "magnet:") {
 		return o.runMagnet(a)
 	}
-	mi, err := a.loadTorrent(o.Torrent)
+	mi, err := a.loadTorrent(ctx, o.Torrent)
 	if err != nil {
 		return err
 	}

@@ -10,14 +10,13 @@ import (
 
 	"torrentfs/fs"
 	"torrentfs/library"
-	"torrentfs/metainfo"
 )
 
 // unmountTimeout bounds taking the mount away, blocked readers and all.
 const unmountTimeout = 5 * time.Second
 
 type mountCmd struct {
-	Torrent    string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	Torrent    string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	Mountpoint string `arg:"" help:"An existing directory to mount on." complete:"dir"`
 
 	DataDir    string `group:"data" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
@@ -39,6 +38,10 @@ multi-file one. All of it is there at once, with its true sizes. A read waits fo
 fetched before all others, and gets only bytes that were verified; cp, mpv, ffprobe and md5sum need to know nothing of
 torrents. A blocked read can be interrupted like any other.
 
+Of a magnet link the mount appears when its metadata is here; until then the command says what it waits for. What it
+found is kept, and the link mounts offline the next time. All files are there; of a link that selects files (so=) these
+alone are downloaded in the background, the others when they are read.
+
 The command stays in the foreground and seeds what it has until a signal (Ctrl-C) or an unmount from outside ends it; a
 second signal ends it at once. Data stays in the data directory and is found again by the next mount, without hashing
 it all after a clean stop.
@@ -58,11 +61,7 @@ Under systemd it is a service of Type=notify.`
 
 // Run mounts the torrent and serves it until it is told to stop.
 func (o *mountCmd) Run(ctx context.Context, a *app) error {
-	mi, err := a.loadTorrent(o.Torrent)
-	if err != nil {
-		return err
-	}
-	dir, err := dirOr(o.DataDir, mi.Info.Hash)
+	ref, err := a.refer(o.Torrent)
 	if err != nil {
 		return err
 	}
@@ -70,13 +69,13 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 		if o.Torrent == "-" {
 			return fail(exitUsage, "name a file", "mount: --daemon cannot read the torrent from standard input")
 		}
-		return a.daemonize(ctx, mi.Info.Hash, o.Mountpoint)
+		return a.daemonize(ctx, ref.name(), o.Mountpoint)
 	}
-	return o.serve(ctx, a, mi, dir)
+	return o.serve(ctx, a, ref)
 }
 
-func (o *mountCmd) serve(ctx context.Context, a *app, mi *metainfo.MetaInfo, dir string) (err error) {
-	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{
+func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error) {
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{
 		NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead), OnUnavailable: o.FS.unavailable(),
 	})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 type seedCmd struct {
-	Torrent string `arg:"" help:"A .torrent file; - is standard input." complete:"torrent"`
+	Torrent string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	DataDir string `group:"data" short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
 
 	Peers  peerFlags   `embed:""`
@@ -67,15 +67,11 @@ func (l seedLimits) wait(ctx context.Context, stats func() library.Stats) error 
 
 // Run seeds until a signal or a limit.
 func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
-	mi, err := a.loadTorrent(o.Torrent)
+	ref, err := a.refer(o.Torrent)
 	if err != nil {
 		return err
 	}
-	dir, err := dirOr(o.DataDir, mi.Info.Hash)
-	if err != nil {
-		return err
-	}
-	s, err := a.openSession(ctx, mi, dir, o.Peers, library.AddOptions{NoPrefetch: true})
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{NoPrefetch: true})
 	if err != nil {
 		return err
 	}
@@ -86,12 +82,12 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 	st := s.torrent.Stats()
 	switch {
 	case st.Verified == 0 && st.Total > 0:
-		return fail(exitVerify, "name the directory that holds "+printable(mi.Info.Name)+" with --data-dir",
-			"seed %s: nothing of it lies in %s", mi.Info.Name, dir)
+		return fail(exitVerify, "name the directory that holds "+printable(s.meta.Info.Name)+" with --data-dir",
+			"seed %s: nothing of it lies in %s", s.meta.Info.Name, s.dir)
 	case !st.Complete:
 		a.log.Warn("the data is not complete, seeding what there is", "verified", st.Verified, "total", st.Total)
 	}
-	a.log.Info("seeding", "name", mi.Info.Name, "verified", st.Verified, "port", s.lib.Port())
+	a.log.Info("seeding", "name", s.meta.Info.Name, "verified", st.Verified, "port", s.lib.Port())
 	err = s.attended(ctx, o.Status.StatusInterval, func() error { return o.Limits.wait(ctx, s.torrent.Stats) })
 	if errors.Is(err, errInterrupted) {
 		return nil // that is how seeding ends

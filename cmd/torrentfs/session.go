@@ -113,19 +113,17 @@ type session struct {
 	started time.Time
 }
 
-// openSession starts the library and the torrent in it.
-func (a *app) openSession(ctx context.Context, mi *metainfo.MetaInfo, dir string, p peerFlags, add library.AddOptions) (*session, error) {
+// openSession starts the library, gets the metadata and starts the torrent;
+// every is how often a wait is logged. An empty dataDir is the default one.
+func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
 	peers, err := resolvePeers(ctx, p.Peer)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, openFailure(&library.DataError{Dir: dir, Err: err})
-	}
 	tuneMemory()
-	s := &session{app: a, meta: mi, dir: dir, started: time.Now()}
+	s := &session{app: a, started: time.Now()}
 	s.lib, err = library.Open(library.Config{
-		DataDir:     dir,
+		MetadataDir: metadataDir(),
 		MemoryCache: int64(p.MemoryCache),
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),
 		MaxDownload: int64(p.MaxDownloadRate),
@@ -136,14 +134,34 @@ func (a *app) openSession(ctx context.Context, mi *metainfo.MetaInfo, dir string
 	if err != nil {
 		return nil, openFailure(err)
 	}
-	add.Peers, add.NoTrackers = peers, p.NoTrackers
-	if s.torrent, err = s.add(ctx, add); err != nil {
+	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, ref.magnet)...), p.NoTrackers
+	if err := s.open(ctx, ref, dataDir, every, add); err != nil {
 		s.closeQuietly()
 		return nil, err
 	}
-	a.log.Info("torrent added", "name", mi.Info.Name, "info_hash", mi.Info.Hash.String(),
-		"data_dir", dir, "port", s.lib.Port())
+	a.log.Info("torrent added", "name", s.meta.Info.Name, "info_hash", s.meta.Info.Hash.String(),
+		"data_dir", s.dir, "port", s.lib.Port())
 	return s, nil
+}
+
+// open gets the metadata and adds the torrent.
+func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, every time.Duration, add library.AddOptions) (err error) {
+	s.meta, err = s.app.metadata(ctx, s.lib, ref, library.ResolveOptions{Peers: add.Peers, NoTrackers: add.NoTrackers}, every)
+	if err != nil {
+		return err
+	}
+	if s.dir, err = dirOr(dataDir, s.meta.Info.Hash); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return openFailure(&library.DataError{Dir: s.dir, Err: err})
+	}
+	add.DataDir = s.dir
+	if ref.magnet != nil {
+		add.Select = ref.magnet.Select
+	}
+	s.torrent, err = s.add(ctx, add)
+	return err
 }
 
 // add adds the torrent, waiting a little for whoever holds its directory.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,11 +13,63 @@ import (
 	"torrentfs/metainfo"
 )
 
-// loadTorrent reads a .torrent file; "-" is standard input.
-func (a *app) loadTorrent(name string) (*metainfo.MetaInfo, error) {
-	if strings.HasPrefix(name, "magnet:") {
-		return nil, fail(exitTorrent, "get its .torrent file first", "open torrent: a magnet link has no file list, and fetching it from peers is not built yet")
+// torrentRef is a torrent as the command line names it: its metadata, or where
+// that is to be had.
+type torrentRef struct {
+	meta   *metainfo.MetaInfo // nil unless it was a file
+	magnet *metainfo.Magnet   // of a magnet link or an info-hash
+	url    string             // of a .torrent
+}
+
+// refer finds out what a torrent argument is and reads it if it is a file; "-"
+// is standard input. It asks nobody.
+func (a *app) refer(name string) (torrentRef, error) {
+	if isURL(name) {
+		return torrentRef{url: name}, nil
 	}
+	link := name
+	if !hasScheme(name, "magnet") {
+		link = hashLink(name)
+	}
+	if link != "" {
+		m, err := metainfo.ParseMagnet(link)
+		if err != nil {
+			return torrentRef{}, fail(exitTorrent, "", "parse magnet link: %w", err)
+		}
+		return torrentRef{magnet: m}, nil
+	}
+	mi, err := a.readTorrent(name)
+	return torrentRef{meta: mi}, err
+}
+
+// name is what a file about the torrent may be called before there is metadata.
+func (r torrentRef) name() string {
+	switch {
+	case r.meta != nil:
+		return r.meta.Info.Hash.String()
+	case r.magnet != nil:
+		return r.magnet.Hash.String()
+	}
+	sum := sha256.Sum256([]byte(r.url)) // a URL may hold a secret
+	return "url-" + hex.EncodeToString(sum[:10])
+}
+
+// loadTorrent reads a .torrent file or fetches it from its URL, for a command
+// that talks to no peers.
+func (a *app) loadTorrent(ctx context.Context, name string) (*metainfo.MetaInfo, error) {
+	ref, err := a.refer(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case ref.magnet != nil:
+		return nil, fail(exitTorrent, "get its .torrent file first", "open torrent: a magnet link has no file list")
+	case ref.url != "":
+		return fetchTorrent(ctx, ref.url)
+	}
+	return ref.meta, nil
+}
+
+func (a *app) readTorrent(name string) (*metainfo.MetaInfo, error) {
 	var r io.Reader = a.stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -38,3 +93,26 @@ func missingFailure(err error) error {
 	}
 	return fail(exitTorrent, hint, "open torrent: %w", err)
 }
+
+// hashLink is the magnet link of a bare info-hash: 40 digits of hex or 32 of
+// base32 (v1), 64 of hex (v2). A file of that name comes first.
+func hashLink(s string) string {
+	if _, err := os.Stat(s); err == nil {
+		return ""
+	}
+	switch {
+	case len(s) == 40 && only(s, "0123456789abcdefABCDEF"), len(s) == 32 && only(s, "234567abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"):
+		return "magnet:?xt=urn:btih:" + s
+	case len(s) == 64 && only(s, "0123456789abcdefABCDEF"):
+		return "magnet:?xt=urn:btmh:1220" + s
+	}
+	return ""
+}
+
+func only(s, alphabet string) bool { return strings.Trim(s, alphabet) == "" }
+
+func hasScheme(s, scheme string) bool {
+	return len(s) > len(scheme) && s[len(scheme)] == ':' && strings.EqualFold(s[:len(scheme)], scheme)
+}
+
+func isURL(s string) bool { return hasScheme(s, "http") || hasScheme(s, "https") }

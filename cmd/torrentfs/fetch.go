@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm/netguard"
+)
+
+// Limits of fetching a .torrent from the web; its size is that of
+// [metainfo.Limits].
+const (
+	fetchTimeout = time.Minute
+	maxRedirects = 5
+)
+
+var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+
+// fetchTorrent gets a .torrent by its URL. The host that the user named may be
+// anywhere; what it redirects to must be public.
+func fetchTorrent(ctx context.Context, raw string) (*metainfo.MetaInfo, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return nil, fail(exitTorrent, "check it", "open torrent: %q is no URL", raw)
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	mi, err := getTorrent(ctx, u)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			return nil, errInterrupted
+		}
+		return nil, err
+	}
+	return mi, nil
+}
+
+func getTorrent(ctx context.Context, u *url.URL) (*metainfo.MetaInfo, error) {
+	client := fetchClient(u.Hostname())
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fail(exitTorrent, "", "open torrent: %w", err)
+	}
+	req.Header.Set("User-Agent", "torrentfs/"+version())
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fail(exitNetwork, "", "fetch torrent: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode != http.StatusOK {
+		return nil, fail(exitNetwork, "", "fetch torrent %s: the server says %s", u.Redacted(), resp.Status)
+	}
+	mi, err := metainfo.Read(resp.Body, metainfo.Limits{})
+	if err != nil {
+		return nil, fail(exitTorrent, "", "fetch torrent %s: %w", u.Redacted(), err)
+	}
+	return mi, nil
+}
+
+func fetchClient(named string) *http.Client {
+	var direct net.Dialer
+	var guard netguard.Dialer
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if host, _, err := net.SplitHostPort(addr); err == nil && host == named {
+					return direct.DialContext(ctx, network, addr)
+				}
+				return guard.DialContext(ctx, network, addr)
+			},
+			TLSHandshakeTimeout:   20 * time.Second,
+			ResponseHeaderTimeout: 30 * time.Second,
+		},
+		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return errRedirects
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"torrentfs/library"
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+	"torrentfs/swarm/netguard"
+)
+
+// Limits of the peers that a link names (x.pe).
+const (
+	maxLinkPeers    = 64
+	linkPeerTimeout = 5 * time.Second
+)
+
+// metadataDir is where the metadata of magnet links is kept; "" if there is no
+// cache directory.
+func metadataDir() string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(base, "torrentfs", "metadata")
+}
+
+// metadata is what the reference leads to. Of a magnet link it waits for peers,
+// and shows meanwhile how far that has come.
+func (a *app) metadata(ctx context.Context, lib *library.Library, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
+	switch {
+	case ref.meta != nil:
+		return ref.meta, nil
+	case ref.url != "":
+		return fetchTorrent(ctx, ref.url)
+	}
+	w := &metadataWait{app: a, label: ref.name(), started: time.Now()}
+	if ref.magnet.Name != "" {
+		w.label = ref.magnet.Name
+	}
+	w.tell(swarm.MetadataProgress{})
+	o.Progress = w.tell
+	a.log.Info("waiting for metadata", "info_hash", ref.magnet.Hash.String(), "trackers", len(ref.magnet.Trackers), "peers", len(o.Peers))
+	showing, hide := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() { defer close(shown); w.show(showing, every) }()
+	mi, err := lib.Resolve(ctx, ref.magnet, o)
+	hide()
+	<-shown
+	switch {
+	case errors.Is(err, errInterrupted):
+		return nil, err
+	case err != nil:
+		return nil, fail(exitTorrent, "", "open magnet link: %w", err)
+	}
+	a.log.Info("metadata is here", "name", mi.Info.Name, "bytes", len(mi.Info.Bytes),
+		"after", time.Since(w.started).Round(time.Millisecond).String())
+	return mi, nil
+}
+
+// metadataWait shows what a magnet link waits for.
+type metadataWait struct {
+	app     *app
+	label   string
+	started time.Time
+	now     atomic.Pointer[swarm.MetadataProgress]
+}
+
+// tell notes how far the search has come, and tells who started us.
+func (w *metadataWait) tell(p swarm.MetadataProgress) {
+	w.now.Store(&p)
+	w.app.ready.waiting(w.line())
+}
+
+func (w *metadataWait) line() string {
+	return metadataText(w.label, *w.now.Load())
+}
+
+// show redraws the line until ctx ends, or logs from time to time where nobody watches.
+func (w *metadataWait) show(ctx context.Context, every time.Duration) {
+	if w.app.watched() {
+		defer w.app.term.showLine(w.line)()
+		<-ctx.Done()
+		return
+	}
+	if every <= 0 {
+		return
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			p := w.now.Load()
+			w.app.log.Info("waiting for metadata", "known", p.Known, "connected", p.Connected, "size", p.Size, "received", p.Received,
+				"after", time.Since(w.started).Round(time.Second).String())
+		}
+	}
+}
+
+// metadataText says what a link waits for.
+func metadataText(label string, p swarm.MetadataProgress) string {
+	parts := []string{"looking for the metadata of " + printable(fit(label, 40))}
+	switch {
+	case p.Known == 0:
+		parts = append(parts, "no peer known yet")
+	case p.Connected == 0:
+		parts = append(parts, plural(p.Known, "peer")+" known, none answers yet")
+	default:
+		parts = append(parts, fmt.Sprintf("%s known, %d connected", plural(p.Known, "peer"), p.Connected))
+	}
+	if p.Size > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s", formatBytes(p.Received), formatBytes(p.Size)))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// linkPeers are the peers that a link names (x.pe, BEP 9). Addresses count as
+// written; a name must lead to public ones.
+func (a *app) linkPeers(ctx context.Context, m *metainfo.Magnet) []netip.AddrPort {
+	if m == nil || len(m.Peers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(netguard.WithLocal(ctx, true), linkPeerTimeout)
+	defer cancel()
+	var guard netguard.Dialer
+	var peers []netip.AddrPort
+	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
+		host, port, err := net.SplitHostPort(p)
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			continue
+		}
+		addrs, err := guard.Resolve(ctx, host)
+		if err != nil {
+			a.log.Debug("a peer that the link names is left out", "peer", p, "err", err)
+			continue
+		}
+		for _, addr := range addrs {
+			peers = append(peers, netip.AddrPortFrom(addr.Unmap(), uint16(n)))
+		}
+	}
+	return peers
+}
