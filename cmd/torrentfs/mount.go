@@ -82,7 +82,7 @@ func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), o.FS.options(mi.Info.Name, a.log))
+	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), o.FS.options(s.meta.Info.Name, a.log))
 	if err != nil {
 		return fail(exitMount, "", "%w", err) // fs says itself what to do
 	}
