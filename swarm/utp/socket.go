@@ -238,6 +238,9 @@ func (s *Socket) sendLoop() {
 				s.flush(c)
 				ready[i] = nil
 			}
+			if s.tickAt > 0 && s.now() >= s.tickAt {
+				s.tick() // there may always be something ready
+			}
 		}
 		if stop {
 			s.io.close() // ends the receiver
