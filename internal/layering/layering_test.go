@@ -75,6 +75,8 @@ var guarded = map[string][]string{
 	"github.com/jackpal/bencode-go":  {"metainfo/bencode"},
 	"github.com/alecthomas/kong":     {"cmd"},
 	"github.com/anacrolix":           {"swarm/dht"},
+	"github.com/huin/goupnp":         {"swarm/portmap"},
+	"github.com/jackpal/go-nat-pmp":  {"swarm/portmap"},
 }
 
 type goPackage struct {

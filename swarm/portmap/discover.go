@@ -1,0 +1,62 @@
+package portmap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/libp2p/go-netroute"
+)
+
+// systemRoute finds the way to the Internet in the system's tables. It sends
+// nothing.
+func systemRoute() (Route, error) {
+	router, err := netroute.New()
+	if err != nil {
+		return Route{}, fmt.Errorf("read routes: %w", err)
+	}
+	_, gateway, local, err := router.Route(net.IPv4(192, 0, 2, 1)) // documentation: like any address outside
+	if err != nil {
+		return Route{}, fmt.Errorf("find route: %w", err)
+	}
+	g, ok := netip.AddrFromSlice(gateway)
+	l, ok2 := netip.AddrFromSlice(local)
+	if !ok || !ok2 || g.IsUnspecified() {
+		return Route{}, errors.New("find route: no gateway")
+	}
+	return Route{Local: l.Unmap(), Gateway: g.Unmap()}, nil
+}
+
+// discover tries all protocols at once. The channel is closed when all have
+// been tried or ctx has ended.
+func discover(ctx context.Context, r Route, description string, logger *slog.Logger) <-chan Gateway {
+	out := make(chan Gateway)
+	var wg sync.WaitGroup
+	try := func(name string, find func(context.Context, Route) (Gateway, error)) {
+		wg.Go(func() {
+			g, err := find(ctx, r)
+			if err != nil {
+				logger.Debug("find router", "protocol", name, "err", err)
+				return
+			}
+			select {
+			case out <- g:
+			case <-ctx.Done():
+			}
+		})
+	}
+	if r.Gateway.IsValid() {
+		try("PCP", findPCP)
+		try("NAT-PMP", findPMP)
+	}
+	try("UPnP", func(ctx context.Context, r Route) (Gateway, error) { return findUPnP(ctx, r, description) })
+	go func() {
+		wg.Wait()
+		close(out)
+	}()
+	return out
+}
