@@ -47,12 +47,16 @@ func (b *blame) sender(piece, block int) (addr netip.AddrPort) {
 	return addr
 }
 
-// failed remembers the blocks of a wrong piece. read returns a block's bytes.
-func (b *blame) failed(piece int, read func(block int) ([]byte, error)) {
+// failed remembers the blocks of a wrong piece. Where one peer sent all of it,
+// that is the liar. read returns a block's bytes.
+func (b *blame) failed(piece int, read func(block int) ([]byte, error)) (liars []netip.AddrPort) {
 	senders := b.senders[piece]
 	delete(b.senders, piece)
+	if liar := sole(senders); liar.IsValid() {
+		return []netip.AddrPort{liar}
+	}
 	if senders == nil || len(b.culprits) >= maxCulprits && b.culprits[piece] == nil {
-		return
+		return nil
 	}
 	if b.culprits == nil {
 		b.culprits = map[int][]culprit{}
@@ -65,6 +69,21 @@ func (b *blame) failed(piece int, read func(block int) ([]byte, error)) {
 			b.culprits[piece] = append(b.culprits[piece], culprit{block: i, sender: s, digest: sha1.Sum(data)})
 		}
 	}
+	return nil
+}
+
+// sole is the one sender of all blocks that were sent; not valid where there are several, or none.
+func sole(senders []netip.AddrPort) (one netip.AddrPort) {
+	for _, s := range senders {
+		switch {
+		case !s.IsValid() || s == one:
+		case one.IsValid():
+			return netip.AddrPort{}
+		default:
+			one = s
+		}
+	}
+	return one
 }
 
 // passed compares a right piece with its wrong predecessors and returns the liars.

@@ -36,7 +36,8 @@ func TestBlameNamesTheLiarAlone(t *testing.T) {
 
 func TestBlameSparesBlocksThatCannotBeReadBack(t *testing.T) {
 	var b blame
-	b.sent(0, 0, 1, addrOf(1))
+	b.sent(0, 0, 2, addrOf(1))
+	b.sent(0, 1, 2, addrOf(2))
 	broken := func(int) ([]byte, error) { return nil, errors.New("disk") }
 	b.failed(0, broken)
 	if got := b.passed(0, broken); got != nil {
@@ -47,10 +48,25 @@ func TestBlameSparesBlocksThatCannotBeReadBack(t *testing.T) {
 func TestBlameIsBounded(t *testing.T) {
 	var b blame
 	for p := range 10 * maxCulprits {
-		b.sent(p, 0, 1, addrOf(1))
+		b.sent(p, 0, 2, addrOf(1))
+		b.sent(p, 1, 2, addrOf(2))
 		b.failed(p, func(int) ([]byte, error) { return []byte{1}, nil })
 	}
 	if len(b.culprits) > maxCulprits || len(b.senders) != 0 {
 		t.Errorf("remembers %d pieces and %d senders", len(b.culprits), len(b.senders))
+	}
+}
+
+func TestBlameNamesTheSoleSenderAtOnce(t *testing.T) {
+	liar := addrOf(9)
+	var b blame
+	for i := range 3 {
+		b.sent(1, i, 4, liar) // the fourth block is a pad: nobody sent it
+	}
+	if got := b.failed(1, func(int) ([]byte, error) { return []byte("wrong"), nil }); !slices.Equal(got, []netip.AddrPort{liar}) {
+		t.Errorf("a piece of one sender blames %v, want %v", got, liar)
+	}
+	if len(b.culprits) != 0 {
+		t.Error("the case is closed and still remembered")
 	}
 }

@@ -115,6 +115,8 @@ func (t *Torrent) carryOut(a picker.Action) {
 		return
 	case picker.FetchHashes:
 		return // hashes are asked for as readers need them: see wantProof
+	case picker.PeerBad:
+		return // the blame knows liars by address, also those that have left
 	}
 	c := t.peer(a.Peer)
 	if c == nil {
@@ -132,8 +134,6 @@ func (t *Torrent) carryOut(a picker.Action) {
 		t.sendCancel(c, piece, block)
 	case picker.Interested:
 		t.sendInterested(c, a.On)
-	case picker.PeerBad:
-		t.ban(c)
 	}
 }
 

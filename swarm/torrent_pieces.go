@@ -90,7 +90,7 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 		t.adoptBlocks(r.piece)
 		return
 	}
-	t.blame.failed(r.piece, t.readBack(r.piece))
+	t.banLiars(t.blame.failed(r.piece, t.readBack(r.piece)))
 	t.store.Discard(r.piece)
 	t.wasted += t.info.PieceSize(r.piece)
 	t.log.Warn("piece failed its hash", "piece", r.piece)
