@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
@@ -34,9 +35,42 @@ func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 		received, sent, left := w.Totals()
 		return announce.Stats{Uploaded: sent, Downloaded: received, Left: left}
 	}
+	late := !settledWithin(ctx, w, settlePatience)
 	a := announce.New(cfg)
 	s.announcer.Store(a)
-	return a.Run(ctx)
+	if !late {
+		return a.Run(ctx)
+	}
+	told := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(told)
+		select {
+		case <-w.Settled(): // we may be a seeder now: say so as soon as the trackers allow
+			a.NeedPeers()
+		case <-ctx.Done():
+		}
+	}()
+	err := a.Run(ctx)
+	cancel()
+	<-told
+	return err
+}
+
+// settlePatience is how long the first announce waits for data on disk to be
+// hashed, so that a seeder does not begin by calling itself a leecher.
+const settlePatience = 3 * time.Second
+
+func settledWithin(ctx context.Context, w swarm.Seeker, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-w.Settled():
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // NeedPeers asks the working trackers again as soon as they allow.

@@ -378,3 +378,27 @@ func TestDownloadSurvivesPartition(t *testing.T) {
 		w.await(tor, 15*time.Minute)
 	})
 }
+
+// aria2 sends its bitfield again in place of many haves: it adds, and the
+// connection stays. Have-none after that is a lie.
+func TestRepeatedBitfieldAdds(t *testing.T) {
+	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
+		opt := w.options("aria2")
+		opt.Have = func(piece int) bool { return piece < 4 }
+		p := w.serve(wan(10, 20*ms), opt)
+		tor := w.add(TorrentConfig{})
+		time.Sleep(time.Second)
+		all := newBitfield(w.info.NumPieces())
+		all.fill(w.info.NumPieces())
+		p.Say(wire.AppendBitfield(nil, all, w.info.NumPieces()))
+		time.Sleep(time.Second)
+		if s := tor.Stats(); s.Peers != 1 || s.Seeds != 1 {
+			t.Fatalf("after a second bitfield: %+v, want one seed", s)
+		}
+		p.Say(wire.AppendHaveNone(nil))
+		time.Sleep(time.Second)
+		if rec := p.Record(); rec.Open != 0 {
+			t.Error("a seed that says have-none keeps its connection")
+		}
+	})
+}

@@ -73,4 +73,7 @@ type Seeker interface {
 	// Totals are payload bytes received and sent since start, and about how
 	// many lack. They come from counters: no wait.
 	Totals() (received, sent, left int64)
+	// Settled is closed once everything found on disk has been hashed: what
+	// Totals says of the bytes that lack is true from then on.
+	Settled() <-chan struct{}
 }

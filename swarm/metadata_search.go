@@ -124,6 +124,13 @@ func (m *metadataSearch) Found(peers []netip.AddrPort) {
 // Totals implements [Seeker]: nothing was moved, and how much lacks is not known.
 func (m *metadataSearch) Totals() (received, sent, left int64) { return 0, 0, blockSize }
 
+// Settled implements [Seeker]: a search has nothing to hash.
+func (m *metadataSearch) Settled() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
 func (m *metadataSearch) poke() {
 	select {
 	case m.wake <- struct{}{}:

@@ -80,10 +80,14 @@ func (t *Torrent) handleHave(c *peerConn, piece int) {
 }
 
 // handleBitfield takes what a peer has. BEP 3 allows a bitfield only as the
-// first message; some clients send it later, which does no harm, but once.
+// first message; aria2 sends another in place of many haves, which does no harm:
+// it only adds.
 func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
-	if c.heardBits {
-		return fmt.Errorf("%w: second %v", wire.ErrProtocol, e.id)
+	switch {
+	case c.heardBits && e.id == wire.HaveNone:
+		return fmt.Errorf("%w: %v after %d pieces", wire.ErrProtocol, e.id, c.remoteCount)
+	case c.isSeed():
+		return nil
 	}
 	c.heardBits = true
 	switch now := t.now(); e.id {
