@@ -20,6 +20,7 @@ type address struct {
 	failures int
 	inUse    bool // dialling or connected
 	plain    bool // closes on an eager greeting: wait for its handshake
+	noHashes bool // breaks the protocol when it is asked for hashes: it no longer is
 	seed     bool // had every piece when last seen
 	banned   bool
 }

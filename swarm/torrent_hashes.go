@@ -238,6 +238,10 @@ func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
 	}
 	a := c.takeAsk(i)
 	pr := &proof{ask: a.HashRange, hashes: e.hashes, from: c}
+	if len(pr.hashes) != a.NumHashes() {
+		t.wrongHashes(c, &a)
+		return
+	}
 	if a.piece < 0 {
 		t.handleLayer(c, a, pr)
 		return
@@ -267,12 +271,7 @@ func (t *Torrent) handleProof(r hashResult) {
 		a.file = b.file
 	}
 	if !r.valid {
-		// Some clients return other layers' hashes: not supported there, and no fault.
-		t.log.Debug("peer proves no hashes: wrong answer", "addr", c.addr, "client", c.client)
-		t.notProver(c)
-		if b != nil {
-			t.proofFailed(&a, true)
-		}
+		t.wrongHashes(c, &a)
 		return
 	}
 	c.proves, c.proveAgain = true, 0
@@ -280,6 +279,18 @@ func (t *Torrent) handleProof(r hashResult) {
 		t.eachBlock(&a, func(i int) { b.known.set(i) })
 	}
 	t.judgeWaiting() // a proof to the root may have told a piece's node
+}
+
+// wrongHashes deals with an answer that proves nothing. Some clients return
+// other layers' hashes: leaves are not supported there, and that is no fault.
+func (t *Torrent) wrongHashes(c *peerConn, a *hashAsk) {
+	t.log.Debug("peer proves no hashes: wrong answer", "addr", c.addr, "client", c.client)
+	if a.piece < 0 {
+		c.layerAgain = t.now() + proofPause
+		return
+	}
+	t.notProver(c)
+	t.proofFailed(a, true)
 }
 
 // handleHashReject takes a peer's refusal. A seed that has not hashed its own
@@ -621,8 +632,7 @@ func (t *Torrent) fetchLayersFrom(c *peerConn, asked map[wire.HashRange]bool, n 
 // waited for them.
 func (t *Torrent) handleLayer(c *peerConn, a hashAsk, pr *proof) {
 	if !pr.layerHolds(t.trees, a.file) {
-		t.log.Debug("peer proves no piece layer: wrong answer", "addr", c.addr, "client", c.client)
-		c.layerAgain = t.now() + proofPause
+		t.wrongHashes(c, &a)
 		return
 	}
 	t.judgeWaiting()

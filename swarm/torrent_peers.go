@@ -183,6 +183,9 @@ func (t *Torrent) addPeer(c *peerConn) {
 	c.id = t.freePeerID()
 	t.peers[c.slot()] = c
 	t.live++
+	if a := t.known.byAddr[c.addr]; a != nil && a.noHashes {
+		c.proveAgain, c.layerAgain = math.MaxInt64, math.MaxInt64
+	}
 	now := t.now()
 	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.rtt, Reqq: defaultReqq, Fast: c.fast})
 	t.introduce(c)
@@ -320,6 +323,10 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 		switch {
 		case c.greeted && c.messages == 0 && !a.plain:
 			a.plain = true
+			a.inUse = false
+			a.due = now
+		case errors.Is(reason, wire.ErrProtocol) && len(c.asks) > 0 && !a.noHashes:
+			a.noHashes = true
 			a.inUse = false
 			a.due = now
 		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol):

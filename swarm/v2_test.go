@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"path"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func content(t testing.TB, v metainfo.Version, pieceLength int64, sizes ...int64
 		body := make([]byte, size)
 		rand.NewChaCha8([32]byte{byte(i), byte(size), byte(size >> 8)}).Read(body)
 		name := fmt.Sprintf("f%03d", i)
-		bodies["content/"+name] = body
+		bodies[name] = body
 		spec.Files = append(spec.Files, metainfo.SourceFile{
 			Path: []string{name}, Length: size,
 			Open: func() (metainfo.Content, error) { return memContent{bytes.NewReader(body)}, nil },
@@ -43,7 +44,9 @@ func content(t testing.TB, v metainfo.Version, pieceLength int64, sizes ...int64
 	data := make([]byte, mi.Info.Size())
 	for i := range mi.Info.Files {
 		f := &mi.Info.Files[i]
-		copy(data[f.Offset:], bodies[f.Path])
+		if copy(data[f.Offset:], bodies[path.Base(f.Path)]) == 0 && f.Length > 0 && !f.Pad {
+			t.Fatalf("no content for %q", f.Path)
+		}
 	}
 	return mi, data
 }

@@ -27,6 +27,8 @@ type world struct {
 	net     *simnet.Network
 	info    *metainfo.Info
 	data    []byte
+	layers  map[metainfo.SHA256][]metainfo.SHA256 // what we know of the piece layers
+	trees   map[[32]byte]*metainfo.Tree           // what v2 peers know: by root, down to the leaves
 	us      *simnet.Host
 	session *Session
 	store   *memStore
@@ -39,8 +41,14 @@ type world struct {
 func inWorld(t *testing.T, size, pieceLength int, cfg Config, f func(w *world)) {
 	t.Helper()
 	info, data := payload(t, size, pieceLength) // outside: costs real time only
+	runWorld(t, &world{info: info, data: data}, cfg, f)
+}
+
+// runWorld is inWorld for a torrent that is made already.
+func runWorld(t *testing.T, w *world, cfg Config, f func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: simnet.New(1), info: info, data: data, store: newMemStore(info)}
+		w.t, w.net, w.store = t, simnet.New(1), newMemStore(w.info)
 		w.us = w.net.Host("10.0.0.1", simnet.Link{})
 		l, err := w.us.Listen("tcp", fmt.Sprintf(":%d", peerTCP))
 		if err != nil {
@@ -68,10 +76,14 @@ func (w *world) close() {
 
 // options are those of an honest seed of the world's torrent.
 func (w *world) options(name string) fakepeer.Options {
-	return fakepeer.Options{
+	opt := fakepeer.Options{
 		InfoHash: w.info.Hash.Wire(), Name: name, Size: w.info.Size(), PieceLength: w.info.PieceLength(),
 		Content: bytes.NewReader(w.data), Reqq: 500,
 	}
+	if w.info.Hash.HasV2 {
+		opt.V2, opt.InfoHashV2, opt.PieceSize, opt.Hashes = true, w.info.Hash.WireV2(), w.info.PieceSize, w.hashes
+	}
+	return opt
 }
 
 // named gives a peer a name, and so an id, of its own.
@@ -117,7 +129,7 @@ func (w *world) connect(link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {
 // add starts the torrent with the peers served so far.
 func (w *world) add(cfg TorrentConfig) *Torrent {
 	w.t.Helper()
-	cfg.Info, cfg.Store, cfg.Peers = w.info, w.store, w.peers
+	cfg.Info, cfg.Store, cfg.Peers, cfg.PieceLayers = w.info, w.store, w.peers, w.layers
 	return add(w.t, w.session, cfg)
 }
 

@@ -16,7 +16,8 @@ type Options struct {
 	Name        string   // "v" of the extension handshake
 	Size        int64    // of the piece space, bytes
 	PieceLength int64
-	Content     io.ReaderAt // the piece space; the right bytes, also where the peer is to send others
+	PieceSize   func(piece int) int64 // of torrents with short pieces in the middle (v2); nil: only the last is short
+	Content     io.ReaderAt           // the piece space; the right bytes, also where the peer is to send others
 
 	// What it holds. Nil is everything: a seed. A leecher has func(int) bool {
 	// return false }; what it downloads it then has.
@@ -30,10 +31,16 @@ type Options struct {
 	// after a reject.
 	CancelEvery int
 
-	NoFast      bool // does not announce the fast extension (BEP 6)
-	NoExtension bool // does not announce the extension protocol (BEP 10)
-	V2          bool // announces BEP 52
-	Reqq        int  // in the extension handshake; 0 is 250
+	NoFast      bool     // does not announce the fast extension (BEP 6)
+	NoExtension bool     // does not announce the extension protocol (BEP 10)
+	V2          bool     // announces BEP 52
+	InfoHashV2  [20]byte // the answer to who announces BEP 52; zero: InfoHash in any case
+	// Hashes answers a hash request rightly, or not at all where it is false. Nil
+	// is no word on any.
+	Hashes         func(ask wire.HashRange) (hashes [][32]byte, ok bool)
+	HashBehaviours []HashBehaviour // spoil each answer to a hash request, in this order
+
+	Reqq int // in the extension handshake; 0 is 250
 
 	HandshakeDelay time.Duration // waits before it sends its handshake; negative: never sends it
 
@@ -86,6 +93,9 @@ func (o Options) withDefaults() Options {
 func (o *Options) numPieces() int { return int((o.Size + o.PieceLength - 1) / o.PieceLength) }
 
 func (o *Options) pieceSize(piece int) int64 {
+	if o.PieceSize != nil {
+		return o.PieceSize(piece)
+	}
 	return min(o.PieceLength, o.Size-int64(piece)*o.PieceLength)
 }
 

@@ -19,17 +19,18 @@ type Peer struct {
 	wg   sync.WaitGroup // all goroutines
 
 	// Guarded by mu.
-	mu        sync.Mutex
-	closed    bool
-	listeners []net.Listener
-	sessions  []*session
-	have      []bool
-	answers   int // requests answered or not
-	missing   []Block
-	left      map[int]int // blocks of wanted pieces that did not come
-	complete  chan struct{}
-	rec       Record
-	changed   chan struct{} // closed at a change of rec
+	mu          sync.Mutex
+	closed      bool
+	listeners   []net.Listener
+	sessions    []*session
+	have        []bool
+	answers     int // requests answered or not
+	hashAnswers int // the same of hash requests
+	missing     []Block
+	left        map[int]int // blocks of wanted pieces that did not come
+	complete    chan struct{}
+	rec         Record
+	changed     chan struct{} // closed at a change of rec
 }
 
 // New returns a peer without connections. It panics on options that describe no

@@ -18,6 +18,12 @@ type Event struct {
 	At time.Time
 }
 
+// HashEvent is a range of hashes that a message named, and when it came.
+type HashEvent struct {
+	wire.HashRange
+	At time.Time
+}
+
 // Record is what a peer received, from all its connections together. Lists are
 // in the order of arrival.
 type Record struct {
@@ -33,6 +39,10 @@ type Record struct {
 	Blocks   []Event // received payloads
 	Haves    []uint32
 	DontHave []uint32 // lt_donthave
+
+	HashRequests []HashEvent
+	Hashes       []HashAnswer // received
+	HashRejects  []HashEvent
 
 	Interested bool // as last said by the program, on any connection
 	Unchoked   bool
@@ -59,6 +69,9 @@ func (r *Record) clone() Record {
 	c.Rejects = slices.Clone(r.Rejects)
 	c.Blocks = slices.Clone(r.Blocks)
 	c.Haves = slices.Clone(r.Haves)
+	c.HashRequests = slices.Clone(r.HashRequests)
+	c.Hashes = slices.Clone(r.Hashes)
+	c.HashRejects = slices.Clone(r.HashRejects)
 	c.DontHave = slices.Clone(r.DontHave)
 	c.Bitfield = slices.Clone(r.Bitfield)
 	c.Errors = slices.Clone(r.Errors)

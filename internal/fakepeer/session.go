@@ -27,6 +27,8 @@ type session struct {
 	control []byte // to be written as soon as possible
 	queue   []queued
 
+	hashes []queuedHashes
+
 	choking    bool // we choke the program
 	interested bool // the program in us
 	chokeAt    time.Time
@@ -86,7 +88,11 @@ func (s *session) handshake() (theirs wire.Handshake, err error) {
 		if !s.peer.sleep(opt.HandshakeDelay) {
 			return net.ErrClosed
 		}
-		_, err := s.conn.Write(wire.NewHandshake(opt.InfoHash, opt.PeerID, opt.features()).Append(nil))
+		own := opt.InfoHash
+		if s.incoming && opt.InfoHashV2 != [20]byte{} && theirs.Features().Has(wire.FeatureV2) {
+			own = opt.InfoHashV2
+		}
+		_, err := s.conn.Write(wire.NewHandshake(own, opt.PeerID, opt.features()).Append(nil))
 		return err
 	}
 	if !s.incoming {
@@ -242,6 +248,17 @@ func (s *session) take(m *wire.Message, data []byte) error {
 		add(p, &rec.Blocks, event)
 		rec.Downloaded += int64(len(data))
 		return p.received(s, event.Block, data)
+	case wire.HashRequest:
+		add(p, &rec.HashRequests, HashEvent{m.Hash, event.At})
+		s.hashRequest(m.Hash)
+	case wire.Hashes:
+		hashes := make([][32]byte, len(m.Payload)/32)
+		for i := range hashes {
+			hashes[i] = [32]byte(m.Payload[32*i:])
+		}
+		add(p, &rec.Hashes, HashAnswer{Ask: m.Hash, Hashes: hashes})
+	case wire.HashReject:
+		add(p, &rec.HashRejects, HashEvent{m.Hash, event.At})
 	case wire.Extended:
 		return s.extended(m)
 	}

@@ -113,6 +113,7 @@ func (s *session) write(done <-chan struct{}) {
 		s.peer.mu.Lock()
 		s.switchChoke(now)
 		s.ask(now)
+		s.sendHashes(now)
 		if opt.KeepAlive > 0 && now.Sub(alive) >= opt.KeepAlive {
 			s.send(wire.AppendKeepAlive(nil))
 			alive = now
@@ -178,6 +179,9 @@ func (s *session) nextTime(free time.Time) time.Time {
 	next := earlier(s.chokeAt, s.retryAt)
 	for _, q := range s.queue {
 		next = earlier(next, later(q.due, free))
+	}
+	for _, q := range s.hashes {
+		next = earlier(next, q.due)
 	}
 	return next
 }
