@@ -147,6 +147,20 @@ func (i inlet) Totals() (received, sent, left int64) {
 	return w.Totals()
 }
 
+// Settled implements [swarm.Seeker]. While the metadata is sought there is
+// nothing on disk to be hashed.
+func (i inlet) Settled() <-chan struct{} {
+	i.r.mu.Lock()
+	w := i.r.seeker
+	i.r.mu.Unlock()
+	if w == nil {
+		nothing := make(chan struct{})
+		close(nothing)
+		return nothing
+	}
+	return w.Settled()
+}
+
 // newSources are the peer sources of a torrent whose metadata may not be known
 // yet, and may then turn out to be private.
 func (l *Library) newSources(hash metainfo.InfoHash, name string, tiers [][]string, private bool, o sourceOptions) *relay {

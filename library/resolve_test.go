@@ -235,4 +235,6 @@ type oneSeeker chan []netip.AddrPort
 
 func (c oneSeeker) Found(peers []netip.AddrPort) { c <- peers }
 
+func (oneSeeker) Settled() <-chan struct{} { return nil }
+
 func (c oneSeeker) Totals() (received, sent, left int64) { return 0, 0, 1 }

@@ -3,6 +3,8 @@ package library
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,20 +17,32 @@ import (
 type trackers struct {
 	cfg       announce.Config
 	announcer atomic.Pointer[announce.Announcer] // nil before Run
+	twin      *trackers                          // of a hybrid: the same trackers, under its v2 hash
 }
 
 var _ swarm.PeerSource = (*trackers)(nil)
 
 func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]string, private bool) *trackers {
-	return &trackers{cfg: announce.Config{
+	cfg := announce.Config{
 		Trackers: tiers, InfoHash: hash.Wire(), PeerID: l.session.PeerID(),
 		Port: uint16(l.port), Key: l.key, Private: private,
 		Transport: l.trackers, Logger: l.log.With("torrent", name),
-	}}
+	}
+	s := &trackers{cfg: cfg}
+	if hash.HasV1 && hash.HasV2 {
+		s.twin = &trackers{cfg: cfg}
+		s.twin.cfg.InfoHash = hash.WireV2()
+	}
+	return s
 }
 
-// Run announces until ctx ends.
+// Run announces until ctx ends: a hybrid to both of its swarms (BEP 52).
 func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
+	var twin sync.WaitGroup
+	if s.twin != nil {
+		twin.Go(func() { _ = s.twin.Run(ctx, w) })
+	}
+	defer twin.Wait()
 	cfg := s.cfg
 	cfg.Found = func(_ string, peers []netip.AddrPort) { w.Found(peers) }
 	cfg.Stats = func() announce.Stats {
@@ -78,12 +92,18 @@ func (s *trackers) NeedPeers() {
 	if a := s.announcer.Load(); a != nil {
 		a.NeedPeers()
 	}
+	if s.twin != nil {
+		s.twin.NeedPeers()
+	}
 }
 
 // completed tells the trackers that the download has just become complete.
 func (s *trackers) completed() {
 	if a := s.announcer.Load(); a != nil {
 		a.Completed()
+	}
+	if s.twin != nil {
+		s.twin.completed()
 	}
 }
 
@@ -100,7 +120,26 @@ func (s *trackers) status() []TrackerStatus {
 			NextAnnounce: s.Next, Err: s.Err,
 		}
 	}
+	if s.twin != nil {
+		for _, o := range s.twin.status() { // the trackers are the same, in whatever order
+			if k := slices.IndexFunc(out, func(s TrackerStatus) bool { return s.URL == o.URL }); k >= 0 {
+				out[k].join(o)
+			}
+		}
+	}
 	return out
+}
+
+// join adds what the tracker says of a hybrid's other swarm. Clients that speak
+// both versions are in both, so the larger count is the nearer one.
+func (s *TrackerStatus) join(o TrackerStatus) {
+	s.Seeders, s.Leechers, s.Peers = max(s.Seeders, o.Seeders), max(s.Leechers, o.Leechers), max(s.Peers, o.Peers)
+	if o.Err == nil {
+		s.Err = nil // it works
+	}
+	if !o.NextAnnounce.IsZero() && o.NextAnnounce.Before(s.NextAnnounce) {
+		s.NextAnnounce = o.NextAnnounce
+	}
 }
 
 // share is about how many bytes of real files lie in so many pieces.

@@ -158,12 +158,5 @@ func (f *file) Ready(off int64, n int) bool {
 	if n == 0 {
 		return true
 	}
-	info := f.t.info
-	last := info.PieceOf(f.meta.Offset + off + int64(n) - 1)
-	for p := info.PieceOf(f.meta.Offset + off); p <= last; p++ {
-		if !f.t.store.Has(p) {
-			return false
-		}
-	}
-	return true
+	return f.t.store.Ready(f.meta.Offset+off, n)
 }
