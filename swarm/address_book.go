@@ -16,6 +16,8 @@ const (
 // connection to it is another thing.
 type address struct {
 	addr     netip.AddrPort
+	priority uint32        // BEP 40, of a connection from self
+	self     netip.Addr    // for which priority was computed
 	due      time.Duration // not to be dialled before
 	failures int
 	inUse    bool // dialling or connected
@@ -29,6 +31,7 @@ type address struct {
 type addressBook struct {
 	byAddr map[netip.AddrPort]*address
 	list   []*address
+	self   ballot // where we are, as peers see us
 	rand   *rand.Rand
 }
 
@@ -68,7 +71,8 @@ func (b *addressBook) forgetWorst() bool {
 	return true
 }
 
-// pick chooses an address to dial, of those that failed least a random one; nil if none is due.
+// pick chooses an address to dial, of those that failed least the one of the highest canonical priority (BEP 40), or a
+// random one while our own address is not known; nil if none is due.
 // Where we have every piece, known seeds are left alone.
 func (b *addressBook) pick(now time.Duration, skipSeeds bool) *address {
 	var best *address
@@ -81,12 +85,33 @@ func (b *addressBook) pick(now time.Duration, skipSeeds bool) *address {
 		case best == nil || a.failures < best.failures:
 			best, ties = a, 1
 		case a.failures == best.failures:
-			if ties++; b.rand.IntN(ties) == 0 {
+			if ties++; b.better(a, best, ties) {
 				best = a
 			}
 		}
 	}
 	return best
+}
+
+// better breaks a tie: for the last of so many addresses that were compared.
+func (b *addressBook) better(a, than *address, ties int) bool {
+	if p, q := b.priority(a), b.priority(than); p != q {
+		return p > q
+	}
+	return b.rand.IntN(ties) == 0
+}
+
+// priority is that of BEP 40. Our port as a peer sees it is not known, so that
+// addresses of our own host have none.
+func (b *addressBook) priority(a *address) uint32 {
+	self := b.self.of(a.addr.Addr())
+	if !self.IsValid() || self == a.addr.Addr() {
+		return 0
+	}
+	if a.self != self {
+		a.self, a.priority = self, peerPriority(netip.AddrPortFrom(self, 0), a.addr)
+	}
+	return a.priority
 }
 
 // failed schedules the next attempt.

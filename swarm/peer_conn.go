@@ -47,12 +47,14 @@ type peerConn struct {
 	dirty         bool // in the loop's dirtyMsg
 	remote        bitfield
 	remoteCount   int
-	heardBits     bool // a bitfield, have-all or have-none came
-	choking       bool // we choke the peer
-	interested    bool // we are interested
-	peerChoking   bool // the peer chokes us
-	peerWants     bool // the peer is interested
-	uploadOnly    bool // BEP 21
+	heardBits     bool           // a bitfield, have-all or have-none came
+	choking       bool           // we choke the peer
+	interested    bool           // we are interested
+	peerChoking   bool           // the peer chokes us
+	peerWants     bool           // the peer is interested
+	uploadOnly    bool           // BEP 21
+	listens       netip.AddrPort // where others can connect to it; invalid while unknown
+	pex           pexState
 	client        string
 	extIDs        wire.ExtIDs // the peer's numbers for extension messages
 	unchokedAt    time.Duration
@@ -79,7 +81,10 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 	c := &peerConn{
 		t: t, nc: wire.NewVectoredConn(nc), dialInfo: d, peerID: h.PeerID,
 		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
-		since: time.Now(), remote: newBitfield(n), choking: true, peerChoking: true,
+		since: time.Now(), pex: pexState{next: -pexPause}, remote: newBitfield(n), choking: true, peerChoking: true,
+	}
+	if d.outgoing {
+		c.listens = d.addr
 	}
 	c.out.init()
 	return c

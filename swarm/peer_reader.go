@@ -33,8 +33,9 @@ type peerEvent struct {
 	data     []byte // a block's payload, owned by the event
 	bits     bitfield
 	hello    *wire.ExtHandshake
-	metadata bool // a request for block piece of the info dictionary
-	lost     int  // piece of an lt_donthave, with id Extended and no hello
+	metadata bool           // a request for block piece of the info dictionary
+	heard    []wire.PEXPeer // of a PEX message that is not empty
+	lost     int            // piece of an lt_donthave, with id Extended and no hello
 	ask      wire.HashRange
 	hashes   []metainfo.SHA256 // that answer ask
 	err      error
@@ -178,6 +179,13 @@ func (c *peerConn) decodeExtended(m *wire.Message, e peerEvent) (peerEvent, erro
 			return peerEvent{}, err
 		}
 		e.metadata, e.piece = true, md.Piece
+		return e, nil
+	case extPEX:
+		p, err := wire.ParsePEX(m.Payload)
+		if err != nil || len(p.Added) == 0 || !c.t.gossips() {
+			return peerEvent{}, err
+		}
+		e.heard = p.Added
 		return e, nil
 	case extDontHave:
 		piece, err := wire.ParseDontHave(m.Payload, c.t.info.NumPieces())

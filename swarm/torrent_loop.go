@@ -86,6 +86,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewAsks(now)
 	t.rechoke(now)
 	t.connectPeers()
+	t.exchangePeers(now)
 	t.askForPeers(now)
 }
 

@@ -107,18 +107,24 @@ func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
 	return nil
 }
 
+// closeIfBothSeeds lets go of a peer to which nothing is to be sent in either
+// direction: it has everything, or wants no more (BEP 21), and so do we.
 func (t *Torrent) closeIfBothSeeds(c *peerConn) {
-	if c.isSeed() && t.allHeld.Load() {
+	if (c.isSeed() || c.uploadOnly) && t.allHeld.Load() {
 		c.close(errBothSeeds)
 	}
 }
 
 // handleExtended takes an extension handshake (BEP 10), which may come again
-// with changes, or an lt_donthave (BEP 54).
+// with changes, a PEX message (BEP 11) or an lt_donthave (BEP 54).
 func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	h := e.hello
 	if e.metadata {
 		t.serveMetadata(c, e.piece)
+		return
+	}
+	if e.heard != nil {
+		t.hearPeers(c, e.heard)
 		return
 	}
 	if h == nil {
@@ -133,6 +139,9 @@ func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 		c.client = h.V
 	}
 	c.uploadOnly = h.UploadOnly
+	c.noteListening(h)
+	t.known.self.vote(c.addr.Addr(), h.YourIP)
+	t.closeIfBothSeeds(c)
 	if h.Reqq > 0 {
 		t.picker.SetReqq(c.id, h.Reqq)
 	}

@@ -286,6 +286,9 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.addr.Addr(),
 		UploadOnly: int(t.nHeld.Load()) == t.info.NumPieces(),
 	}
+	if t.gossips() {
+		h.M[wire.ExtPEX] = extPEX
+	}
 	if l := t.s.cfg.Listener; l != nil {
 		h.Port = addrPort(l.Addr()).Port()
 	}
@@ -319,7 +322,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	}
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())
 	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
-		a.seed = c.isSeed()
+		a.seed = c.isSeed() || c.uploadOnly
 		switch {
 		case c.greeted && c.messages == 0 && !a.plain:
 			a.plain = true

@@ -132,7 +132,7 @@ func (t *Torrent) noteProgress() {
 			if c == nil {
 				continue
 			}
-			if c.isSeed() {
+			if c.isSeed() || c.uploadOnly {
 				c.close(errBothSeeds)
 			} else if c.ext {
 				t.post(c, func(b []byte) []byte { return t.appendExtHandshake(b, c) })

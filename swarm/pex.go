@@ -1,0 +1,121 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+
+	"torrentfs/swarm/netguard"
+	"torrentfs/swarm/wire"
+)
+
+// extPEX is our number for ut_pex messages (BEP 11).
+const extPEX = 2
+
+const (
+	pexInterval = time.Minute      // between two messages to a peer (BEP 11)
+	pexPause    = 45 * time.Second // between two that are listened to: clocks differ
+	// Hearsay fills no more than half of the address book, so that trackers
+	// keep room for what they know.
+	maxHearsay = maxAddresses / 2
+)
+
+// pexState is what one connection was told and tells about other peers. The loop owns it.
+type pexState struct {
+	told map[netip.AddrPort]struct{}
+	due  time.Duration // of our next message
+	next time.Duration // messages before are ignored, but for a second one
+}
+
+// gossips reports whether peers may hear of each other: not in private
+// torrents (BEP 27).
+func (t *Torrent) gossips() bool { return !t.info.Private }
+
+// exchangePeers tells peers that want to know of those that came and went.
+func (t *Torrent) exchangePeers(now time.Duration) {
+	if !t.gossips() {
+		return
+	}
+	for _, c := range t.peers {
+		if c != nil && c.extIDs.PEX != 0 && now >= c.pex.due {
+			t.tellPeers(c, now)
+		}
+	}
+}
+
+// tellPeers sends one peer what changed since it was last told. Nothing is
+// sent where nothing changed.
+func (t *Torrent) tellPeers(c *peerConn, now time.Duration) {
+	var msg wire.PEX
+	present := make(map[netip.AddrPort]struct{}, t.live)
+	for _, o := range t.peers {
+		if o == nil || o == c || !o.listens.IsValid() || !mayHear(c.addr.Addr(), o.listens.Addr()) {
+			continue
+		}
+		present[o.listens] = struct{}{}
+		if _, told := c.pex.told[o.listens]; !told && len(msg.Added) < wire.MaxPEX {
+			msg.Added = append(msg.Added, wire.PEXPeer{Addr: o.listens, Flags: o.pexFlags()})
+		}
+	}
+	for a := range c.pex.told {
+		if _, here := present[a]; !here && len(msg.Dropped) < wire.MaxPEX {
+			msg.Dropped = append(msg.Dropped, a)
+		}
+	}
+	if len(msg.Added)+len(msg.Dropped) == 0 {
+		return
+	}
+	if c.pex.told == nil {
+		c.pex.told = map[netip.AddrPort]struct{}{}
+	}
+	for _, p := range msg.Added {
+		c.pex.told[p.Addr] = struct{}{}
+	}
+	for _, a := range msg.Dropped {
+		delete(c.pex.told, a)
+	}
+	c.pex.due = now + pexInterval
+	t.post(c, func(b []byte) []byte { return wire.AppendExtended(b, c.extIDs.PEX, msg.Append(nil)) })
+}
+
+// mayHear keeps addresses inside a network: who is outside is not told of
+// them, and is not believed when it names them.
+func mayHear(who, addr netip.Addr) bool {
+	return netguard.IsPublic(addr) || !netguard.IsPublic(who)
+}
+
+func (c *peerConn) pexFlags() (f wire.PEXFlags) {
+	if c.isSeed() || c.uploadOnly {
+		f |= wire.PEXSeed
+	}
+	if c.outgoing {
+		f |= wire.PEXReachable
+	}
+	return f
+}
+
+// hearPeers takes the addresses that a peer is connected to. They are hearsay:
+// bounded in number and rate.
+func (t *Torrent) hearPeers(c *peerConn, heard []wire.PEXPeer) {
+	now := t.now()
+	if !t.gossips() || now < c.pex.next {
+		return
+	}
+	c.pex.next = max(c.pex.next, now-pexPause) + pexPause
+	for _, p := range heard {
+		if len(t.known.list) >= maxHearsay {
+			break
+		}
+		if mayHear(c.addr.Addr(), p.Addr.Addr()) && t.known.add(p.Addr, now) {
+			t.known.byAddr[p.Addr].seed = p.Flags&wire.PEXSeed != 0
+		}
+	}
+	t.connectPeers()
+}
+
+// noteListening learns from an extension handshake where a peer that came to
+// us can be reached, and gives its address to the others.
+func (c *peerConn) noteListening(h *wire.ExtHandshake) {
+	if !c.outgoing && h.Port != 0 {
+		c.listens = netip.AddrPortFrom(c.addr.Addr(), h.Port)
+	}
+}
