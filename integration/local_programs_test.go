@@ -56,7 +56,7 @@ func makeWorkshop(t testing.TB) content {
 	mkdir(t, c.root())
 	home := scratch(t)
 	make := tool("sh", "-ec", `
-		truncate -s 3M holes; printf 'an island' | dd of=holes bs=1 seek=1500001 conv=notrunc status=none
+		head -c 3M /dev/zero >holes; printf 'an island' | dd of=holes bs=1 seek=1500001 conv=notrunc status=none
 		head -c 200000 /dev/urandom | base64 >text; echo "here is the only needle" >>text; seq 90000 >>text
 		ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=320x180:r=25:d=4 -f lavfi -i sine=d=4 -c:v mpeg4 -b:v 2M -c:a aac film.mp4
 		sqlite3 data.db 'create table t(a integer primary key, b text);
@@ -67,6 +67,7 @@ func makeWorkshop(t testing.TB) content {
 			head -c 70000 /dev/urandom >$i && git add $i && git -c user.name=n -c user.email=e@example.org commit -qm "add $i"
 		done
 		cd - >/dev/null && git clone -q --bare "$1/repo" repo.git && rm -rf repo.git/hooks
+		git --git-dir=repo.git update-ref refs/tags/v1 HEAD # a torrent holds no empty directories, and git insists on refs
 		python3 -c '
 import os, zipfile
 with zipfile.ZipFile("archive.zip", "w", zipfile.ZIP_DEFLATED) as z:
@@ -94,91 +95,92 @@ func TestProgramsOnLocalFile(t *testing.T) {
 	t.Parallel()
 	c := makeWorkshop(t)
 	s := seed(t, c.torrent, c.dir, "--no-trackers")
-	peer := []string{"--no-trackers", "--peer", s.peer()}
-	slow := seed(t, c.torrent, copyOfContent(t, c), "--no-trackers", "--max-upload-rate", "3M")
-	completing := mountTorrent(t, c.torrent, "--no-trackers", "--peer", slow.peer())
-
-	want := map[string]string{}
+	mounted := func(t *testing.T, flags ...string) *mount {
+		return mountTorrent(t, c.torrent, append(flags, "--no-trackers", "--peer", s.peer())...)
+	}
 	for _, p := range localPrograms {
-		need(t, p.needs...)
-		want[p.name] = runLocal(t, p.script, c.root())
-		if strings.TrimSpace(want[p.name]) == "" {
-			t.Fatalf("%s says nothing of the original", p.name)
-		}
-	}
-	check := func(t *testing.T, i int, m *mount) {
-		p := localPrograms[i]
-		if got := runLocal(t, p.script, m.path(c.name)); got != want[p.name] {
-			t.Errorf("%s says\n%s\nof the original\n%s", p.name, got, want[p.name])
-		}
-	}
-	for i, p := range localPrograms {
-		t.Run("completing/"+p.name, func(t *testing.T) { check(t, i, completing) })
-	}
-	completing.complete()
-	for i, p := range localPrograms {
-		t.Run("complete/"+p.name, func(t *testing.T) { check(t, i, completing) })
-		t.Run("incomplete/"+p.name, func(t *testing.T) {
-			check(t, i, mountTorrent(t, c.torrent, append([]string{"--no-prefetch"}, peer...)...))
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			need(t, p.needs...)
+			want := runLocal(t, p.script, c.root())
+			if strings.TrimSpace(want) == "" {
+				t.Fatal("it says nothing of the original")
+			}
+			check := func(state string, m *mount) {
+				if got := runLocal(t, p.script, m.path(c.name)); got != want {
+					t.Errorf("%s: it says\n%s\nof the original\n%s", state, got, want)
+				}
+			}
+			check("incomplete", mounted(t, "--no-prefetch"))
+			completing := mounted(t, "--max-download-rate", "4M")
+			check("completing", completing)
+			completing.complete()
+			check("complete", completing)
 		})
 	}
 }
 
-// copyOfContent is a second copy of the data: a data folder belongs to one process.
-func copyOfContent(t testing.TB, c content) string {
-	t.Helper()
-	dir := scratch(t)
-	tool("cp", "-a", c.root(), filepath.Join(dir, c.name)).run(t)
-	return dir
-}
-
-// mount(8) knows the type, whichever way it finds its helper, and mount -a mounts no line of fstab twice.
+// mount(8) finds us by the type, and mount -a mounts no line of fstab twice.
 func TestMountHelper(t *testing.T) {
 	if os.Geteuid() != 0 || !env.private {
-		t.Skip("needs a mount namespace of its own")
+		t.Skip("needs root and a mount namespace of its own")
 	}
+	need(t, "mount.fuse3")
 	c := makeFile(t, 100_000, 60).create(t)
 	s := seed(t, c.torrent, c.dir, "--no-trackers")
-	bin, home := scratch(t), scratch(t)
+	// mount.fuse3 looks for us where the system's programs are.
+	const sbin = "/usr/local/sbin"
+	bin := scratch(t)
 	symlink(t, env.binary, filepath.Join(bin, "torrentfs"))
-	vars := append(homeIn(home), "PATH="+bin+":"+os.Getenv("PATH"))
+	tool("mount", "--bind", bin, sbin).run(t)
+	t.Cleanup(func() {
+		if err := detach(sbin); err != nil {
+			t.Error(err)
+		}
+	})
 	fstab, dir := filepath.Join(scratch(t), "fstab"), mountpoint(t)
 	line := c.torrent + " " + dir + " fuse.torrentfs noauto,nofail,x-systemd.automount,no_trackers,data_dir=" + scratch(t) +
 		",peer=" + s.peer() + " 0 0\n"
 	if err := os.WriteFile(fstab, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(args ...string) {
+	home := homeIn(scratch(t))
+	mount := func(args ...string) {
 		t.Helper()
 		m := tool("mount", args...)
-		m.env = vars
+		m.env = home
 		m.run(t)
 	}
-	need(t, "mount.fuse3")
-	run("-T", fstab, dir)
+	umount := func() {
+		t.Helper()
+		tool("umount", dir).run(t)
+		eventually(t, "the process of the mount ends", func() bool { return tool("pgrep", "-cf", dir).start(t).wait() != 0 })
+	}
+	mount("-T", fstab, dir)
 	t.Cleanup(func() {
 		if mounted(t, dir) {
 			_ = detach(dir)
 		}
 	})
 	sameFile(t, c.root(), filepath.Join(dir, c.name))
-	points, err := mountsBelow(dir)
-	if err != nil || len(points) != 1 {
-		t.Errorf("mounts: %v, %v", points, err)
-	}
 	if source := tool("findmnt", "-n", "-o", "SOURCE,FSTYPE", dir).run(t); strings.Join(strings.Fields(source), " ") != c.torrent+" fuse.torrentfs" {
 		t.Errorf("mount table: %q", source)
 	}
 	if err := os.WriteFile(fstab, []byte(strings.ReplaceAll(line, "noauto,", "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run("-T", fstab, "-a")
+	mount("-T", fstab, "-a")
 	if points, err := mountsBelow(dir); err != nil || len(points) != 1 {
 		t.Errorf("after mount -a: %v, %v", points, err)
 	}
-	tool("umount", dir).run(t)
-	eventually(t, "the process of the mount ends", func() bool {
-		pids, err := processesOf(env.binary)
-		return err == nil && len(pids) == 1 // the seeder's
-	})
+	umount()
+
+	// As /sbin/mount.torrentfs, with the switches that mount(8) passes on.
+	helper := filepath.Join(bin, "mount.torrentfs")
+	symlink(t, env.binary, helper)
+	direct := tool(helper, c.torrent, dir, "-sv", "-o", "rw,nofail,no_trackers,data_dir="+scratch(t)+",peer="+s.peer())
+	direct.env = home
+	direct.run(t)
+	sameFile(t, c.root(), filepath.Join(dir, c.name))
+	umount()
 }

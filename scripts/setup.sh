@@ -123,6 +123,10 @@ want_programs() {
     want opentracker opentracker
     want ffprobe ffmpeg
     want getfattr attr
+    want mpv mpv
+    want rsync rsync
+    want sqlite3 sqlite3
+    want unzip unzip
     # Debian's own Python, whatever else is in PATH: the package is for that.
     if ! /usr/bin/python3 -c 'import libtorrent' 2>/dev/null; then
         missing+=(python3 python3-libtorrent)
