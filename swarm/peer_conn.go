@@ -65,6 +65,7 @@ type peerConn struct {
 	strikes       int           // requests while choked, blocks nobody asked for
 	metadataSent  int           // bytes of the info dictionary
 	messages      int
+	manners       manners
 	asks          []hashAsk     // for hashes (BEP 52), in the order sent
 	proves        bool          // its last answer to one was right
 	proveAgain    time.Duration // not to be asked for leaves before

@@ -126,7 +126,7 @@ func (s *Session) Close() error {
 
 // acceptPeers takes incoming connections until the listener is closed.
 func (s *Session) acceptPeers() {
-	handshaking := newSlots(maxHandshaking)
+	var handshaking newcomers
 	for {
 		nc, err := s.cfg.Listener.Accept()
 		if err != nil {
@@ -141,20 +141,17 @@ func (s *Session) acceptPeers() {
 				return
 			}
 		}
-		if !handshaking.tryTake() {
-			nc.Close()
-			continue
-		}
+		handshaking.enter(nc)
 		s.wg.Go(func() {
-			defer handshaking.give()
-			s.welcome(nc)
+			s.welcome(nc, &handshaking)
 		})
 	}
 }
 
 // welcome reads the handshake of an incoming connection and hands it to its torrent.
-func (s *Session) welcome(nc net.Conn) {
+func (s *Session) welcome(nc net.Conn, from *newcomers) {
 	if !s.conns.tryTake() {
+		from.leave(nc)
 		nc.Close()
 		return
 	}
@@ -162,6 +159,7 @@ func (s *Session) welcome(nc net.Conn) {
 	defer end()
 	nc.SetDeadline(time.Now().Add(handshakeTimeout))
 	h, err := wire.ReadHandshake(nc)
+	from.leave(nc)
 	if err == nil && h.PeerID == s.peerID {
 		err = errors.New("connection to ourselves")
 	}

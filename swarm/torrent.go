@@ -102,6 +102,8 @@ type Torrent struct {
 	measured   time.Time
 	lastSent   int64
 	wasted     int64
+	liars      liars
+	crowded    bool          // somebody was refused since the last review
 	shedding   bool          // pieces were given up for want of a disk
 	diskWarned time.Duration // when the log last heard of an unreadable piece
 	rand       *rand.Rand

@@ -84,6 +84,7 @@ func (t *Torrent) tick() {
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
 	t.reviewAsks(now)
+	t.reviewManners(now)
 	t.rechoke(now)
 	t.connectPeers()
 	t.exchangePeers(now)

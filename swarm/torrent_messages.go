@@ -19,7 +19,14 @@ func (t *Torrent) handlePeerEvent(e peerEvent) {
 		return
 	}
 	c.messages++
-	if err := t.handleMessage(e); err != nil {
+	var err error
+	if c.noisy(e) {
+		err = c.annoy()
+	}
+	if err == nil {
+		err = t.handleMessage(e)
+	}
+	if err != nil {
 		c.close(err)
 	}
 }

@@ -200,9 +200,13 @@ func (t *Torrent) welcomeError(c *peerConn) error {
 		return errStopped
 	}
 	if t.live >= t.cfg.MaxPeers {
+		t.crowded = true
 		return errTooMany
 	}
-	if a := t.known.byAddr[c.addr]; a != nil && a.banned {
+	if t.crowd(c) {
+		return errTooMany
+	}
+	if a := t.known.byAddr[c.addr]; a != nil && a.banned || t.liars.has(c.addr) {
 		return errBanned
 	}
 	for _, o := range t.peers {
@@ -299,6 +303,9 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 func (t *Torrent) post(c *peerConn, encode func(b []byte) []byte) {
 	c.out.add(encode)
 	t.touch(c)
+	if c.unread() {
+		c.close(errUnread)
+	}
 }
 
 // touch makes the next flush wake the peer's writer.
@@ -332,7 +339,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.noHashes = true
 			a.inUse = false
 			a.due = now
-		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol):
+		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, errUseless):
 			a.failed(now)
 		case errors.Is(reason, errBothSeeds) && !t.allHeld.Load():
 			a.released(now)
@@ -355,6 +362,7 @@ func (t *Torrent) ban(c *peerConn) {
 }
 
 func (t *Torrent) banAddr(addr netip.AddrPort) {
+	t.liars.note(addr)
 	t.known.add(addr, t.now())
 	if a := t.known.byAddr[addr]; a != nil {
 		a.banned = true

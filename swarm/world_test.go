@@ -34,6 +34,7 @@ type world struct {
 	store   *memStore
 	peers   []netip.AddrPort
 	fakes   []*fakepeer.Peer
+	hosts   map[netip.Addr]*simnet.Host
 }
 
 // inWorld runs a test in a bubble of virtual time. The torrent's content is
