@@ -45,7 +45,7 @@ func (y *history) note(off int64, n int) bool {
 	return ordered
 }
 
-// bounces decides whether to fail a read unseen, and if so remembers it and passes the range on as a hint. It must be a
+// bounces decides whether to fail a read unseen, and if so remembers it. It must be a
 // request that the kernel sent ahead of need: larger than a page, of a cached handle; and one that was not failed lately,
 // because the kernel asks a second time for what somebody waits for.
 func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
@@ -59,11 +59,20 @@ func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 		return false
 	case h.ready.Ready(off, n):
 		return false
-	case !h.inode.bounceOnce(off, n, time.Now()):
-		return false
 	}
-	h.hints.WillNeed(off, n)
-	return true
+	return h.inode.bounceOnce(off, n, time.Now())
+}
+
+// pageWanted hints at the rest of a bounced range when its first page is asked for: somebody reads the range from its
+// begin. A page fault asks for a page in the middle of what the kernel would have read around it, of which nobody may
+// want any more.
+func (h *handle) pageWanted(off int64) {
+	if h.hints == nil {
+		return
+	}
+	if end, ok := h.inode.begun(off, time.Now()); ok {
+		h.hints.WillNeed(off, int(end-off))
+	}
 }
 
 // bounceMemory remembers the last ranges that were bounced; guarded by the inode's lock.
@@ -75,6 +84,7 @@ type bounceMemory struct {
 type bouncedRange struct {
 	off, end int64
 	at       time.Time
+	begun    bool // its first page was asked for
 }
 
 // has reports whether any byte of the range was bounced lately.
@@ -88,7 +98,7 @@ func (m *bounceMemory) has(off, end int64, now time.Time) bool {
 }
 
 func (m *bounceMemory) add(off, end int64, now time.Time) {
-	r := bouncedRange{off, end, now}
+	r := bouncedRange{off: off, end: end, at: now}
 	if len(m.ranges) < bounceMemorySize {
 		m.ranges = append(m.ranges, r)
 		return
@@ -107,6 +117,20 @@ func (in *inode) bounceOnce(off int64, n int, now time.Time) bool {
 	}
 	in.bounced.add(off, end, now)
 	return true
+}
+
+// begun returns the end of the bounced range that begins at off, once.
+func (in *inode) begun(off int64, now time.Time) (end int64, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for i := range in.bounced.ranges {
+		r := &in.bounced.ranges[i]
+		if r.off == off && !r.begun && now.Sub(r.at) < bounceMemoryTime {
+			r.begun = true
+			return r.end, true
+		}
+	}
+	return 0, false
 }
 
 func (in *inode) wasBounced(off int64, n int) bool {

@@ -26,10 +26,11 @@
 // The kernel reads ahead in requests of up to 128 KiB, whose pages stay locked until the whole request is answered: a
 // reader of 4 KiB would wait for bytes that nobody asked for, and no signal would reach us. An asynchronous read-ahead
 // may fail unseen, though: the kernel then asks again, for exactly the page that is needed, with a request that signals
-// can interrupt. So a large request that misses bytes is failed with EAGAIN, once, and the [Prefetcher] hears of
-// it. Each mount tries this on a file of its own before it relies on it. A reader that goes through a file in order needs
-// the bytes of its read-ahead anyway and would only be slowed down by being served in single pages; it is bounced only
-// with [BounceOn].
+// can interrupt. So a large request that misses bytes is failed with EAGAIN, once, and the [Prefetcher] hears of it when the
+// kernel then asks for its first page: a page fault, around which the kernel would have read, asks for one in the
+// middle. Each mount tries this on a file of its own before it relies on it. A reader that goes through a file in order
+// needs the bytes of its read-ahead anyway and would only be slowed down by being served in single pages; it is bounced
+// only with [BounceOn].
 //
 // # Who owns what
 //

@@ -48,6 +48,9 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		f.counters.bounced.Add(1)
 		return nil, fuse.EAGAIN
 	}
+	if n <= pageSize() {
+		h.pageWanted(off)
+	}
 	if direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n) {
 		flushed = nil // an application may wait for this very request, and would see it fail
 	}

@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -298,5 +299,64 @@ func TestReadsInOrderAreHardlyBounced(t *testing.T) {
 	// The first windows of read-ahead may be bounced, which makes some dozens of single pages.
 	if st := s.stats(); st.Bounced == 0 || st.Bounced > 4 || st.Reads > 300 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// Nothing is asked of a source that no reader wants: a page fault asks for its page alone, however much the kernel would
+// have read around it, and a read(2) for its own range.
+func TestNobodyAsksForMoreThanIsRead(t *testing.T) {
+	const size, block = 8 << 20, 16 << 10
+	s := startServer(t, serverConfig{Files: []fileConfig{
+		{Path: "mapped", Size: size, Missing: true, Delay: time.Millisecond},
+		{Path: "read", Size: size, Missing: true, Delay: time.Millisecond},
+	}})
+	blocks := func(i int) (n int) {
+		if _, err := fmt.Sscan(s.ask("blocks %d", i), &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	offsets := []int64{3 << 20, 7<<20 + 5000, 1<<20 + 12345}
+	must(t, "touch pages", func() error {
+		f, err := os.Open(s.path("mapped"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			return err
+		}
+		want := make([]byte, 1)
+		for _, off := range offsets {
+			if pattern(want, 1, off); m[off] != want[0] {
+				t.Errorf("wrong byte at %d", off)
+			}
+		}
+		return unix.Munmap(m)
+	})
+	if n := blocks(0); n != len(offsets) {
+		t.Errorf("%d page faults asked for %d blocks", len(offsets), n)
+	}
+	must(t, "read", func() error {
+		f, err := os.Open(s.path("read"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		got, want := make([]byte, 64<<10), make([]byte, 64<<10)
+		for _, off := range offsets {
+			off &^= block - 1
+			if _, err := f.ReadAt(got, off); err != nil {
+				return err
+			}
+			if pattern(want, 2, off); !bytes.Equal(got, want) {
+				t.Errorf("wrong bytes at %d", off)
+			}
+		}
+		return nil
+	})
+	if n, want := blocks(1), len(offsets)*64<<10/block; n != want {
+		t.Errorf("reads of %d blocks asked for %d", want, n)
 	}
 }

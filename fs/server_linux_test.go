@@ -196,6 +196,10 @@ func obey(line string, c *serverConfig, s *fakeSource, m *fs.Mounted) string {
 	case "stats":
 		b, _ := json.Marshal(m.Stats())
 		return string(b)
+	case "blocks": // that were asked for
+		s.files[i].mu.Lock()
+		defer s.files[i].mu.Unlock()
+		return fmt.Sprint(len(s.files[i].blocks))
 	case "open":
 		return fmt.Sprint(s.openFiles.Load())
 	case "memory":
