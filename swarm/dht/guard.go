@@ -19,6 +19,7 @@ const (
 	maxPending  = 2048             // queries of ours without a reply
 	pendingLife = 10 * time.Second // of one; the library gives up after 2 s
 	readPause   = 200 * time.Millisecond
+	maxAnswer   = 1500 // bytes: no answer of ours is longer
 )
 
 var (
@@ -217,11 +218,13 @@ func (g *guard) take(from netip.AddrPort, tid string) (pendingQuery, bool) {
 
 // answer sends the reply to a query, unless its bytes are more than we give.
 func (g *guard) answer(now time.Time, from netip.AddrPort, m *message) {
-	b := g.host.answer(now, g.id, from, m, g.client)
-	if b == nil {
-		return
+	var b []byte
+	if g.out.TokensAt(now) >= maxAnswer { // else it is not worth making
+		if b = g.host.answer(now, g.id, from, m, g.client); b == nil {
+			return
+		}
 	}
-	if !g.out.AllowN(now, len(b)) {
+	if b == nil || !g.out.AllowN(now, len(b)) {
 		g.count(func(c *counts) { c.withheld++ })
 		return
 	}

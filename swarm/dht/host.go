@@ -1,7 +1,7 @@
 package dht
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/netip"
@@ -115,12 +115,12 @@ func (h *host) nearest(now time.Time, target nodeID, n int) []nodeInfo {
 		if now.Sub(k.at) >= nodeLife {
 			continue
 		}
-		at, _ := slices.BinarySearchFunc(out, k.id, func(o nodeInfo, id nodeID) int {
-			return compareDistance(target, o.id, id)
-		})
-		if at == n {
-			continue
+		if len(out) == n && compareDistance(&target, &out[n-1].id, &k.id) <= 0 {
+			continue // as most are
 		}
+		at, _ := slices.BinarySearchFunc(out, k.id, func(o nodeInfo, id nodeID) int {
+			return compareDistance(&target, &o.id, &id)
+		})
 		out = slices.Insert(out, at, nodeInfo{k.id, addr})
 		out = out[:min(len(out), n)]
 	}
@@ -135,12 +135,13 @@ func (h *host) lastReply(addr netip.AddrPort) time.Time {
 }
 
 // compareDistance compares the distances of a and b from target, by XOR.
-func compareDistance(target, a, b nodeID) int {
+func compareDistance(target, a, b *nodeID) int {
 	for i := range target {
-		a[i] ^= target[i]
-		b[i] ^= target[i]
+		if a[i] != b[i] {
+			return cmp.Compare(a[i]^target[i], b[i]^target[i])
+		}
 	}
-	return bytes.Compare(a[:], b[:])
+	return 0
 }
 
 // answer encodes the answer to a query, nil where none can be made.

@@ -195,7 +195,7 @@ func TestNearest(t *testing.T) {
 			h.heard(epoch, n, netip.Addr{})
 		}
 		target := nodeID{0x55}
-		slices.SortFunc(all, func(a, b nodeInfo) int { return compareDistance(target, a.id, b.id) })
+		slices.SortFunc(all, func(a, b nodeInfo) int { return compareDistance(&target, &a.id, &b.id) })
 		got := h.nearest(epoch, target, closest)
 		if len(got) != min(len(all), closest) {
 			t.Fatalf("%d nodes of %d", len(got), len(all))
@@ -296,6 +296,29 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Everything that can be in one answer fits what is reckoned with.
+func TestAnswersFitAPacket(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		h, o := newHost(v6, rand.New(rand.NewPCG(1, 2))), newHost(!v6, rand.New(rand.NewPCG(1, 2)))
+		h.sibling = o
+		for i := range 2 * maxReturned4 {
+			four := netip.AddrPortFrom(netip.AddrFrom4([4]byte{5, 5, 5, byte(i)}), 6881)
+			six := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), 6881)
+			own, other := four, six
+			if v6 {
+				own, other = six, four
+			}
+			h.heard(epoch, nodeInfo{nodeID{byte(i)}, own}, netip.Addr{})
+			o.heard(epoch, nodeInfo{nodeID{byte(i)}, other}, netip.Addr{})
+			h.store.add(epoch, nodeID([]byte(hash)), own)
+		}
+		m := message{kind: 'q', tid: strings.Repeat("t", maxTransaction), method: "get_peers", target: nodeID([]byte(hash)), targeted: true, want4: true, want6: true}
+		if got := len(h.answer(epoch, nodeID{7}, h.nearest(epoch, nodeID{}, 1)[0].addr, &m, "tf\x00\x01")); got > maxAnswer || got < 1000 {
+			t.Errorf("IPv6 %v: an answer of %d bytes", v6, got)
+		}
+	}
+}
+
 func bencoded(s string) string {
 	b, _ := bencode.Encode(map[string]any{"": s})
 	return strings.TrimSuffix(strings.TrimPrefix(string(b), "d0:"), "e")
@@ -373,5 +396,39 @@ func TestFlood(t *testing.T) {
 	}
 	if g.counts.withheld == 0 || len(g.noise.sources) > noiseKeep {
 		t.Errorf("withheld %d, watched %d", g.counts.withheld, len(g.noise.sources))
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	g := newTestGuard(&fakeConn{})
+	g.out = rate.NewLimiter(1, 1<<50)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range maxKnown {
+		g.host.heard(epoch, nodeInfo{newID(rnd, netip.Addr{}), netip.AddrPortFrom(netip.AddrFrom4([4]byte{50, 1, byte(i >> 8), byte(i)}), 1)}, netip.Addr{})
+	}
+	query := []byte("d1:ad2:id20:" + id20 + "9:info_hash20:" + hash + "e1:q9:get_peers1:t2:aa1:y1:qe")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		g.receive(epoch, query, netip.AddrPortFrom(netip.AddrFrom4([4]byte{80, byte(i >> 16), byte(i >> 8), byte(i)}), 1))
+	}
+}
+
+func BenchmarkReply(b *testing.B) {
+	g := newTestGuard(&fakeConn{})
+	var nodes []nodeInfo
+	for i := range 8 {
+		nodes = append(nodes, nodeInfo{nodeID{byte(i)}, netip.AddrPortFrom(netip.AddrFrom4([4]byte{50, 1, 1, byte(i)}), 1)})
+	}
+	m := message{kind: 'r', nodes: nodes, token: "12345678"}
+	reply, err := m.forLibrary("tttt")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		g.pending[pendingKey{stranger, [4]byte([]byte("tttt"))}] = pendingQuery{"L", epoch}
+		if g.receive(epoch, reply, stranger) == nil {
+			b.Fatal("dropped")
+		}
 	}
 }

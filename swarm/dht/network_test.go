@@ -284,6 +284,36 @@ func TestLateNetwork(t *testing.T) {
 	}
 }
 
+// Once others agree on our address, the id becomes one that fits it (BEP 42),
+// and what was known stays known.
+func TestIDFollowsAddress(t *testing.T) {
+	a := startNode(t, "127.0.0.80", nil)
+	b := startNode(t, "127.0.0.81", func(c *Config) { c.Bootstrap = []string{a.addr.String()} })
+	waitFor(t, "b knows a", func() bool { return b.Stats().IPv4.Good > 0 })
+	addr := netip.MustParseAddr("81.2.3.4")
+	n := b.nodes[0]
+	before := n.save().id
+	if idFits(before, addr) {
+		t.Skip("the id fits by chance")
+	}
+	for i := range minVotes { // what replies from the Internet would do
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{60, byte(i), 1, 1}), 1)
+		n.host.heard(time.Now(), nodeInfo{nodeID{byte(i)}, from}, addr)
+	}
+	waitFor(t, "the id fits", func() bool { return idFits(n.save().id, addr) })
+	waitFor(t, "b still knows a", func() bool { return b.Stats().IPv4.Good > 0 })
+	if got := b.Stats().IPv4.External; got != addr {
+		t.Errorf("address %v", got)
+	}
+	found := announce(t, b, Announcement{InfoHash: nodeID{5}, Port: 7001})
+	waitFor(t, "b announces", func() bool { return a.Stats().IPv4.Swarms > 0 })
+	select {
+	case p := <-found:
+		t.Errorf("found %v", p)
+	default:
+	}
+}
+
 func TestClosed(t *testing.T) {
 	n := startNode(t, "127.0.0.70", nil)
 	n.stop()

@@ -209,7 +209,7 @@ func TestPieces(t *testing.T) {
 		if busy {
 			busy = false
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, "0\n")
+			_, _ = io.WriteString(w, "1\n")
 			return
 		}
 		from := int64(piece) * tt.info.PieceLength()
