@@ -173,7 +173,9 @@ func (w *blockWriter) send(u upload) error {
 		w.scratch = make([]byte, blockSize)
 	}
 	p := w.scratch[:u.n]
-	if _, err := c.t.store.ReadAt(p, off); err != nil {
+	content := p[:min(int64(u.n), max(c.t.info.Size()-off, 0))]
+	clear(p[len(content):]) // see servable
+	if _, err := c.t.store.ReadAt(content, off); err != nil && len(content) > 0 {
 		// Evicted, or the disk failed: the peer gets its answer and asks another.
 		c.t.log.Debug("serve block: "+err.Error(), "piece", u.piece)
 		if c.t.store.Has(u.piece) {

@@ -12,7 +12,7 @@ import (
 // How peers are asked for hashes (BEP 52).
 const (
 	proofPatience = 250 * time.Millisecond // plus three round trips: after that another peer is asked as well
-	proofTimeout  = 2 * time.Second        // plus as much; after that a peer counts as one that proves nothing
+	proofTimeout  = 4 * time.Second        // plus three round trips; after that a peer counts as one that proves nothing
 	proofPause    = time.Minute            // for so long it is then left alone
 	maxAsks       = 400                    // requests for hashes that one peer is to answer; libtorrent takes 500
 	layerAsks     = 4                      // of them for piece layers

@@ -31,7 +31,7 @@ func (t *Torrent) unchoked() (n int) {
 // handleRequest queues a block for a peer, or refuses it. With the fast
 // extension every request gets exactly one answer (BEP 6).
 func (t *Torrent) handleRequest(c *peerConn, u upload) error {
-	if u.piece >= t.info.NumPieces() || u.n <= 0 || u.n > blockSize || int64(u.begin)+int64(u.n) > t.info.PieceSize(u.piece) {
+	if u.piece >= t.info.NumPieces() || u.n <= 0 || u.n > blockSize || int64(u.begin)+int64(u.n) > t.servable(u.piece) {
 		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.n, u.begin, u.piece)
 	}
 	switch {
@@ -48,6 +48,16 @@ func (t *Torrent) handleRequest(c *peerConn, u upload) error {
 		t.touch(c)
 	}
 	return nil
+}
+
+// servable is how many bytes of a piece may be asked for. Behind each file of a
+// v2 torrent libtorrent sees padding up to the end of the piece, and asks for it
+// with the file's last block: it is served as zeros.
+func (t *Torrent) servable(piece int) int64 {
+	if !t.info.Hash.HasV1 {
+		return t.info.PieceLength()
+	}
+	return t.info.PieceSize(piece)
 }
 
 // handleCancel takes a request back if its block has not been sent.

@@ -500,3 +500,23 @@ func TestHybridHandshakes(t *testing.T) {
 		_ = tor
 	})
 }
+
+// libtorrent takes each file of a v2 torrent for padded to whole pieces, and
+// asks for whole blocks: behind the file there are zeros.
+func TestPaddedBlocksAreServed(t *testing.T) {
+	inV2World(t, metainfo.V2, 64<<10, []int64{100, 40_000, 1}, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		w.add(TorrentConfig{})
+		opt := w.leecher("libtorrent")
+		opt.Size, opt.PieceSize = 3*64<<10, nil
+		opt.Content = bytes.NewReader(append(bytes.Clone(w.data), make([]byte, 64<<10)...))
+		p := w.connect(wan(100, 10*ms), opt)
+		select {
+		case <-p.Complete():
+		case <-time.After(time.Minute):
+		}
+		if rec := p.Record(); rec.Downloaded != 3*64<<10 || rec.Wrong != 0 || len(rec.Errors) != 0 {
+			t.Errorf("%d bytes, %d blocks wrong, errors %v", rec.Downloaded, rec.Wrong, rec.Errors)
+		}
+	})
+}
