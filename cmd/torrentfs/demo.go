@@ -11,9 +11,11 @@ import (
 )
 
 type demoCmd struct {
-	Size size `default:"128MiB" placeholder:"SIZE" help:"How much data to make; three times as much space is used for a while."`
-	Rate rate `default:"40MiB/s" placeholder:"RATE" help:"What the seeder is held to, so that there is something to see; off for full speed."`
-	Keep bool `help:"Leave the files for a look afterwards."`
+	Size   size `default:"128MiB" placeholder:"SIZE" help:"How much data to make; three times as much space is used for a while."`
+	Rate   rate `default:"40MiB/s" placeholder:"RATE" help:"What the seeder is held to, so that there is something to see; off for full speed."`
+	V2     bool `name:"v2" xor:"version" help:"With a v2 torrent."`
+	Hybrid bool `xor:"version" help:"With a hybrid torrent, of v1 and v2."`
+	Keep   bool `help:"Leave the files for a look afterwards."`
 }
 
 // Help is the text below the summary.
@@ -137,7 +139,14 @@ func (d *demo) startTracker(ctx context.Context) (string, error) {
 }
 
 func (d *demo) create(ctx context.Context) (string, error) {
-	out, err := d.output(ctx, "create", d.path("seed", demoName), "--tracker", d.announce, "-o", d.torrent())
+	args := []string{"create", d.path("seed", demoName), "--tracker", d.announce, "-o", d.torrent()}
+	switch {
+	case d.opt.V2:
+		args = append(args, "--v2")
+	case d.opt.Hybrid:
+		args = append(args, "--hybrid")
+	}
+	out, err := d.output(ctx, args...)
 	if err != nil {
 		return "", err
 	}
