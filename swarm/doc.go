@@ -20,6 +20,11 @@
 // hashed and the hash is right, the worker commits it to the store, and the
 // loop wakes whoever waits for it and tells the peers.
 //
+// A block of a v2 or hybrid torrent is also verified by itself (BEP 52): with
+// the request for it the loop sends one for its leaf (torrent_hashes.go), and
+// the worker that has both commits the block at once. What is known of the
+// files' trees is in hash_trees.go; hash_answers.go is the other direction.
+//
 // # What it never does
 //
 // It never shows an unverified byte to a [Reader] or to a peer, never imports
