@@ -32,6 +32,52 @@
 // needs the bytes of its read-ahead anyway and would only be slowed down by being served in single pages; it is bounced
 // only with [BounceOn].
 //
+// # Who waits, and for how long
+//
+// A read waits for its bytes as long as its File lets it. It ends with EINTR only for a signal that kills its program
+// (programs that handle signals, as Go's runtime does all the time, must not see their reads fail); with EIO when the mount
+// ends, when the File fails, or when its policy says that the bytes will not come ([ErrUnavailable]). In cached mode the
+// kernel tells of no signal, only of a FLUSH: that ends the read-ahead of the handle. Programs that would read a whole
+// library to index it are kept from incomplete files ([Options.DenyReaders]).
+//
+// Whoever reads the head of a film is given its end early ([Prefetcher]): players and probes go there next, and each such
+// step costs a wait. In a swarm of five peers at 20 Mbit/s and 50 ms, ffprobe on a cold mp4 of 54 MB with its index at the
+// end took 0.5 s.
+//
+// # What the kernel is told, and why
+//
+//   - Requests that block count as background ones: at the default limit of 12, thirty readers of missing data hang a reader
+//     of a complete file on the same mount. The limit is 65535; a blocked reader costs about 6 KB here, and no thread.
+//   - Nothing ever changes: names, attributes and directories may be kept for an hour, and OPENDIR is told to be skipped, which
+//     lets the kernel keep directories too.
+//   - Sizes and blocks are those of the finished file and SEEK_HOLE finds none: cp and tar write zeros for what they take for
+//     holes.
+//   - Security labels and ACLs are answered with ENOTSUP: ls -l then asks once instead of three times per file, which for
+//     20,000 files was 7 s.
+//   - A short answer before the end of a file is its end, to an application; so a read is answered in full or fails.
+//   - NOTIFY_STORE could fill the kernel's cache at 3 GB/s, and blocks while a READ of the same page is in flight: it can
+//     deadlock, and is not used.
+//   - The sysctls fs.fuse.*_request_timeout, if set, abort connections whose reads wait: there is a warning.
+//   - FUSE's cached reads of an ordinary mount reach a third to four fifths of a native file's, by the kernel's smaller folios;
+//     passthrough has none of that.
+//
+// # What it is held to
+//
+//  1. A complete file as root is as fast as the native one, and no READ arrives: TestPassthroughServesNoReads,
+//     TestFiguresNative, TestFiguresPassthrough (CPU time, for busy machines).
+//  2. Without the privilege, 1.5 GB/s from our memory: TestFiguresNative, the rows memory and ReadAt.
+//  3. 4 KiB of a hot piece: p50 of 25 µs at most, 20,000 reads per second by one job: TestFiguresHotReads.
+//  4. No download of what nobody reads: TestNobodyAsksForMoreThanIsRead, TestReadWaitsForItsPageOnly.
+//  5. A thousand blocked readers disturb nobody: TestBlockedReadersStarveNobody, TestFiguresBlockedReaders.
+//  6. Signals free a reader, SIGTERM a mount with blocked readers, and nothing is left behind: TestSignalsFreeReader,
+//     TestHandledSignalsDoNotEndRead, TestUnmountWithBlockedReaders, TestUnmountLeavesNothing, TestStaleMountIsHealed,
+//     TestFiguresEnds.
+//  7. A file may complete while it is open: TestCompletionWhileOpen; with TORRENTFS_BENCH=1 during 100,000 opens and more.
+//  8. Large directories and torrents: TestLargeDirectory, TestManyFilesAreSmall (a million files), TestFiguresMetadata.
+//
+// The figures are printed by TORRENTFS_BENCH=1 go test -run Figures -v ./fs. What programs make of a mount is tested by
+// integration, TestProgramsOnLocalFile.
+//
 // # Who owns what
 //
 // A [Mounted] owns its go-fuse server, the goroutine that notifies the kernel, and every handle, and waits for all of them.

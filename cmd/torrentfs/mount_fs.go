@@ -18,6 +18,7 @@ type fsFlags struct {
 	OnUnavailable      library.Unavailable `group:"fs" default:"block" placeholder:"POLICY" values:"block,timeout,eio" help:"What a read does whose data does not come: block waits, timeout fails after --unavailable-timeout, eio fails as soon as nobody within reach has it."`
 	UnavailableTimeout time.Duration       `group:"fs" default:"30s" placeholder:"TIME" help:"How long a read waits with --on-unavailable=timeout."`
 	DenyReaders        []string            `group:"fs" default:"default" placeholder:"LIST" help:"Programs that may not open files which are still incomplete, separated by commas: default is a list of indexers and thumbnailers, none lets everybody in."`
+	NoPassthrough      bool                `group:"fs" help:"Serve complete files through this process, where the kernel could read them itself."`
 	SetXattr           bool                `group:"fs" help:"Let setfattr(1) change user.torrent.on_unavailable of a file or directory; the kernel then shows the mount as writable, which it is not."`
 	FSName             string              `group:"fs" name:"fsname" placeholder:"NAME" help:"What the mount table names as the source; by default torrent: and the torrent's name, which df and others take for a remote one."`
 	UID                int64               `group:"fs" name:"uid" default:"-1" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
@@ -61,7 +62,7 @@ func (f fsFlags) options(name string, log *slog.Logger) fs.Options {
 	opt := fs.Options{
 		FSName: name,
 		Logger: log, AllowOther: f.AllowOther, SetXattr: f.SetXattr, Umask: os.FileMode(f.Umask),
-		DenyReaders: f.denied(),
+		DenyReaders: f.denied(), NoPassthrough: f.NoPassthrough,
 	}
 	if f.UID >= 0 || f.GID >= 0 {
 		opt.Owner = &fs.Owner{UID: idOr(f.UID, os.Geteuid()), GID: idOr(f.GID, os.Getegid())}
