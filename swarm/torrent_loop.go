@@ -75,8 +75,8 @@ func (t *Torrent) tick() {
 		t.hurryProofs(now)
 	}
 	if now >= t.houseDue {
-		t.houseDue = now + houseInterval
 		t.keepHouse(now)
+		t.houseDue = t.nextHouse(now)
 	}
 }
 
@@ -106,7 +106,14 @@ func (t *Torrent) flush() {
 	}
 	t.dirtyMsg = t.dirtyMsg[:0]
 	now := t.now()
-	t.timer.Reset(max(0, min(t.picker.NextDeadline(), t.houseDue)-now))
+	if t.houseDue > now+houseInterval {
+		t.houseDue = t.nextHouse(now) // it was idle: an event may have ended that
+	}
+	if at := min(t.picker.NextDeadline(), t.houseDue); at == never {
+		t.timer.Stop()
+	} else {
+		t.timer.Reset(max(0, at-now))
+	}
 }
 
 // carryOut does one action of the picker.
