@@ -86,10 +86,13 @@ func (t *Torrent) checkQueue() chan<- int {
 
 // checkPieces hashes pieces from disk until the torrent ends.
 func (t *Torrent) checkPieces() {
-	scratch := make([]byte, blockSize)
+	var scratch []byte
 	for {
 		select {
 		case piece := <-t.checks:
+			if scratch == nil {
+				scratch = make([]byte, blockSize)
+			}
 			r := t.checkPiece(piece, scratch)
 			if r.ok {
 				t.store.Commit(piece)

@@ -51,7 +51,7 @@ type Torrent struct {
 	wg      sync.WaitGroup
 
 	// To the loop.
-	fromPeers chan peerEvent
+	fromPeers chan peerEvent // nil before the first peer: it takes more room than all else
 	arrivals  chan *peerConn
 	dialed    chan dialResult
 	hashed    chan hashResult
@@ -181,7 +181,6 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		ctx:       ctx,
 		stop:      stop,
 		done:      make(chan struct{}),
-		fromPeers: make(chan peerEvent, 256),
 		arrivals:  make(chan *peerConn),
 		dialed:    make(chan dialResult),
 		hashed:    make(chan hashResult, 16),

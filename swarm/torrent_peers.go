@@ -180,6 +180,9 @@ func (t *Torrent) addPeer(c *peerConn) {
 		}
 		return
 	}
+	if t.fromPeers == nil {
+		t.fromPeers = make(chan peerEvent, 256)
+	}
 	c.id = t.freePeerID()
 	t.peers[c.slot()] = c
 	t.live++
