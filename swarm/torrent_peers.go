@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -217,10 +218,25 @@ func (t *Torrent) welcomeError(c *peerConn) error {
 			continue
 		}
 		if o.peerID == c.peerID {
-			return errTwice
+			if !t.prefers(c, o) {
+				return errTwice
+			}
+			o.close(errTwice)
 		}
 	}
 	return nil
+}
+
+// crossing is how far apart connections begin that two peers made to each
+// other at the same time.
+const crossing = 10 * time.Second
+
+// prefers says whether a second connection to a peer takes the place of the
+// first. It does where they crossed each other: both sides then keep the one
+// that the higher peer id made, not each side another one, which is none.
+func (t *Torrent) prefers(c, first *peerConn) bool {
+	return c.outgoing != first.outgoing && time.Since(first.since) < crossing &&
+		c.outgoing == (bytes.Compare(t.s.peerID[:], c.peerID[:]) > 0)
 }
 
 // peerSlots bounds the connections of a torrent that the picker can tell apart.
