@@ -27,13 +27,14 @@ const Client = "torrentfs 0.1"
 
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
-	DataDir     string // where the torrents' own layout lies
-	MetadataDir string // where Resolve keeps metadata; "" keeps none
-	MemoryCache int64  // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
-	ListenAddr  string // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
-	MaxDownload int64  // payload bytes per second over all torrents; 0 = unlimited
-	MaxUpload   int64  // likewise
-	PeerLimit   int    // connected peers per torrent; 0 = DefaultPeerLimit
+	DataDir     string           // where the torrents' own layout lies
+	MetadataDir string           // where Resolve keeps metadata; "" keeps none
+	MemoryCache int64            // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
+	ListenAddr  string           // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
+	MaxDownload int64            // payload bytes per second over all torrents; 0 = unlimited
+	MaxUpload   int64            // likewise
+	Encryption  swarm.Encryption // policy on Message Stream Encryption
+	PeerLimit   int              // connected peers per torrent; 0 = DefaultPeerLimit
 	Logger      *slog.Logger
 }
 
@@ -122,7 +123,7 @@ func Open(cfg Config) (*Library, error) {
 	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
 	l.session = swarm.NewSession(swarm.Config{
 		Listener: listener, Logger: cfg.Logger, Client: Client,
-		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload,
+		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption,
 	})
 	return l, nil
 }

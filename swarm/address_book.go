@@ -23,6 +23,7 @@ type address struct {
 	inUse    bool // dialling or connected
 	plain    bool // closes on an eager greeting: wait for its handshake
 	noHashes bool // breaks the protocol when it is asked for hashes: it no longer is
+	encrypt  bool // takes MSE, not a plain handshake
 	seed     bool // had every piece when last seen
 	banned   bool
 }

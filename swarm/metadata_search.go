@@ -207,7 +207,7 @@ func (m *metadataSearch) dialMore() (hungry bool) {
 		m.open++
 		m.mu.Unlock()
 		m.wg.Go(func() {
-			err := m.dial(a.addr)
+			err := m.dial(a)
 			m.mu.Lock()
 			m.open--
 			a.failed(time.Since(m.start))
@@ -220,31 +220,37 @@ func (m *metadataSearch) dialMore() (hungry bool) {
 
 // dial connects, says hello and our extension handshake in one flight, since
 // whoever does not know the extension protocol is of no use here.
-func (m *metadataSearch) dial(addr netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(m.ctx, dialTimeout)
-	nc, err := m.s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
-	cancel()
+func (m *metadataSearch) dial(a *address) error {
+	m.mu.Lock()
+	encrypt := a.encrypt
+	m.mu.Unlock()
+	k, err := m.s.openPeer(m.ctx, a.addr, greeting{
+		hash: m.cfg.Hash.Wire(), hello: m.handshake(), eager: m.appendHello(nil), encrypt: encrypt,
+	})
 	m.s.halfOpen.give()
+	if silent(err) {
+		m.mu.Lock()
+		a.encrypt = !a.encrypt
+		m.mu.Unlock()
+	}
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	stop := context.AfterFunc(m.ctx, func() { nc.Close() })
+	defer k.nc.Close()
+	stop := context.AfterFunc(m.ctx, func() { k.nc.Close() })
 	defer stop()
-	nc.SetDeadline(time.Now().Add(handshakeTimeout))
-	if _, err := nc.Write(m.appendHello(m.handshake().Append(nil))); err != nil {
-		return err
-	}
-	h, err := wire.ReadHandshake(nc)
-	switch {
-	case err != nil:
-		return err
+	switch h := k.hello; {
 	case h.InfoHash != m.cfg.Hash.Wire() && h.InfoHash != m.cfg.Hash.WireV2():
 		return errOtherTopic
 	case h.PeerID == m.s.peerID:
 		return errOurself
 	}
-	return m.talk(nc, h, addr)
+	if !k.eager {
+		if _, err := k.nc.Write(m.appendHello(nil)); err != nil {
+			return err
+		}
+	}
+	return m.talk(k.nc, k.hello, a.addr)
 }
 
 // welcome takes an incoming connection past both handshakes, and closes it.

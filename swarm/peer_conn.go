@@ -13,11 +13,12 @@ import (
 
 // dialInfo is how a connection came about.
 type dialInfo struct {
-	addr     netip.AddrPort
-	outgoing bool
-	rtt      time.Duration // of the TCP handshake, 0 where not known
-	greeted  bool          // have-none and interested went out with the handshake
-	v2       bool          // both speak BEP 52: hashes may be asked for
+	addr      netip.AddrPort
+	outgoing  bool
+	rtt       time.Duration // of the TCP handshake, 0 where not known
+	greeted   bool          // have-none and interested went out with the handshake
+	encrypted bool          // MSE was spoken
+	v2        bool          // both speak BEP 52: hashes may be asked for
 }
 
 // peerConn is one connection to a peer, after the handshakes. A known address

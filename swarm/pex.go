@@ -87,6 +87,9 @@ func (c *peerConn) pexFlags() (f wire.PEXFlags) {
 	if c.isSeed() || c.uploadOnly {
 		f |= wire.PEXSeed
 	}
+	if c.encrypted {
+		f |= wire.PEXEncryption
+	}
 	if c.outgoing {
 		f |= wire.PEXReachable
 	}
@@ -106,7 +109,8 @@ func (t *Torrent) hearPeers(c *peerConn, heard []wire.PEXPeer) {
 			break
 		}
 		if mayHear(c.addr.Addr(), p.Addr.Addr()) && t.known.add(p.Addr, now) {
-			t.known.byAddr[p.Addr].seed = p.Flags&wire.PEXSeed != 0
+			a := t.known.byAddr[p.Addr]
+			a.seed, a.encrypt = p.Flags&wire.PEXSeed != 0, p.Flags&wire.PEXEncryption != 0
 		}
 	}
 	t.connectPeers()

@@ -62,7 +62,7 @@ func TestPeersAreExchanged(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			tor := add(t, us, TorrentConfig{Info: info, Store: newMemStore(info), Peers: []netip.AddrPort{middleAddr}})
 			time.Sleep(10 * time.Second)
-			heard := slices.ContainsFunc(tor.Peers(), func(p PeerStats) bool { return p.Addr == seedAddr })
+			heard := slices.ContainsFunc(tor.Peers(), func(p PeerStats) bool { return p.Addr.Addr() == seedAddr.Addr() })
 			if heard != !info.Private {
 				t.Errorf("%s: connected to the seed: %v", name, heard)
 			}

@@ -44,6 +44,7 @@ type Config struct {
 	MaxUpload   int64        // likewise
 	MaxConns    int          // peer connections over all torrents, 0 = 500
 	MaxHalfOpen int          // dials under way over all torrents, 0 = 32
+	Encryption  Encryption   // policy on MSE
 	Seed        uint64       // for every random choice; 0 = random
 }
 
@@ -157,9 +158,9 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 	}
 	end := context.AfterFunc(s.ctx, func() { nc.Close() })
 	defer end()
-	nc.SetDeadline(time.Now().Add(handshakeTimeout))
-	h, err := wire.ReadHandshake(nc)
-	from.leave(nc)
+	raw := nc
+	nc, h, encrypted, err := s.accept(raw)
+	from.leave(raw)
 	if err == nil && h.PeerID == s.peerID {
 		err = errors.New("connection to ourselves")
 	}
@@ -190,7 +191,9 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		return
 	}
 	nc.SetDeadline(time.Time{})
-	t.handOver(newPeerConn(t, nc, h, dialInfo{addr: addrPort(nc.RemoteAddr()), v2: hello.InfoHash == t.info.Hash.WireV2()}))
+	t.handOver(newPeerConn(t, nc, h, dialInfo{
+		addr: addrPort(nc.RemoteAddr()), encrypted: encrypted, v2: hello.InfoHash == t.info.Hash.WireV2(),
+	}))
 }
 
 // lookup finds the torrent of an info-hash, or the search for its metadata.

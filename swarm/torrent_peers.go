@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -74,7 +73,8 @@ func (t *Torrent) connectPeers() {
 		a.inUse = true
 		t.dialing++
 		eager := t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain
-		t.wg.Go(func() { t.dial(a.addr, eager) })
+		encrypt := a.encrypt
+		t.wg.Go(func() { t.dial(a.addr, eager, encrypt) })
 	}
 }
 
@@ -93,9 +93,9 @@ func (t *Torrent) askForPeers(now time.Duration) {
 // BEP 6 wants said first by a peer that holds nothing (have none), and
 // interested, leave with our handshake instead of waiting for the peer's. A
 // peer that does not know BEP 6 may close on it; then we try again without.
-func (t *Torrent) dial(addr netip.AddrPort, eager bool) {
+func (t *Torrent) dial(addr netip.AddrPort, eager, encrypt bool) {
 	defer t.s.halfOpen.give()
-	c, err := t.shakeHands(addr, eager)
+	c, err := t.shakeHands(addr, eager, encrypt)
 	if err != nil {
 		t.s.conns.give()
 	}
@@ -109,39 +109,28 @@ func (t *Torrent) dial(addr netip.AddrPort, eager bool) {
 	}
 }
 
-func (t *Torrent) shakeHands(addr netip.AddrPort, eager bool) (*peerConn, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
-	defer cancel()
-	begun := time.Now()
-	nc, err := t.s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
+func (t *Torrent) shakeHands(addr netip.AddrPort, eager, encrypt bool) (*peerConn, error) {
+	g := greeting{hash: t.info.Hash.Wire(), hello: t.handshake(), encrypt: encrypt}
+	if eager {
+		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
+	}
+	k, err := t.s.openPeer(t.ctx, addr, g)
 	if err != nil {
 		return nil, err
 	}
-	rtt := time.Since(begun)
-	stop := context.AfterFunc(t.ctx, func() { nc.Close() })
-	defer stop()
-	nc.SetDeadline(time.Now().Add(handshakeTimeout))
-	hello := t.handshake().Append(nil)
-	if eager {
-		hello = wire.AppendInterested(wire.AppendHaveNone(hello))
-	}
-	var h wire.Handshake
-	if _, err = nc.Write(hello); err == nil {
-		h, err = wire.ReadHandshake(nc)
-	}
-	switch {
-	case err != nil:
+	switch h := k.hello; {
 	case h.InfoHash != t.info.Hash.Wire() && !t.isV2(h):
 		err = errOtherTopic
 	case h.PeerID == t.s.peerID:
 		err = errOurself
 	}
 	if err != nil {
-		nc.Close()
+		k.nc.Close()
 		return nil, err
 	}
-	nc.SetDeadline(time.Time{})
-	return newPeerConn(t, nc, h, dialInfo{addr: addr, outgoing: true, rtt: rtt, greeted: eager, v2: t.isV2(h)}), nil
+	return newPeerConn(t, k.nc, k.hello, dialInfo{
+		addr: addr, outgoing: true, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
+	}), nil
 }
 
 // isV2 reports whether a peer that answered our handshake speaks v2: it did so
@@ -155,6 +144,9 @@ func (t *Torrent) handleDialed(r dialResult) {
 	t.dialing--
 	a := t.known.byAddr[r.addr]
 	if r.err == nil {
+		if a != nil {
+			a.encrypt = r.c.encrypted
+		}
 		t.addPeer(r.c)
 		return
 	}
@@ -163,6 +155,9 @@ func (t *Torrent) handleDialed(r dialResult) {
 		return
 	}
 	a.failed(t.now())
+	if silent(r.err) { // a box on the way may swallow one of the two
+		a.encrypt = !a.encrypt
+	}
 	if errors.Is(r.err, errOurself) {
 		a.banned = true
 	}
@@ -350,7 +345,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
 		a.seed = c.isSeed() || c.uploadOnly
 		switch {
-		case c.greeted && c.messages == 0 && !a.plain:
+		case c.greeted && !a.plain && (c.messages == 0 || !c.fast && c.received.Load() == 0):
 			a.plain = true
 			a.inUse = false
 			a.due = now

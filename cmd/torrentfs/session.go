@@ -14,6 +14,7 @@ import (
 	"torrentfs/cache"
 	"torrentfs/library"
 	"torrentfs/metainfo"
+	"torrentfs/swarm"
 )
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
@@ -31,6 +32,7 @@ type peerFlags struct {
 	PeerLimit       int        `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
 	MaxDownloadRate rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
 	MaxUploadRate   rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
+	Encryption      encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
 	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
 }
@@ -63,6 +65,24 @@ func (p *peerAddr) UnmarshalText(text []byte) error {
 		return fmt.Errorf("parse peer address %q: want a port between 1 and 65535", text)
 	}
 	p.host, p.port = host, uint16(n)
+	return nil
+}
+
+// encryption is the policy of --encryption.
+type encryption swarm.Encryption
+
+// UnmarshalText parses the name of a policy.
+func (e *encryption) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "prefer":
+		*e = encryption(swarm.EncryptionPrefer)
+	case "require":
+		*e = encryption(swarm.EncryptionRequire)
+	case "disable":
+		*e = encryption(swarm.EncryptionDisable)
+	default:
+		return fmt.Errorf("parse policy %q: want prefer, require or disable", text)
+	}
 	return nil
 }
 
@@ -129,6 +149,7 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 		MaxDownload: int64(p.MaxDownloadRate),
 		MaxUpload:   int64(p.MaxUploadRate),
 		PeerLimit:   p.PeerLimit,
+		Encryption:  swarm.Encryption(p.Encryption),
 		Logger:      a.log,
 	})
 	if err != nil {
