@@ -41,7 +41,7 @@ func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, e
 	options.Options = []string{access(opt), "nosuid", "nodev", "noatime", "default_permissions"}
 	server, err := fuse.NewServer(f, mountpoint, options)
 	if err != nil {
-		return nil, fmt.Errorf("ask fusermount3: %w", err)
+		return nil, explainRefusal(fmt.Errorf("ask fusermount3: %w", err))
 	}
 	return server, nil
 }
@@ -65,7 +65,7 @@ func mountDirectly(f *fileSystem, mountpoint string, options *fuse.MountOptions)
 	err = unix.Mount(options.FsName, mountpoint, "fuse."+options.Name, flags, data)
 	if err != nil {
 		unix.Close(fd)
-		return nil, os.NewSyscallError("mount", err)
+		return nil, explainRefusal(os.NewSyscallError("mount", err))
 	}
 	server, err := fuse.NewServer(f, "/dev/fd/"+strconv.Itoa(fd), options)
 	if err != nil {
