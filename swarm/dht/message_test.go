@@ -213,7 +213,7 @@ func FuzzState(f *testing.F) {
 // TestLibraryBehindGuard floods a whole server, guard and library, with
 // mutated packets: as queries, and as replies to queries that it made.
 func TestLibraryBehindGuard(t *testing.T) {
-	packets := 20_000
+	packets := 10_000
 	if testing.Short() {
 		packets = 2000
 	}
