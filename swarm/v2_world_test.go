@@ -520,3 +520,39 @@ func TestPaddedBlocksAreServed(t *testing.T) {
 		}
 	})
 }
+
+// What is remembered of pieces that were read in part stays bounded, and
+// forgetting it costs no more than asking again.
+func TestProofsAreForgotten(t *testing.T) {
+	inV2World(t, metainfo.V2, 64<<10, []int64{40 << 20}, Config{}, func(w *world) {
+		opt := w.options("seed")
+		w.serve(wan(100, 10*ms), opt)
+		tor := w.add(TorrentConfig{ReadAhead: -1})
+		time.Sleep(time.Second)
+		r := tor.NewReader(nil)
+		defer r.Close()
+		for i := range int64(500) {
+			w.read(r, i*37%500*64<<10+20_000, 1000, time.Minute)
+		}
+		time.Sleep(3 * time.Second)
+		var proofs, hashing int
+		if err := tor.call(func() {
+			proofs = len(tor.proofs)
+			for _, h := range tor.hashing {
+				if h != nil {
+					hashing++
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if proofs > idleProofs || hashing > idleProofs {
+			t.Errorf("%d pieces' proofs and %d pieces' hashes are kept after reading a block of each of 500", proofs, hashing)
+		}
+		w.read(r, 37*64<<10, 64<<10, time.Minute)
+		w.read(r, 37*64<<10+20_000, 1000, time.Second)
+		if !w.store.Has(37) {
+			t.Error("a piece that was read in parts is not committed")
+		}
+	})
+}
