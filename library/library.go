@@ -35,6 +35,7 @@ type Config struct {
 	MaxUpload   int64            // likewise
 	Encryption  swarm.Encryption // policy on Message Stream Encryption
 	PeerLimit   int              // connected peers per torrent; 0 = DefaultPeerLimit
+	Discovery   Discovery
 	Logger      *slog.Logger
 }
 
@@ -81,6 +82,7 @@ type Library struct {
 	session  *swarm.Session
 	cache    *cache.Cache
 	trackers *announce.Client
+	discover *discovery
 	port     int
 	key      uint32 // BEP 7: the same towards every tracker
 
@@ -121,10 +123,20 @@ func Open(cfg Config) (*Library, error) {
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
 	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
-	l.session = swarm.NewSession(swarm.Config{
+	l.discover = &discovery{local: map[[20]byte]swarm.Seeker{}}
+	l.discover.openDHT(cfg.Discovery, cfg.ListenAddr, l.log)
+	if cfg.Discovery.LSD && l.port != 0 {
+		l.discover.openLSD(l.port, l.log)
+	}
+	sc := swarm.Config{
 		Listener: listener, Logger: cfg.Logger, Client: Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption,
-	})
+	}
+	if l.discover.dht != nil {
+		sc.DHTPort, sc.DHTNode = l.discover.dhtPort, l.discover.dht.AddNode
+	}
+	l.session = swarm.NewSession(sc)
+	l.discover.run(l.log)
 	return l, nil
 }
 
@@ -192,5 +204,5 @@ func (l *Library) Close(ctx context.Context) error {
 	for e := range errs {
 		err = errors.Join(err, e)
 	}
-	return errors.Join(err, l.session.Close(), l.trackers.Close(), l.cache.Close())
+	return errors.Join(err, l.session.Close(), l.discover.close(), l.trackers.Close(), l.cache.Close())
 }

@@ -168,7 +168,10 @@ func (l *Library) newSources(hash metainfo.InfoHash, name string, tiers [][]stri
 	if len(tiers) > 0 && !o.noTrackers {
 		t = l.newTrackers(hash, name, tiers, private)
 	}
-	return newRelay(t)
+	if private {
+		return newRelay(t)
+	}
+	return newRelay(t, l.discover.sources(hash, l.port)...)
 }
 
 type sourceOptions struct{ noTrackers bool }

@@ -22,6 +22,11 @@ func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) []netip.AddrP
 	if t.sources != nil {
 		return slices.Concat(peers, t.sources.proven)
 	}
+	if d := t.l.discover.dht; d != nil && !mi.Info.Private {
+		for _, n := range mi.Nodes {
+			d.AddHost(n)
+		}
+	}
 	t.sources = t.l.newSources(mi.Info.Hash, mi.Info.Name, mi.Trackers, mi.Info.Private, sourceOptions{noTrackers: o.NoTrackers})
 	return peers
 }

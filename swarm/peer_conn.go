@@ -31,6 +31,7 @@ type peerConn struct {
 	peerID [20]byte
 	fast   bool // BEP 6 in both handshakes
 	ext    bool // BEP 10 in both handshakes
+	dht    bool // BEP 5 in both handshakes
 	since  time.Time
 
 	out outbox
@@ -83,6 +84,7 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 	c := &peerConn{
 		t: t, nc: wire.NewVectoredConn(nc), dialInfo: d, peerID: h.PeerID,
 		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
+		dht:   t.usesDHT() && h.Features().Has(wire.FeatureDHT),
 		since: time.Now(), pex: pexState{next: -pexPause}, remote: newBitfield(n), choking: true, peerChoking: true,
 	}
 	if d.outgoing {

@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"torrentfs/metainfo"
@@ -121,7 +122,12 @@ func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err err
 		e.bits = wire.BitfieldWords(newBitfield(info.NumPieces()), m.Payload)
 	case wire.Extended:
 		return c.decodeExtended(m, e)
-	case wire.KeepAlive, wire.Port, wire.Suggest:
+	case wire.Port:
+		if c.dht && m.Port != 0 && c.t.s.cfg.DHTNode != nil {
+			c.t.s.cfg.DHTNode(netip.AddrPortFrom(c.addr.Addr(), m.Port))
+		}
+		return peerEvent{}, nil
+	case wire.KeepAlive, wire.Suggest:
 		return peerEvent{}, nil
 	case wire.HashRequest, wire.HashReject:
 		e.ask = m.Hash

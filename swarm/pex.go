@@ -30,6 +30,10 @@ type pexState struct {
 // torrents (BEP 27).
 func (t *Torrent) gossips() bool { return !t.info.Private }
 
+// usesDHT says whether peers are told of our DHT node, and heard of theirs:
+// not in private torrents (BEP 27).
+func (t *Torrent) usesDHT() bool { return t.s.cfg.DHTPort != 0 && t.gossips() }
+
 // exchangePeers tells peers that want to know of those that came and went.
 func (t *Torrent) exchangePeers(now time.Duration) {
 	if !t.gossips() {

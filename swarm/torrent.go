@@ -313,6 +313,9 @@ func (t *Torrent) handshake() wire.Handshake {
 	if t.trees != nil {
 		f |= wire.FeatureV2
 	}
+	if t.usesDHT() {
+		f |= wire.FeatureDHT
+	}
 	return wire.NewHandshake(t.info.Hash.Wire(), t.s.peerID, f)
 }
 

@@ -282,6 +282,9 @@ func (t *Torrent) introduce(c *peerConn) {
 		if c.ext {
 			b = t.appendExtHandshake(b, c)
 		}
+		if c.dht {
+			b = wire.AppendPort(b, t.s.cfg.DHTPort)
+		}
 		return b
 	})
 	if c.greeted {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -46,6 +47,9 @@ type demoProcess struct {
 	stopped bool              // guarded by mu
 }
 
+// demoEnvironment keeps the demo on this machine.
+var demoEnvironment = []string{"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1"}
+
 // start runs our own program with a JSON log.
 func (d *demo) start(args ...string) (*demoProcess, error) {
 	p := &demoProcess{
@@ -53,6 +57,7 @@ func (d *demo) start(args ...string) (*demoProcess, error) {
 		cmd: exec.Command(d.self, append([]string{"--log-format", "json"}, args...)...),
 	}
 	p.cmd.Args[0] = d.app.args[0]
+	p.cmd.Env = append(os.Environ(), demoEnvironment...)
 	p.cmd.SysProcAttr = demoAttributes()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -194,6 +199,7 @@ func (p *demoProcess) kill() { _ = p.cmd.Process.Kill() }
 func (d *demo) output(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, d.self, append([]string{"--log-format", "json"}, args...)...)
 	cmd.Args[0] = d.app.args[0]
+	cmd.Env = append(os.Environ(), demoEnvironment...)
 	cmd.SysProcAttr = demoAttributes()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = demoStopTimeout

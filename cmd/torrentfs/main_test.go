@@ -62,6 +62,8 @@ func setupScript(env *testscript.Env) error {
 	}
 	home := filepath.Join(env.WorkDir, "home")
 	env.Setenv("HOME", home)
+	env.Setenv("TORRENTFS_DISABLE_DHT", "1") // nothing here goes beyond this host
+	env.Setenv("TORRENTFS_DISABLE_LSD", "1")
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(home, ".cache"))
 	env.Setenv("XDG_STATE_HOME", filepath.Join(home, ".state"))
 	env.Setenv("TMPDIR", env.WorkDir)

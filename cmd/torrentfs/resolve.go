@@ -25,14 +25,14 @@ const (
 	linkPeerTimeout = 5 * time.Second
 )
 
-// metadataDir is where the metadata of magnet links is kept; "" if there is no
-// cache directory.
-func metadataDir() string {
+// cacheFile is the path of something that is kept beside the torrents' data; ""
+// if there is no cache directory.
+func cacheFile(name string) string {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(base, "torrentfs", "metadata")
+	return filepath.Join(base, "torrentfs", name)
 }
 
 // metadata is what the reference leads to. Of a magnet link it waits for peers,

@@ -33,6 +33,9 @@ type peerFlags struct {
 	MaxDownloadRate rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
 	MaxUploadRate   rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
 	Encryption      encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
+	DisableDHT      bool       `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
+	DHTBootstrap    []peerAddr `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
+	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
 	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
 }
@@ -66,6 +69,15 @@ func (p *peerAddr) UnmarshalText(text []byte) error {
 	}
 	p.host, p.port = host, uint16(n)
 	return nil
+}
+
+// discovery is how peers are found beside trackers.
+func (p peerFlags) discovery() library.Discovery {
+	d := library.Discovery{DHT: !p.DisableDHT, LSD: !p.DisableLSD, DHTState: cacheFile("dht")}
+	for _, n := range p.DHTBootstrap {
+		d.DHTBootstrap = append(d.DHTBootstrap, net.JoinHostPort(n.host, strconv.Itoa(int(n.port))))
+	}
+	return d
 }
 
 // encryption is the policy of --encryption.
@@ -143,12 +155,13 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 	tuneMemory()
 	s := &session{app: a, started: time.Now()}
 	s.lib, err = library.Open(library.Config{
-		MetadataDir: metadataDir(),
+		MetadataDir: cacheFile("metadata"),
 		MemoryCache: int64(p.MemoryCache),
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),
 		MaxDownload: int64(p.MaxDownloadRate),
 		MaxUpload:   int64(p.MaxUploadRate),
 		PeerLimit:   p.PeerLimit,
+		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
 		Logger:      a.log,
 	})

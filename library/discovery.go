@@ -1,0 +1,180 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm"
+	"torrentfs/swarm/dht"
+	"torrentfs/swarm/lsd"
+)
+
+// Discovery says how peers are found beside trackers; the zero value not at
+// all. Private torrents are never looked for this way (BEP 27).
+type Discovery struct {
+	DHT          bool     // ask the DHT (BEP 5), over IPv4 and IPv6
+	DHTBootstrap []string // nodes to begin with, "host:port"; nil is dht.DefaultBootstrap
+	DHTState     string   // file that keeps its nodes for the next time; "" keeps none
+	LSD          bool     // ask the local network (BEP 14)
+}
+
+// discovery runs what [Discovery] asks for, for all torrents of a library. It
+// works in the background; nothing waits for it.
+type discovery struct {
+	dht     *dht.DHT // nil: off
+	dhtPort uint16
+	lsd     *lsd.Service // nil: off
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows; a leaf
+	local map[[20]byte]swarm.Seeker
+}
+
+// openDHT makes the node, which does nothing before run. Families without a
+// socket are left out; where there is none, there is no DHT.
+func (d *discovery) openDHT(cfg Discovery, listen string, log *slog.Logger) {
+	host, _, err := net.SplitHostPort(listen)
+	if !cfg.DHT || err != nil {
+		return
+	}
+	if cfg.DHTState != "" {
+		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
+	}
+	c := dht.Config{Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState, Logger: log.With("from", "dht")}
+	if pc, err := net.ListenPacket("udp4", net.JoinHostPort(host, "0")); err == nil {
+		c.IPv4 = pc
+		d.dhtPort = portOf(pc.LocalAddr())
+	}
+	// PORT messages name one port, so the families should share it.
+	if pc, err := net.ListenPacket("udp6", (&net.UDPAddr{IP: net.ParseIP(host), Port: int(d.dhtPort)}).String()); err == nil {
+		c.IPv6 = pc
+	}
+	if d.dht, err = dht.New(c); err != nil {
+		d.dht, d.dhtPort = nil, 0
+		log.Warn("there is no DHT", "err", err)
+	}
+}
+
+func portOf(a net.Addr) uint16 {
+	if u, ok := a.(*net.UDPAddr); ok {
+		return uint16(u.Port)
+	}
+	return 0
+}
+
+// openLSD joins the groups of the local network. port is where peers reach us.
+func (d *discovery) openLSD(port int, log *slog.Logger) {
+	groups, err := lsd.Groups(nil)
+	if len(groups) == 0 {
+		log.Debug("no local service discovery", "err", err)
+		return
+	}
+	d.lsd = lsd.New(lsd.Config{Groups: groups, Port: uint16(port), Found: d.foundLocally, Logger: log.With("from", "lsd")})
+}
+
+// run starts what was opened.
+func (d *discovery) run(log *slog.Logger) {
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	if d.dht != nil {
+		d.wg.Go(func() {
+			if err := d.dht.Run(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, dht.ErrClosed) {
+				log.Warn("the DHT ended", "err", err)
+			}
+		})
+	}
+	if d.lsd != nil {
+		d.wg.Go(func() {
+			if err := d.lsd.Run(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("local service discovery ended", "err", err)
+			}
+		})
+	}
+}
+
+func (d *discovery) close() error {
+	d.stop()
+	d.wg.Wait()
+	if d.dht != nil {
+		return d.dht.Close()
+	}
+	return nil
+}
+
+// foundLocally hands a peer of the local network to who wants it.
+func (d *discovery) foundLocally(infoHash [20]byte, peer netip.AddrPort) {
+	d.mu.Lock()
+	w := d.local[infoHash]
+	d.mu.Unlock()
+	if w != nil {
+		w.Found([]netip.AddrPort{peer})
+	}
+}
+
+// sources are the ways to find a torrent's peers.
+func (d *discovery) sources(hash metainfo.InfoHash, port int) (all []swarm.PeerSource) {
+	if d.dht != nil {
+		all = append(all, &dhtSource{d: d.dht, hash: hash.Wire(), port: uint16(port), need: make(chan struct{}, 1)})
+	}
+	if d.lsd != nil {
+		all = append(all, &lsdSource{d: d, hash: hash.Wire()})
+	}
+	return all
+}
+
+// dhtSource finds one torrent's peers in the DHT.
+type dhtSource struct {
+	d    *dht.DHT
+	hash [20]byte
+	port uint16
+	need chan struct{} // holds one token
+}
+
+// Run implements [swarm.PeerSource].
+func (s *dhtSource) Run(ctx context.Context, w swarm.Seeker) error {
+	err := s.d.Announce(ctx, dht.Announcement{InfoHash: s.hash, Port: s.port, Found: w.Found, Need: s.need})
+	if ctx.Err() != nil || errors.Is(err, dht.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// NeedPeers implements [swarm.PeerSource].
+func (s *dhtSource) NeedPeers() {
+	select {
+	case s.need <- struct{}{}:
+	default:
+	}
+}
+
+// lsdSource finds one torrent's peers in the local network.
+type lsdSource struct {
+	d    *discovery
+	hash [20]byte
+}
+
+// Run implements [swarm.PeerSource].
+func (s *lsdSource) Run(ctx context.Context, w swarm.Seeker) error {
+	s.d.mu.Lock()
+	s.d.local[s.hash] = w
+	s.d.mu.Unlock()
+	s.d.lsd.Add(s.hash)
+	<-ctx.Done()
+	s.d.lsd.Remove(s.hash)
+	s.d.mu.Lock()
+	delete(s.d.local, s.hash)
+	s.d.mu.Unlock()
+	return nil
+}
+
+// NeedPeers implements [swarm.PeerSource]: the BEP allows no announce out of turn.
+func (s *lsdSource) NeedPeers() {}
