@@ -18,10 +18,12 @@ func (s *session) ask(now time.Time) {
 		s.wanted = true
 		s.control = wire.AppendInterested(s.control)
 	}
-	if s.choked || now.Before(s.retryAt) {
+	if !now.Before(s.retryAt) {
+		s.retryAt = time.Time{} // also while choked: a time that is past would keep the writer busy
+	}
+	if s.choked || !s.retryAt.IsZero() {
 		return
 	}
-	s.retryAt = time.Time{}
 	for len(s.inflight) < p.opt.Depth {
 		i := slices.IndexFunc(p.missing, func(b Block) bool { return s.has[b.Piece] })
 		if i < 0 {
