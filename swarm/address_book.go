@@ -22,6 +22,7 @@ type address struct {
 	failures int
 	inUse    bool // dialling or connected
 	plain    bool // closes on an eager greeting: wait for its handshake
+	v2       bool // did not answer to the v1 info-hash of a hybrid: ask by the other
 	noHashes bool // breaks the protocol when it is asked for hashes: it no longer is
 	encrypt  bool // takes MSE, not a plain handshake
 	seed     bool // had every piece when last seen

@@ -10,13 +10,13 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// Limits on what is told of the merkle trees (BEP 52). Established clients
-// answer the same ranges.
+// Limits on what is told of the merkle trees (BEP 52). What waits for a peer
+// has to stay under what an honest one leaves unread (defence.go).
 const (
-	maxAnswer     = 8192           // hashes in one answer
+	maxAnswer     = 2048           // hashes in one answer; nobody is known to ask for more than 512
 	maxQuestions  = 256            // requests for hashes that wait, of all peers
 	answerMemory  = 16 << 20       // bytes of trees that are kept to answer from
-	answerBurst   = 1 << 20        // bytes of hashes that a peer may be sent at once,
+	answerBurst   = 128 << 10      // bytes of hashes that a peer may be sent at once,
 	answerRate    = 128 << 10      // and a second,
 	answerShare   = 64             // and for each block that it is sent
 	rehashBurst   = 512 << 20      // bytes that are read and hashed for a peer at once,
@@ -67,7 +67,7 @@ func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
 // mayAnswer checks a request and takes its answer from the peer's budget.
 func (t *Torrent) mayAnswer(c *peerConn, ask wire.HashRange) bool {
 	i, ok := t.trees.byRoot[ask.Root]
-	if !ok || !t.trees.files[i].allows(ask) {
+	if !ok || !t.trees.files[i].allows(ask) || c.out.waiting() > minUnread/2 {
 		return false
 	}
 	now := time.Now()

@@ -74,7 +74,8 @@ func (t *Torrent) connectPeers() {
 		t.dialing++
 		eager := t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain
 		encrypt := a.encrypt
-		t.wg.Go(func() { t.dial(a.addr, eager, encrypt) })
+		hash := t.hashFor(a)
+		t.wg.Go(func() { t.dial(a.addr, hash, eager, encrypt) })
 	}
 }
 
@@ -93,9 +94,9 @@ func (t *Torrent) askForPeers(now time.Duration) {
 // BEP 6 wants said first by a peer that holds nothing (have none), and
 // interested, leave with our handshake instead of waiting for the peer's. A
 // peer that does not know BEP 6 may close on it; then we try again without.
-func (t *Torrent) dial(addr netip.AddrPort, eager, encrypt bool) {
+func (t *Torrent) dial(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) {
 	defer t.s.halfOpen.give()
-	c, err := t.shakeHands(addr, eager, encrypt)
+	c, err := t.shakeHands(addr, hash, eager, encrypt)
 	if err != nil {
 		t.s.conns.give()
 	}
@@ -109,8 +110,9 @@ func (t *Torrent) dial(addr netip.AddrPort, eager, encrypt bool) {
 	}
 }
 
-func (t *Torrent) shakeHands(addr netip.AddrPort, eager, encrypt bool) (*peerConn, error) {
-	g := greeting{hash: t.info.Hash.Wire(), hello: t.handshake(), encrypt: encrypt}
+func (t *Torrent) shakeHands(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) (*peerConn, error) {
+	g := greeting{hash: hash, hello: t.handshake(), encrypt: encrypt}
+	g.hello.InfoHash = hash
 	if eager {
 		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
 	}
@@ -131,6 +133,17 @@ func (t *Torrent) shakeHands(addr netip.AddrPort, eager, encrypt bool) (*peerCon
 	return newPeerConn(t, k.nc, k.hello, dialInfo{
 		addr: addr, outgoing: true, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
 	}), nil
+}
+
+// hybrid reports whether the torrent has a swarm under each of two info-hashes.
+func (t *Torrent) hybrid() bool { return t.info.Hash.HasV1 && t.info.Hash.HasV2 }
+
+// hashFor is the info-hash under which a peer is asked for the torrent.
+func (t *Torrent) hashFor(a *address) [20]byte {
+	if a.v2 {
+		return t.info.Hash.WireV2()
+	}
+	return t.info.Hash.Wire()
 }
 
 // isV2 reports whether a peer that answered our handshake speaks v2: it did so
@@ -155,7 +168,10 @@ func (t *Torrent) handleDialed(r dialResult) {
 		return
 	}
 	a.failed(t.now())
-	if silent(r.err) { // a box on the way may swallow one of the two
+	if t.hybrid() && (hungUp(r.err) || silent(r.err)) { // it may be in one of the two swarms alone
+		a.v2 = !a.v2
+	}
+	if silent(r.err) && !a.v2 { // a box on the way may swallow one of the two
 		a.encrypt = !a.encrypt
 	}
 	if errors.Is(r.err, errOurself) {

@@ -461,7 +461,7 @@ func TestHashRequestFlood(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		rec := p.Record()
 		if got := len(rec.Hashes) * 512 * 32; got > answerBurst+6*answerRate || got == 0 || len(rec.HashRejects)+len(rec.Hashes) != 1000 {
-			t.Errorf("%d bytes of hashes, %d rejects", got, len(rec.HashRejects))
+			t.Errorf("%d bytes of hashes, %d rejects, %d connections open, errors %v, messages %v", got, len(rec.HashRejects), rec.Open, rec.Errors, rec.Messages)
 		}
 	})
 }
@@ -553,6 +553,21 @@ func TestProofsAreForgotten(t *testing.T) {
 		w.read(r, 37*64<<10+20_000, 1000, time.Second)
 		if !w.store.Has(37) {
 			t.Error("a piece that was read in parts is not committed")
+		}
+	})
+}
+
+// A peer that is in the v2 swarm of a hybrid alone is found there.
+func TestHybridPeerOfTheV2Swarm(t *testing.T) {
+	inV2World(t, metainfo.Hybrid, 64<<10, []int64{300_000}, Config{}, func(w *world) {
+		opt := w.options("new")
+		opt.InfoHash, opt.HashAlone = w.info.Hash.WireV2(), true
+		p := w.serve(wan(20, 40*ms), opt)
+		tor := w.add(TorrentConfig{Prefetch: true})
+		w.await(tor, 5*time.Minute)
+		rec := p.Record()
+		if last := rec.Handshakes[len(rec.Handshakes)-1]; last.InfoHash != opt.InfoHash {
+			t.Errorf("the last handshake was for %x", last.InfoHash)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 // describe the torrent; all else may be zero.
 type Options struct {
 	InfoHash    [20]byte
+	HashAlone   bool     // closes on a handshake with any other info-hash
 	PeerID      [20]byte // zero: one made from Name
 	Name        string   // "v" of the extension handshake
 	Size        int64    // of the piece space, bytes

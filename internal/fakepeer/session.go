@@ -1,6 +1,7 @@
 package fakepeer
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -107,6 +108,9 @@ func (s *session) handshake() (theirs wire.Handshake, err error) {
 	add(s.peer, &s.peer.rec.Handshakes, theirs)
 	s.peer.note()
 	s.peer.mu.Unlock()
+	if s.peer.opt.HashAlone && theirs.InfoHash != s.peer.opt.InfoHash {
+		return theirs, fmt.Errorf("handshake for another torrent, %x", theirs.InfoHash)
+	}
 	if s.incoming {
 		err = send()
 	}
