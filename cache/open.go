@@ -69,7 +69,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	if err := s.lock(info); err != nil {
 		return nil, err
 	}
-	s.survey()
+	s.survey(info)
 	s.makeEmpties()
 	if err := c.adopt(s); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/metainfo"
 )
 
 // survey compares what the resume data says with what lies on disk, and sets
@@ -20,8 +21,9 @@ import (
 // are known to have been alive: then only we can have written to it.
 //
 // A piece that is not held is doubtful where files reach over all of it and
-// not all of that is a hole; otherwise there is nothing to hash.
-func (s *Store) survey() {
+// not all of that is a hole, or where its hash is that of zeros; otherwise there
+// is nothing to hash.
+func (s *Store) survey(info *metainfo.Info) {
 	snap, alive, err := s.resume.load()
 	if err != nil {
 		s.log.Warn("resume data cannot be used: what lies on disk is hashed again", "err", err)
@@ -50,7 +52,10 @@ func (s *Store) survey() {
 	}
 	s.stale = snap != nil && !clean
 	s.syncAll = snap != nil && !snap.clean
-	look := looker{s: s, data: make(map[int]*dataRange)}
+	look := looker{
+		s: s, data: make(map[int]*dataRange),
+		zeros: zeroPieces{info: info, sums: make(map[int64]metainfo.SHA1)},
+	}
 	defer look.close()
 	for piece := range s.lay.pieces {
 		switch s.judge(piece, snap, trusted, &look) {
@@ -130,7 +135,7 @@ func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) v
 		return doubted // padding throughout: no peer is ever asked for it
 	case snap != nil && snap.clean && all && !snap.doubtful.has(piece):
 		return nothing // known not to be verified
-	case look.anyData(off, n):
+	case look.anyData(off, n), look.zeros.has(piece):
 		return doubted
 	}
 	return nothing
@@ -159,8 +164,9 @@ func continued(now, then fileStat, alive int64) bool {
 // looker finds holes. Pieces are asked for in ascending order, so that it
 // keeps one range of data and an open file for each file at hand.
 type looker struct {
-	s    *Store
-	data map[int]*dataRange
+	s     *Store
+	data  map[int]*dataRange
+	zeros zeroPieces
 }
 
 type dataRange struct {
