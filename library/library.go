@@ -30,6 +30,7 @@ type Config struct {
 	DataDir     string           // where the torrents' own layout lies
 	MetadataDir string           // where Resolve keeps metadata; "" keeps none
 	MemoryCache int64            // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
+	InFlight    int64            // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
 	ListenAddr  string           // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
 	MaxDownload int64            // payload bytes per second over all torrents; 0 = unlimited
 	MaxUpload   int64            // likewise

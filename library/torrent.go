@@ -57,7 +57,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	peers := t.openSources(mi, o)
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
 		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers,
-		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit,
+		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight,
 	})
 	if err != nil {
 		stop()

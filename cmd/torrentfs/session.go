@@ -38,6 +38,7 @@ type peerFlags struct {
 	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
 	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
+	MemoryLimit     size       `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
 }
 
 // Validate checks what the types of the flags do not.
@@ -47,6 +48,9 @@ func (p peerFlags) Validate() error {
 	}
 	if p.MemoryCache < 1<<20 {
 		return fmt.Errorf("--memory-cache: want at least 1MiB, got %s", p.MemoryCache)
+	}
+	if p.MemoryLimit != 0 && p.MemoryLimit < minMemoryLimit {
+		return fmt.Errorf("--memory-limit: want at least %s, got %s", size(minMemoryLimit), p.MemoryLimit)
 	}
 	return nil
 }
@@ -152,11 +156,13 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 	if err != nil {
 		return nil, err
 	}
-	tuneMemory()
+	tuneMemory(int64(p.MemoryLimit))
+	cacheSize, inFlight := p.shares()
 	s := &session{app: a, started: time.Now()}
 	s.lib, err = library.Open(library.Config{
 		MetadataDir: cacheFile("metadata"),
-		MemoryCache: int64(p.MemoryCache),
+		MemoryCache: cacheSize,
+		InFlight:    inFlight,
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),
 		MaxDownload: int64(p.MaxDownloadRate),
 		MaxUpload:   int64(p.MaxUploadRate),

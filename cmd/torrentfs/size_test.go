@@ -76,3 +76,21 @@ func TestParseSizeNeverNegative(t *testing.T) {
 		}
 	})
 }
+
+// A memory limit shrinks what can be shrunk, and nothing grows by it.
+func TestMemoryShares(t *testing.T) {
+	for _, c := range []struct {
+		cache, limit       size
+		wantCache, wantAir int64
+	}{
+		{cache: 64 << 20, limit: 0, wantCache: 64 << 20, wantAir: 0},
+		{cache: 64 << 20, limit: 64 << 20, wantCache: 16 << 20, wantAir: 16 << 20},
+		{cache: 8 << 20, limit: 64 << 20, wantCache: 8 << 20, wantAir: 16 << 20},
+		{cache: 64 << 20, limit: 4 << 30, wantCache: 64 << 20, wantAir: 64 << 20},
+	} {
+		p := peerFlags{MemoryCache: c.cache, MemoryLimit: c.limit}
+		if a, b := p.shares(); a != c.wantCache || b != c.wantAir {
+			t.Errorf("cache %v, limit %v: %d and %d, want %d and %d", c.cache, c.limit, a, b, c.wantCache, c.wantAir)
+		}
+	}
+}
