@@ -56,7 +56,7 @@ func makeWorkshop(t testing.TB) content {
 	mkdir(t, c.root())
 	home := scratch(t)
 	make := tool("sh", "-ec", `
-		head -c 3M /dev/zero >holes; printf 'an island' | dd of=holes bs=1 seek=1500001 conv=notrunc status=none
+		truncate -s 3M holes; printf 'an island' | dd of=holes bs=1 seek=1500001 conv=notrunc status=none
 		head -c 200000 /dev/urandom | base64 >text; echo "here is the only needle" >>text; seq 90000 >>text
 		ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=320x180:r=25:d=4 -f lavfi -i sine=d=4 -c:v mpeg4 -b:v 2M -c:a aac film.mp4
 		sqlite3 data.db 'create table t(a integer primary key, b text);
