@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
+	"torrentfs/swarm/utp"
 )
 
 // Defaults of a [Config].
@@ -36,6 +38,7 @@ type Config struct {
 	MaxUpload   int64            // likewise
 	Encryption  swarm.Encryption // policy on Message Stream Encryption
 	PeerLimit   int              // connected peers per torrent; 0 = DefaultPeerLimit
+	DisableUTP  bool             // TCP alone
 	Discovery   Discovery
 	Logger      *slog.Logger
 }
@@ -133,12 +136,30 @@ func Open(cfg Config) (*Library, error) {
 		Listener: listener, Logger: cfg.Logger, Client: Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption,
 	}
+	if !cfg.DisableUTP && l.port != 0 {
+		sc.UTP = l.openUTP()
+	}
 	if l.discover.dht != nil {
 		sc.DHTPort, sc.DHTNode = l.discover.dhtPort, l.discover.dht.AddNode
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
 	return l, nil
+}
+
+// openUTP opens the UDP port of the same number as that for TCP, which is what
+// others try. It is nil where that port is taken.
+func (l *Library) openUTP() swarm.Transport {
+	host, _, err := net.SplitHostPort(l.cfg.ListenAddr)
+	if err != nil {
+		return nil
+	}
+	pc, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(l.port)))
+	if err != nil {
+		l.log.Info("there is no uTP: its port is taken", "err", err)
+		return nil
+	}
+	return utp.New(pc, utp.Config{Logger: l.log.With("from", "utp")})
 }
 
 // Port is the TCP port for incoming peers, 0 where it does not listen.

@@ -102,13 +102,6 @@ func (s *Session) tryPeer(ctx context.Context, addr netip.AddrPort, g greeting) 
 	return c, nil
 }
 
-// connect makes a connection.
-func (s *Session) connect(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	return s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
-}
-
 // greet sends our handshake, wrapped in that of MSE if so wanted, and reads the
 // peer's. Eager messages do not go into the first payload of MSE, which not
 // every client expects to hold more than the handshake.

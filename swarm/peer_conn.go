@@ -29,6 +29,7 @@ type peerConn struct {
 	nc net.Conn
 	dialInfo
 	peerID [20]byte
+	utp    bool // not TCP
 	fast   bool // BEP 6 in both handshakes
 	ext    bool // BEP 10 in both handshakes
 	dht    bool // BEP 5 in both handshakes
@@ -83,6 +84,7 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 	n := t.info.NumPieces()
 	c := &peerConn{
 		t: t, nc: wire.NewVectoredConn(nc), dialInfo: d, peerID: h.PeerID,
+		utp:  t.s.cfg.UTP != nil && nc.RemoteAddr().Network() == "udp",
 		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
 		dht:   t.usesDHT() && h.Features().Has(wire.FeatureDHT),
 		since: time.Now(), pex: pexState{next: -pexPause}, remote: newBitfield(n), choking: true, peerChoking: true,

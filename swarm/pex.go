@@ -91,6 +91,9 @@ func (c *peerConn) pexFlags() (f wire.PEXFlags) {
 	if c.isSeed() || c.uploadOnly {
 		f |= wire.PEXSeed
 	}
+	if c.utp {
+		f |= wire.PEXuTP
+	}
 	if c.encrypted {
 		f |= wire.PEXEncryption
 	}

@@ -44,6 +44,7 @@ type Config struct {
 	MaxUpload   int64                // likewise
 	MaxConns    int                  // peer connections over all torrents, 0 = 500
 	MaxHalfOpen int                  // dials under way over all torrents, 0 = 32
+	UTP         Transport            // uTP beside TCP, both ways; the session closes it. nil: none
 	Encryption  Encryption           // policy on MSE
 	DHTPort     uint16               // of our DHT node, told to peers (BEP 5); 0: none
 	DHTNode     func(netip.AddrPort) // is told of peers' nodes; must not block
@@ -61,6 +62,7 @@ type Session struct {
 	conns    slots         // connections, incoming and outgoing
 	halfOpen slots         // dials
 	hashers  *hashPool
+	utp      utpPeers
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -95,7 +97,10 @@ func NewSession(cfg Config) *Session {
 		torrents: map[[20]byte]*Torrent{},
 	}
 	if cfg.Listener != nil {
-		s.wg.Go(s.acceptPeers)
+		s.wg.Go(func() { s.acceptPeers(cfg.Listener) })
+	}
+	if cfg.UTP != nil {
+		s.wg.Go(func() { s.acceptPeers(cfg.UTP) })
 	}
 	return s
 }
@@ -122,16 +127,19 @@ func (s *Session) Close() error {
 	if s.cfg.Listener != nil {
 		err = s.cfg.Listener.Close()
 	}
+	if s.cfg.UTP != nil {
+		err = errors.Join(err, s.cfg.UTP.Close())
+	}
 	s.wg.Wait()
 	s.hashers.close()
 	return err
 }
 
 // acceptPeers takes incoming connections until the listener is closed.
-func (s *Session) acceptPeers() {
+func (s *Session) acceptPeers(l net.Listener) {
 	var handshaking newcomers
 	for {
-		nc, err := s.cfg.Listener.Accept()
+		nc, err := l.Accept()
 		if err != nil {
 			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
@@ -243,7 +251,7 @@ func (s slots) give() { <-s }
 // addrPort is a connection's remote address, with IPv4 in its short form.
 func addrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort
-	if t, ok := a.(*net.TCPAddr); ok {
+	if t, ok := a.(interface{ AddrPort() netip.AddrPort }); ok { // TCP and UDP
 		ap = t.AddrPort()
 	} else if p, err := netip.ParseAddrPort(a.String()); err == nil {
 		ap = p

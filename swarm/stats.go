@@ -34,6 +34,7 @@ type PeerStats struct {
 	Client             string
 	Pieces             int
 	Outgoing           bool
+	UTP                bool // not TCP
 	Encrypted          bool // MSE was spoken; the payload may be plain all the same
 	ChokingUs, WeChoke bool
 	DownRate, UpRate   float64
@@ -111,7 +112,7 @@ func (t *Torrent) Peers() (peers []PeerStats) {
 		for _, c := range t.peers {
 			if c != nil {
 				peers = append(peers, PeerStats{
-					Addr: c.addr, Client: c.client, Pieces: c.remoteCount, Outgoing: c.outgoing, Encrypted: c.encrypted,
+					Addr: c.addr, Client: c.client, Pieces: c.remoteCount, Outgoing: c.outgoing, UTP: c.utp, Encrypted: c.encrypted,
 					ChokingUs: c.peerChoking, WeChoke: c.choking, DownRate: c.down.rate, UpRate: c.up.rate,
 					Received: c.received.Load(), Sent: c.sent.Load(),
 				})

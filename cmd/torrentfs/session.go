@@ -35,6 +35,7 @@ type peerFlags struct {
 	Encryption      encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
 	DisableDHT      bool       `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
 	DHTBootstrap    []peerAddr `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
+	DisableUTP      bool       `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
 	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
 	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
@@ -167,6 +168,7 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 		MaxDownload: int64(p.MaxDownloadRate),
 		MaxUpload:   int64(p.MaxUploadRate),
 		PeerLimit:   p.PeerLimit,
+		DisableUTP:  p.DisableUTP,
 		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
 		Logger:      a.log,
