@@ -22,6 +22,10 @@ const (
 	// application reads once, and that one should not wait twice.
 	againWindow = 2 * time.Second
 
+	// judgedPerLook bounds the work of one look, whose questions the torrent's loop answers; which reads come to their turn
+	// is left to chance.
+	judgedPerLook = 64
+
 	firstReport = 5 * time.Second // a read that waited so long is logged; then after twice the time, and so on
 	lastReport  = 10 * time.Minute
 )
@@ -110,7 +114,7 @@ func (w *wait) gaveUp(reason string) *UnavailableError {
 	}
 }
 
-// snapshot is the waiting reads, the oldest first in line.
+// snapshot is the waiting reads in any order, and the oldest of them.
 func (ws *waits) snapshot() (all []*wait, oldest *wait) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -148,7 +152,7 @@ func (ws *waits) watch(ctx context.Context) {
 // look takes one look and reports whether anybody waits.
 func (ws *waits) look(now time.Time, settled bool) bool {
 	all, oldest := ws.snapshot()
-	for _, w := range all {
+	for _, w := range all[:min(len(all), judgedPerLook)] {
 		ws.judge(w, now, settled)
 	}
 	ws.logWaiting(oldest, len(all), now)
