@@ -1,6 +1,8 @@
 # `make` lists the targets. The two that matter: `make demo` and `make test`.
 
 SHELL := /bin/bash
+SOAK ?= 1h
+KILLS ?= 200
 PREFIX ?= /usr/local
 FUZZTIME ?= 4s
 BENCH ?= .
@@ -10,7 +12,7 @@ RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.release=$(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz bench lint fmt install uninstall clean
+.PHONY: help demo build test fuzz soak bench lint fmt install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,12 @@ test: ## run everything: format, vet, staticcheck, tests with -race, fuzz target
 fuzz: ## run every fuzz target; FUZZTIME=1m for longer
 	@scripts/setup.sh build
 	@FUZZTIME=$(FUZZTIME) scripts/test.sh fuzz
+
+soak: ## kill the program 200 times, then use one mount for an hour; SOAK=10m, KILLS=20 for less
+	@scripts/setup.sh test
+	TORRENTFS_SOAK=$(SOAK) TORRENTFS_KILLS=$(KILLS) go test -count=1 -timeout 4h -v \
+		-run '^(TestSoak|TestKilledAtRandomMoments|TestKilledWhileChecking)$$' ./integration
+	TORRENTFS_IDLE_TORRENTS=1000 go test -count=1 -v -run '^TestIdleTorrentsCostLittle$$' ./library
 
 bench: ## run the benchmarks; BENCH=regexp picks some
 	@scripts/setup.sh build
