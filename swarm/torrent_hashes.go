@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"time"
 
 	"torrentfs/picker"
@@ -457,7 +458,7 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
 		if liar := t.blame.sender(r.piece, block); liar.IsValid() {
-			t.banAddr(liar) // also where he has left
+			t.banLiars([]netip.AddrPort{liar}) // also where he has left
 		}
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
 	}
