@@ -22,7 +22,9 @@ func startLibtorrent(t testing.TB, torrent, data string, flags ...string) *libto
 		"testdata/libtorrent_client.py", torrent, data, "--listen", hostPort(port),
 	}, flags), openStdin: true}
 	l := &libtorrent{process: c.start(t), port: port}
-	listens(t, port)
+	if !slices.Contains(flags, "--utp") {
+		listens(t, port)
+	}
 	return l
 }
 

@@ -46,9 +46,21 @@ type contact struct {
 }
 
 // openPeer connects to a peer and shakes hands, in plain, by MSE, or first one
-// and then the other, as the policy has it. Whether the peer is the right one
-// is for the caller to look at.
+// and then the other, as the policy has it. Whoever hangs up on all that by TCP
+// may want uTP: some clients take such connections only to close them. Whether
+// the peer is the right one is for the caller to look at.
 func (s *Session) openPeer(ctx context.Context, addr netip.AddrPort, g greeting) (contact, error) {
+	c, err := s.openEither(ctx, addr, g)
+	if err != nil && hungUp(err) && ctx.Err() == nil && s.cfg.UTP != nil && !s.utp.has(addr) {
+		s.utp.note(addr, true)
+		if c, err = s.openEither(ctx, addr, g); err != nil {
+			s.utp.note(addr, false)
+		}
+	}
+	return c, err
+}
+
+func (s *Session) openEither(ctx context.Context, addr netip.AddrPort, g greeting) (contact, error) {
 	switch s.cfg.Encryption {
 	case EncryptionRequire:
 		g.encrypt = true

@@ -1,7 +1,8 @@
 """A libtorrent client that runs until its standard input ends, or it is killed.
 
 Every change of its state is a line of JSON on standard output. Peers come from
-the tracker and from --peer alone.
+the tracker and from --peer alone, unless --pex is given. The torrent may be a
+magnet link.
 """
 import argparse
 import json
@@ -15,6 +16,9 @@ parser.add_argument("torrent")
 parser.add_argument("save_path")
 parser.add_argument("--listen", required=True, help="ADDRESS:PORT")
 parser.add_argument("--peer", action="append", default=[], help="ADDRESS:PORT")
+parser.add_argument("--encrypted", action="store_true", help="only RC4, in both directions")
+parser.add_argument("--utp", action="store_true", help="only uTP, in both directions")
+parser.add_argument("--pex", action="store_true", help="exchange peers")
 parser.add_argument("--recheck", action="store_true", help="hash everything, whatever is known")
 args = parser.parse_args()
 
@@ -27,12 +31,24 @@ session = lt.session({
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
                   | lt.alert.category_t.tracker_notification | lt.alert.category_t.connect_notification,
 })
-params = lt.add_torrent_params()
-params.ti = lt.torrent_info(args.torrent)
+if args.encrypted:
+    session.apply_settings({
+        "in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": 2, "prefer_rc4": True,
+    })
+if args.utp:
+    session.apply_settings({
+        "enable_incoming_utp": True, "enable_outgoing_utp": True, "enable_incoming_tcp": False, "enable_outgoing_tcp": False,
+    })
+if args.torrent.startswith("magnet:"):
+    params = lt.parse_magnet_uri(args.torrent)
+else:
+    params = lt.add_torrent_params()
+    params.ti = lt.torrent_info(args.torrent)
 params.save_path = args.save_path
 params.flags &= ~lt.torrent_flags.auto_managed
 params.flags &= ~lt.torrent_flags.paused
-params.flags |= lt.torrent_flags.disable_pex
+if not args.pex:
+    params.flags |= lt.torrent_flags.disable_pex
 torrent = session.add_torrent(params)
 if args.recheck:
     torrent.force_recheck()
