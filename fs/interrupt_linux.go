@@ -22,6 +22,20 @@ func fatalSignalPending(pid uint32) bool {
 	return fatalIn(status)
 }
 
+// threadGone reports whether the thread pid has ended. One in a foreign pid namespace is taken to live.
+func threadGone(pid uint32) bool {
+	if pid == 0 {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
+	if err != nil {
+		return true
+	}
+	// The name is in parentheses and may hold anything; the state follows it: Z and X are the dead.
+	_, after, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return ok && len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
+}
+
 // fatalIn decides by the text of /proc/<pid>/status.
 func fatalIn(status []byte) bool {
 	var pending, blocked, ignored, caught uint64

@@ -2,7 +2,10 @@ package fs
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,5 +48,27 @@ func TestFatalSignals(t *testing.T) {
 	}
 	if fatalSignalPending(uint32(unix.Gettid())) {
 		t.Error("this thread is said to be dying")
+	}
+}
+
+// A child that has ended and that nobody has waited for is gone; a live one is not.
+func TestThreadGone(t *testing.T) {
+	if threadGone(uint32(os.Getpid())) {
+		t.Error("this very process is said to be gone")
+	}
+	if threadGone(0) {
+		t.Error("a thread of a foreign namespace is said to be gone")
+	}
+	child := exec.Command("true")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); !threadGone(uint32(child.Process.Pid)); {
+		if time.Now().After(end) {
+			t.Fatal("a child that has ended is said to live")
+		}
+	}
+	if err := child.Wait(); err != nil {
+		t.Fatal(err)
 	}
 }

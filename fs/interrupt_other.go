@@ -4,3 +4,6 @@ package fs
 
 // fatalSignalPending cannot be known here, so every interrupt ends the read.
 func fatalSignalPending(uint32) bool { return true }
+
+// threadGone cannot be known here.
+func threadGone(uint32) bool { return false }

@@ -51,10 +51,9 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 	if n <= pageSize() {
 		h.pageWanted(off)
 	}
-	if direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n) {
-		flushed = nil // an application may wait for this very request, and would see it fail
-	}
-	return h.readAt(newReadContext(in.Pid, cancel, f.closing, flushed), buf[:n], off)
+	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
+	ctx.alone = direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n)
+	return h.readAt(ctx, buf[:n], off)
 }
 
 // readAt waits for bytes. It tidies up even after a panic of the File, which costs one reader an EIO.

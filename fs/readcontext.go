@@ -22,6 +22,7 @@ type readContext struct {
 	// immutable
 	pid                      uint32
 	cancel, closing, flushed <-chan struct{}
+	alone                    bool // an application may wait for this very request: a flush ends it only if its thread is gone
 
 	mu      sync.Mutex
 	err     error
@@ -78,7 +79,8 @@ func (c *readContext) finish() {
 }
 
 func (c *readContext) watch() {
-	cancel := c.cancel
+	cancel, flushed := c.cancel, c.flushed
+	leaving := false // an application may be about to end
 	var again <-chan time.Time
 	pause := interruptPoll
 	for {
@@ -88,9 +90,12 @@ func (c *readContext) watch() {
 		case <-c.closing:
 			c.fail(ErrClosed)
 			return
-		case <-c.flushed:
-			c.fail(errReaderGone)
-			return
+		case <-flushed:
+			if !c.alone {
+				c.fail(errReaderGone)
+				return
+			}
+			flushed, leaving = nil, true
 		case <-cancel:
 			cancel = nil
 		case <-again:
@@ -98,8 +103,14 @@ func (c *readContext) watch() {
 		// The kernel sends one INTERRUPT for a request, with the first signal of any kind. A program that handles
 		// the signal (Go's runtime signals itself all the time) must not see its read fail; and a later signal
 		// that kills is not announced. So look whether it is one that kills, now and then until the read ends.
-		if fatalSignalPending(c.pid) {
+		if cancel == nil && c.cancel != nil && fatalSignalPending(c.pid) {
 			c.fail(errInterrupted)
+			return
+		}
+		// A page that the kernel reads ahead of a killed reader is not interrupted at all: its thread ends, which
+		// flushes the file. Nobody waits for the page then but threads that ask for it again by themselves.
+		if leaving && threadGone(c.pid) {
+			c.fail(errReaderGone)
 			return
 		}
 		again = time.After(pause)
