@@ -14,6 +14,7 @@ import (
 	"torrentfs/swarm"
 	"torrentfs/swarm/dht"
 	"torrentfs/swarm/lsd"
+	"torrentfs/swarm/portmap"
 )
 
 // Discovery says how peers are found beside trackers; the zero value not at
@@ -23,6 +24,7 @@ type Discovery struct {
 	DHTBootstrap []string // nodes to begin with, "host:port"; nil is dht.DefaultBootstrap
 	DHTState     string   // file that keeps its nodes for the next time; "" keeps none
 	LSD          bool     // ask the local network (BEP 14)
+	PortMap      bool     // ask the router to let peers in (UPnP, NAT-PMP, PCP)
 }
 
 // discovery runs what [Discovery] asks for, for all torrents of a library. It
@@ -30,7 +32,8 @@ type Discovery struct {
 type discovery struct {
 	dht     *dht.DHT // nil: off
 	dhtPort uint16
-	lsd     *lsd.Service // nil: off
+	lsd     *lsd.Service    // nil: off
+	ports   *portmap.Mapper // nil: off
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -41,7 +44,7 @@ type discovery struct {
 
 // openDHT makes the node, which does nothing before run. Families without a
 // socket are left out; where there is none, there is no DHT.
-func (d *discovery) openDHT(cfg Discovery, listen string, log *slog.Logger) {
+func (d *discovery) openDHT(cfg Discovery, listen string, blocked func(netip.Addr) bool, log *slog.Logger) {
 	host, _, err := net.SplitHostPort(listen)
 	if !cfg.DHT || err != nil {
 		return
@@ -49,7 +52,7 @@ func (d *discovery) openDHT(cfg Discovery, listen string, log *slog.Logger) {
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}
-	c := dht.Config{Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState, Logger: log.With("from", "dht")}
+	c := dht.Config{Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState, Ignore: blocked, Logger: log.With("from", "dht")}
 	if pc, err := net.ListenPacket("udp4", net.JoinHostPort(host, "0")); err == nil {
 		c.IPv4 = pc
 		d.dhtPort = portOf(pc.LocalAddr())
@@ -81,6 +84,24 @@ func (d *discovery) openLSD(port int, log *slog.Logger) {
 	d.lsd = lsd.New(lsd.Config{Groups: groups, Port: uint16(port), Found: d.foundLocally, Logger: log.With("from", "lsd")})
 }
 
+// openPorts makes the mapper of the ports that peers and nodes come to.
+func (d *discovery) openPorts(port int, utp bool, log *slog.Logger) {
+	c := portmap.Config{
+		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: uint16(port)}},
+		Mapped: func(m portmap.Mapping, external netip.AddrPort) {
+			log.Info("the router lets peers in", "protocol", m.Protocol.String(), "port", m.Port, "external", external.String())
+		},
+		Logger: log.With("from", "portmap"),
+	}
+	if utp {
+		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: uint16(port)})
+	}
+	if d.dhtPort != 0 {
+		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: d.dhtPort})
+	}
+	d.ports = portmap.New(c)
+}
+
 // run starts what was opened.
 func (d *discovery) run(log *slog.Logger) {
 	ctx, stop := context.WithCancel(context.Background())
@@ -91,6 +112,9 @@ func (d *discovery) run(log *slog.Logger) {
 				log.Warn("the DHT ended", "err", err)
 			}
 		})
+	}
+	if d.ports != nil {
+		d.wg.Go(func() { d.ports.Run(ctx) })
 	}
 	if d.lsd != nil {
 		d.wg.Go(func() {

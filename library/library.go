@@ -29,16 +29,17 @@ const Client = "torrentfs 0.1"
 
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
-	DataDir     string           // where the torrents' own layout lies
-	MetadataDir string           // where Resolve keeps metadata; "" keeps none
-	MemoryCache int64            // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
-	InFlight    int64            // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
-	ListenAddr  string           // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
-	MaxDownload int64            // payload bytes per second over all torrents; 0 = unlimited
-	MaxUpload   int64            // likewise
-	Encryption  swarm.Encryption // policy on Message Stream Encryption
-	PeerLimit   int              // connected peers per torrent; 0 = DefaultPeerLimit
-	DisableUTP  bool             // TCP alone
+	DataDir     string                // where the torrents' own layout lies
+	MetadataDir string                // where Resolve keeps metadata; "" keeps none
+	MemoryCache int64                 // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
+	InFlight    int64                 // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
+	ListenAddr  string                // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
+	MaxDownload int64                 // payload bytes per second over all torrents; 0 = unlimited
+	MaxUpload   int64                 // likewise
+	Encryption  swarm.Encryption      // policy on Message Stream Encryption
+	PeerLimit   int                   // connected peers per torrent; 0 = DefaultPeerLimit
+	DisableUTP  bool                  // TCP alone
+	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
 	Discovery   Discovery
 	Logger      *slog.Logger
 }
@@ -128,19 +129,22 @@ func Open(cfg Config) (*Library, error) {
 	}
 	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
 	l.discover = &discovery{local: map[[20]byte]swarm.Seeker{}}
-	l.discover.openDHT(cfg.Discovery, cfg.ListenAddr, l.log)
+	l.discover.openDHT(cfg.Discovery, cfg.ListenAddr, cfg.Blocked, l.log)
 	if cfg.Discovery.LSD && l.port != 0 {
 		l.discover.openLSD(l.port, l.log)
 	}
 	sc := swarm.Config{
 		Listener: listener, Logger: cfg.Logger, Client: Client,
-		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption,
+		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: cfg.Blocked,
 	}
 	if !cfg.DisableUTP && l.port != 0 {
 		sc.UTP = l.openUTP()
 	}
 	if l.discover.dht != nil {
 		sc.DHTPort, sc.DHTNode = l.discover.dhtPort, l.discover.dht.AddNode
+	}
+	if cfg.Discovery.PortMap && l.port != 0 {
+		l.discover.openPorts(l.port, sc.UTP != nil, l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)

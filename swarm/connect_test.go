@@ -70,3 +70,59 @@ func TestEncryptionPolicies(t *testing.T) {
 		}
 	}
 }
+
+// Addresses on a blocklist are neither dialled nor let in.
+func TestBlockedAddresses(t *testing.T) {
+	blocked := func(a netip.Addr) bool {
+		return a == netip.MustParseAddr("10.0.1.1") || a == netip.MustParseAddr("10.0.2.2")
+	}
+	inWorld(t, 64<<10, 16<<10, Config{Blocked: blocked}, func(w *world) {
+		link := simnet.Link{Delay: ms}
+		bad := w.serve(link, w.options("blocked")) // 10.0.1.1
+		w.connect(link, w.options("blocked, too")) // 10.0.2.2
+		w.serve(link, w.options("good"))
+		tor := w.add(TorrentConfig{Prefetch: true})
+		w.await(tor, time.Minute)
+		if n := bad.Record().Conns; n != 0 {
+			t.Errorf("dialled a blocked address %d times", n)
+		}
+		for _, p := range tor.Peers() {
+			if blocked(p.Addr.Addr()) {
+				t.Errorf("connected to %v", p.Addr)
+			}
+		}
+	})
+}
+
+// From the first peer's address to the first 64 KiB of a magnet link: three
+// round trips for the metadata, three for the first byte, and the piece itself.
+func TestMagnetToFirstBytes(t *testing.T) {
+	const rtt = 50 * ms
+	info, data := payload(t, 16<<20, 256<<10)
+	synctest.Test(t, func(t *testing.T) {
+		net := simnet.New(1)
+		addrs, closeAll := swarmOf(t, net, info, data, 4, simnet.Link{Delay: rtt / 2, Up: 20 * mbit})
+		s := NewSession(Config{Dialer: net.Host("10.0.0.1", simnet.Link{}), Seed: 9})
+		defer net.Close()
+		defer closeAll()
+		defer s.Close()
+		begun := time.Now()
+		_, peers, err := s.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: addrs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata := time.Since(begun)
+		tor := add(t, s, TorrentConfig{Info: info, Store: newMemStore(info), Peers: append(addrs, peers...), Prefetch: true})
+		r := tor.NewReader(nil)
+		defer r.Close()
+		if _, err := r.ReadAt(t.Context(), make([]byte, 64<<10), 0); err != nil {
+			t.Fatal(err)
+		}
+		piece := time.Duration(float64(info.PieceLength()) / (20 * mbit) * float64(time.Second))
+		took := time.Since(begun)
+		t.Logf("metadata after %v, 64 KiB after %v", metadata, took)
+		if took > 6*rtt+piece {
+			t.Errorf("64 KiB after %v, want six round trips and a piece: %v", took, 6*rtt+piece)
+		}
+	})
+}

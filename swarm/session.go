@@ -36,19 +36,20 @@ var (
 
 // Config is what a session is made with. Its zero value works and does not listen.
 type Config struct {
-	Listener    net.Listener         // incoming peers; the session closes it. nil: none
-	Dialer      Dialer               // nil: a net.Dialer
-	Logger      *slog.Logger         // nil: silent
-	Client      string               // name and version for the extension handshake (BEP 10 "v")
-	MaxDownload int64                // payload bytes per second over all torrents, 0 = unlimited
-	MaxUpload   int64                // likewise
-	MaxConns    int                  // peer connections over all torrents, 0 = 500
-	MaxHalfOpen int                  // dials under way over all torrents, 0 = 32
-	UTP         Transport            // uTP beside TCP, both ways; the session closes it. nil: none
-	Encryption  Encryption           // policy on MSE
-	DHTPort     uint16               // of our DHT node, told to peers (BEP 5); 0: none
-	DHTNode     func(netip.AddrPort) // is told of peers' nodes; must not block
-	Seed        uint64               // for every random choice; 0 = random
+	Listener    net.Listener          // incoming peers; the session closes it. nil: none
+	Dialer      Dialer                // nil: a net.Dialer
+	Logger      *slog.Logger          // nil: silent
+	Client      string                // name and version for the extension handshake (BEP 10 "v")
+	MaxDownload int64                 // payload bytes per second over all torrents, 0 = unlimited
+	MaxUpload   int64                 // likewise
+	MaxConns    int                   // peer connections over all torrents, 0 = 500
+	MaxHalfOpen int                   // dials under way over all torrents, 0 = 32
+	UTP         Transport             // uTP beside TCP, both ways; the session closes it. nil: none
+	Encryption  Encryption            // policy on MSE
+	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
+	DHTPort     uint16                // of our DHT node, told to peers (BEP 5); 0: none
+	DHTNode     func(netip.AddrPort)  // is told of peers' nodes; must not block
+	Seed        uint64                // for every random choice; 0 = random
 }
 
 // Session is what the torrents of one process share: the listening port, the
@@ -151,6 +152,10 @@ func (s *Session) acceptPeers(l net.Listener) {
 			case <-s.ctx.Done():
 				return
 			}
+		}
+		if s.cfg.Blocked != nil && s.cfg.Blocked(addrPort(nc.RemoteAddr()).Addr()) {
+			nc.Close()
+			continue
 		}
 		handshaking.enter(nc)
 		s.wg.Go(func() {

@@ -2,11 +2,15 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 )
+
+// errBlocked says that the user wants nothing to do with an address.
+var errBlocked = errors.New("address is on the blocklist")
 
 // Transport is a way to peers beside TCP; package utp has one.
 type Transport interface {
@@ -56,6 +60,9 @@ func (u *utpPeers) note(a netip.AddrPort, utp bool) {
 func (s *Session) connect(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	if s.cfg.Blocked != nil && s.cfg.Blocked(addr.Addr()) {
+		return nil, errBlocked
+	}
 	if s.cfg.UTP == nil {
 		return s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -41,27 +42,34 @@ func fetchTorrent(ctx context.Context, raw string) (*metainfo.MetaInfo, error) {
 	return mi, nil
 }
 
-func getTorrent(ctx context.Context, u *url.URL) (*metainfo.MetaInfo, error) {
+func getTorrent(ctx context.Context, u *url.URL) (mi *metainfo.MetaInfo, err error) {
+	err = get(ctx, u, func(body io.Reader) error {
+		if mi, err = metainfo.Read(body, metainfo.Limits{}); err != nil {
+			return fail(exitTorrent, "", "fetch torrent %s: %w", u.Redacted(), err)
+		}
+		return nil
+	})
+	return mi, err
+}
+
+// get hands the body at a URL to read, which bounds how much it takes of it.
+func get(ctx context.Context, u *url.URL, read func(body io.Reader) error) error {
 	client := fetchClient(u.Hostname())
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fail(exitTorrent, "", "open torrent: %w", err)
+		return fail(exitNetwork, "", "fetch: %w", err)
 	}
 	req.Header.Set("User-Agent", "torrentfs/"+version())
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fail(exitNetwork, "", "fetch torrent: %w", err)
+		return fail(exitNetwork, "", "fetch: %w", err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusOK {
-		return nil, fail(exitNetwork, "", "fetch torrent %s: the server says %s", u.Redacted(), resp.Status)
+		return fail(exitNetwork, "", "fetch %s: the server says %s", u.Redacted(), resp.Status)
 	}
-	mi, err := metainfo.Read(resp.Body, metainfo.Limits{})
-	if err != nil {
-		return nil, fail(exitTorrent, "", "fetch torrent %s: %w", u.Redacted(), err)
-	}
-	return mi, nil
+	return read(resp.Body)
 }
 
 func fetchClient(named string) *http.Client {

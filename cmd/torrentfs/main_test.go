@@ -64,6 +64,7 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("HOME", home)
 	env.Setenv("TORRENTFS_DISABLE_DHT", "1") // nothing here goes beyond this host
 	env.Setenv("TORRENTFS_DISABLE_LSD", "1")
+	env.Setenv("TORRENTFS_DISABLE_PORTMAP", "1")
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(home, ".cache"))
 	env.Setenv("XDG_STATE_HOME", filepath.Join(home, ".state"))
 	env.Setenv("TMPDIR", env.WorkDir)

@@ -35,6 +35,8 @@ type peerFlags struct {
 	Encryption      encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
 	DisableDHT      bool       `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
 	DHTBootstrap    []peerAddr `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
+	DisablePortmap  bool       `name:"disable-portmap" env:"TORRENTFS_DISABLE_PORTMAP" group:"peers" help:"Do not ask the router to let peers in."`
+	Blocklist       []string   `name:"blocklist" group:"peers" placeholder:"FILE" complete:"file" help:"Have nothing to do with the addresses in this file or at this URL (P2P, DAT or plain, also with gzip). May be repeated."`
 	DisableUTP      bool       `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
 	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
@@ -78,7 +80,7 @@ func (p *peerAddr) UnmarshalText(text []byte) error {
 
 // discovery is how peers are found beside trackers.
 func (p peerFlags) discovery() library.Discovery {
-	d := library.Discovery{DHT: !p.DisableDHT, LSD: !p.DisableLSD, DHTState: cacheFile("dht")}
+	d := library.Discovery{DHT: !p.DisableDHT, LSD: !p.DisableLSD, PortMap: !p.DisablePortmap, DHTState: cacheFile("dht")}
 	for _, n := range p.DHTBootstrap {
 		d.DHTBootstrap = append(d.DHTBootstrap, net.JoinHostPort(n.host, strconv.Itoa(int(n.port))))
 	}
@@ -157,6 +159,10 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 	if err != nil {
 		return nil, err
 	}
+	blocked, err := a.loadBlocklists(ctx, p.Blocklist)
+	if err != nil {
+		return nil, err
+	}
 	tuneMemory(int64(p.MemoryLimit))
 	cacheSize, inFlight := p.shares()
 	s := &session{app: a, started: time.Now()}
@@ -169,6 +175,7 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 		MaxUpload:   int64(p.MaxUploadRate),
 		PeerLimit:   p.PeerLimit,
 		DisableUTP:  p.DisableUTP,
+		Blocked:     blocked,
 		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
 		Logger:      a.log,
