@@ -1,0 +1,159 @@
+package swarm
+
+import (
+	"math/bits"
+	"net/netip"
+	"time"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// blockCame sends again what was rejected because its block had not been read.
+func (t *Torrent) blockCame(c *peerConn, piece, block int) {
+	if b := t.proofs[piece]; b != nil {
+		b.came.set(block)
+	}
+	for i := range c.asks {
+		if a := &c.asks[i]; a.wait && a.covers(t, piece, block) {
+			a.wait, a.sent = false, t.now()
+			t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, a.HashRange) })
+		}
+	}
+}
+
+// leafVerdicts takes what hash workers found of single blocks.
+func (t *Torrent) leafVerdicts(r hashResult) {
+	b, now := t.proofs[r.piece], t.now()
+	for _, block := range r.good {
+		if b != nil {
+			b.good.set(block)
+		}
+		t.picker.LeafVerified(now, t.blockID(r.piece, block), true)
+	}
+	for _, block := range r.bad {
+		if b != nil {
+			b.came.clear(block)
+		}
+		t.wasted += int64(t.info.BlockLen(r.piece, block))
+		if liar := t.blame.sender(r.piece, block); liar.IsValid() {
+			t.banLiars([]netip.AddrPort{liar}) // also where he has left
+		}
+		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
+	}
+}
+
+func (t *Torrent) blockID(piece, block int) picker.BlockID {
+	return picker.BlockID(piece*t.info.BlocksPerPiece() + block)
+}
+
+// hurryProofs looks for proofs that are overdue although their block is here,
+// and asks somebody else as well. It runs with the picker's ticks while a read
+// is blocked.
+func (t *Torrent) hurryProofs(now time.Duration) {
+	for _, c := range t.peers {
+		if c == nil {
+			continue
+		}
+		for i := 0; i < len(c.asks); i++ {
+			a := c.asks[i]
+			if a.late || a.piece < 0 || now-a.sent < proofPatience+3*c.rtt {
+				continue
+			}
+			b := t.proofs[a.piece]
+			if b == nil || b.whole {
+				continue
+			}
+			t.eachBlock(&a, func(k int) {
+				if b.wanted.has(k) && b.came.has(k) && !b.known.has(k) && now-t.askedLast(a.piece, k) >= proofPatience {
+					t.askAnother(b, a.piece, k, 2)
+				}
+			})
+		}
+	}
+}
+
+// askedLast is when a block's leaf was last asked for.
+func (t *Torrent) askedLast(piece, block int) (at time.Duration) {
+	for _, c := range t.peers {
+		if c == nil {
+			continue
+		}
+		for i := range c.asks {
+			if a := &c.asks[i]; a.covers(t, piece, block) {
+				at = max(at, a.sent)
+			}
+		}
+	}
+	return at
+}
+
+// reviewAsks is the once-a-second round: who does not answer is left alone, and
+// what is missing of piece layers is asked for.
+func (t *Torrent) reviewAsks(now time.Duration) {
+	if t.trees == nil {
+		return
+	}
+	for _, c := range t.peers {
+		if c == nil {
+			continue
+		}
+		for i := range c.asks {
+			if a := &c.asks[i]; !a.late && !a.wait && now-a.sent > proofTimeout+3*c.rtt {
+				if a.piece < 0 {
+					c.layerAgain = now + proofPause
+				}
+				t.log.Debug("peer proves no hashes: no answer", "addr", c.addr, "client", c.client)
+				t.notProver(c)
+				break
+			}
+		}
+		c.forgetLate(now)
+	}
+	t.fetchLayers(now)
+	for piece, b := range t.proofs {
+		t.reviewProofs(b, piece)
+	}
+	if len(t.proofs) > idleProofs {
+		for piece, b := range t.proofs {
+			if b.idle() && !t.awaited(piece) {
+				delete(t.proofs, piece)
+				t.hashing[piece] = nil
+				delete(t.blame.senders, piece)
+			}
+		}
+	}
+}
+
+// reviewProofs asks for leaves of blocks that are here and that nobody is
+// asked for any more: their prover has left.
+func (t *Torrent) reviewProofs(b *blockProofs, piece int) {
+	for w := range b.wanted {
+		for missing := b.wanted[w] & b.came[w] &^ (b.known[w] | b.asked[w] | b.good[w]); missing != 0 && !b.whole; missing &= missing - 1 {
+			if block := 64*w + bits.TrailingZeros64(missing); !t.askAnother(b, piece, block, 2) && t.live > 0 {
+				t.fetchWhole(b, piece)
+			}
+		}
+	}
+}
+
+// awaited reports whether a blocked read needs a piece.
+func (t *Torrent) awaited(piece int) bool {
+	for _, d := range t.waiting {
+		if piece >= t.info.PieceOf(d.off) && piece <= t.info.PieceOf(d.off+int64(d.n)-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitedBlock reports whether a blocked read needs a block.
+func (t *Torrent) awaitedBlock(piece, block int) bool {
+	from := int64(piece)*t.info.PieceLength() + int64(block)*blockSize
+	for _, d := range t.waiting {
+		if d.off < from+blockSize && from < d.off+int64(d.n) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,227 @@
+package swarm
+
+import (
+	"time"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// How peers are asked for hashes (BEP 52).
+const (
+	proofPatience = 250 * time.Millisecond // plus three round trips: after that another peer is asked as well
+	proofTimeout  = 4 * time.Second        // plus three round trips; after that a peer counts as one that proves nothing
+	proofPause    = time.Minute            // for so long it is then left alone
+	maxAsks       = 400                    // requests for hashes that one peer is to answer; libtorrent takes 500
+	layerAsks     = 4                      // of them for piece layers
+	idleProofs    = 256                    // pieces whose leaves are remembered although nothing is under way
+)
+
+// blockProofs is what the loop knows of the proofs of one piece's blocks.
+type blockProofs struct {
+	file   *v2File
+	wanted bitfield // blocks that a reader needs
+	came   bitfield // received
+	good   bitfield // committed by themselves
+	known  bitfield // whose leaf is known
+	asked  bitfield // whose leaf somebody was asked for, and may still tell
+	jobs   int      // proofs at a hash worker
+	whole  bool     // nobody can prove its leaves: the reader waits for the whole piece
+}
+
+func (b *blockProofs) idle() bool {
+	if b.jobs > 0 {
+		return false
+	}
+	for i := range b.came {
+		if b.came[i]&^b.good[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// hashAsk is a request for hashes that a peer has not answered.
+type hashAsk struct {
+	wire.HashRange
+	file  *v2File
+	piece int // of leaves; -1: nodes of the piece layer
+	sent  time.Duration
+	again bool // it was rejected once
+	wait  bool // rejected, and to be asked again when a block of the range came
+	late  bool // given up; a late answer is as good as any
+}
+
+// covers reports whether the answer tells the leaf of a block.
+func (a *hashAsk) covers(t *Torrent, piece, block int) bool {
+	if a.piece != piece {
+		return false
+	}
+	i := a.file.leafIndex(piece, t.info.BlocksPerPiece()) + block - int(a.Index)
+	return i >= 0 && i < int(a.Length)
+}
+
+// proofsOf returns what is known of a piece's proofs, made when it is first asked for.
+func (t *Torrent) proofsOf(piece int) *blockProofs {
+	if b := t.proofs[piece]; b != nil {
+		return b
+	}
+	f := t.trees.at(piece)
+	if f == nil {
+		return nil
+	}
+	n := t.info.NumBlocks(piece)
+	b := &blockProofs{
+		file: f, wanted: newBitfield(n), came: newBitfield(n), good: newBitfield(n), known: newBitfield(n), asked: newBitfield(n),
+	}
+	if h := t.hashing[piece]; h != nil { // the worker's bits are not ours: ask the store
+		for i := range f.leaves(piece, t.info.PieceLength()) {
+			if t.store.HasBlock(piece, i) {
+				b.good.set(i)
+			}
+		}
+		for i, s := range t.blame.senders[piece] {
+			if s.IsValid() {
+				b.came.set(i)
+			}
+		}
+	}
+	t.proofs[piece] = b
+	return b
+}
+
+// requested follows a request for a block from c. Where a reader needs it, or
+// its piece was wrong before, c itself is asked for its leaf if it can prove
+// that, so that the proof comes with the block; else another is, else the
+// reader has to wait for the piece. All leaves of a piece that a reader will
+// come to are asked for at once.
+func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
+	if _, bad := t.suspicious[piece]; !wanted && !bad {
+		return
+	}
+	b := t.proofsOf(piece)
+	if b == nil || b.whole || b.known.has(block) || block >= b.file.leaves(piece, t.info.PieceLength()) {
+		return
+	}
+	if b.file.level == 0 {
+		return // one block is the piece, and verifies with it
+	}
+	b.wanted.set(block)
+	n := 2
+	if !t.awaitedBlock(piece, block) {
+		if b.asked.has(block) {
+			return
+		}
+		n = min(1<<b.file.level, maxAsk)
+	}
+	switch {
+	case t.canProve(c, piece):
+		t.askLeaves(c, b, piece, block, n)
+	case b.asked.has(block):
+	case !t.askAnother(b, piece, block, n):
+		t.fetchWhole(b, piece)
+	}
+}
+
+// proveDemands asks for the leaves of what new reads wait for and nobody was
+// just asked for: blocks that had been requested or were here before.
+func (t *Torrent) proveDemands() {
+	for _, d := range t.fresh {
+		if t.waiting[d.id] == d {
+			t.proveDemand(d)
+		}
+	}
+	clear(t.fresh)
+	t.fresh = t.fresh[:0]
+}
+
+func (t *Torrent) proveDemand(d *demand) {
+	last := t.info.PieceOf(d.off + int64(d.n) - 1)
+	for piece := t.info.PieceOf(d.off); piece <= last; piece++ {
+		if t.held.has(piece) {
+			continue
+		}
+		b := t.proofsOf(piece)
+		if b == nil || b.whole || b.file.level == 0 {
+			continue
+		}
+		start := int64(piece) * t.info.PieceLength()
+		from := int(max(d.off-start, 0) / blockSize)
+		end := min(int((d.off+int64(d.n)-start+blockSize-1)/blockSize), b.file.leaves(piece, t.info.PieceLength()))
+		for i := from; i < end && !b.whole; i++ {
+			if b.good.has(i) || b.known.has(i) {
+				continue
+			}
+			b.wanted.set(i)
+			if !b.asked.has(i) && !t.askAnother(b, piece, i, 2) && b.came.has(i) {
+				t.fetchWhole(b, piece)
+			}
+		}
+	}
+}
+
+// canProve reports whether a peer may be asked for the leaves of a piece.
+func (t *Torrent) canProve(c *peerConn, piece int) bool {
+	return c.v2 && c.remote.has(piece) && t.now() >= c.proveAgain && len(c.asks) < maxAsks
+}
+
+// askLeaves sends one request, unless the peer was asked for the same already.
+func (t *Torrent) askLeaves(c *peerConn, b *blockProofs, piece, block, n int) {
+	for i := range c.asks {
+		if a := &c.asks[i]; !a.late && a.covers(t, piece, block) {
+			return
+		}
+	}
+	ask := hashAsk{HashRange: t.leafAsk(b.file, piece, block, n), file: b.file, piece: piece, sent: t.now()}
+	t.eachBlock(&ask, func(i int) { b.asked.set(i) })
+	t.sendAsk(c, ask)
+}
+
+func (t *Torrent) sendAsk(c *peerConn, ask hashAsk) {
+	c.asks = append(c.asks, ask)
+	t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, ask.HashRange) })
+}
+
+// eachBlock calls f for the blocks whose leaves a request for leaves covers.
+func (t *Torrent) eachBlock(a *hashAsk, f func(block int)) {
+	first := int(a.Index) - a.file.leafIndex(a.piece, t.info.BlocksPerPiece())
+	for i := max(first, 0); i < first+int(a.Length) && i < t.info.NumBlocks(a.piece); i++ {
+		f(i)
+	}
+}
+
+// askAnother asks whoever can prove a block's leaf soonest, and says whether
+// there was anybody.
+func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) bool {
+	var best *peerConn
+	for _, c := range t.peers {
+		if c == nil || !t.canProve(c, piece) || t.isAsked(c, piece, block) {
+			continue
+		}
+		if best == nil || c.proves && !best.proves || c.proves == best.proves && c.rtt < best.rtt {
+			best = c
+		}
+	}
+	if best == nil {
+		return false
+	}
+	t.askLeaves(best, b, piece, block, n)
+	return true
+}
+
+func (t *Torrent) isAsked(c *peerConn, piece, block int) bool {
+	for i := range c.asks {
+		if c.asks[i].covers(t, piece, block) {
+			return true
+		}
+	}
+	return false
+}
+
+// fetchWhole gives up on the leaves of a piece.
+func (t *Torrent) fetchWhole(b *blockProofs, piece int) {
+	if !b.whole {
+		b.whole = true
+		t.picker.Whole(t.now(), piece)
+	}
+}
