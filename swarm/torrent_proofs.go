@@ -3,7 +3,6 @@ package swarm
 import (
 	"time"
 
-	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
 
