@@ -24,6 +24,7 @@ type peer struct {
 
 	ring      ring
 	cancelled int       // requests in ring that are cancelled
+	requested uint32    // requests sent, modulo 2^32
 	gone      []BlockID // last requests that were dropped without an answer: their data may still come
 	goneNext  int
 

@@ -50,6 +50,8 @@ type model struct {
 	growAt  float64
 	plateau int
 
+	bursts
+
 	progBlock BlockID // of the last Progress
 	progBytes float64
 	progAt    float64
@@ -75,7 +77,7 @@ func (m *model) observe(now float64, x *request) {
 	bt := m.blockTime()
 	dt := max(0, now-max(m.lastArr, x.sent+m.rtt))
 	if m.blocks > 4 {
-		dt = min(dt, 8*bt)
+		dt = min(dt, max(8*bt, m.pause))
 	}
 	decay := math.Exp(-dt / max(rateMemory, 16*bt))
 	m.accB = m.accB*decay + BlockSize
@@ -241,7 +243,7 @@ func (pr *peer) depth(now, slack float64, first int) int {
 	if pr.rate > fastRate {
 		d = max(d, fastDepth)
 	}
-	return d
+	return max(d, int(pr.deep))
 }
 
 // room is how many requests may be sent at a depth; cancelled ones still take places in the peer's queue.

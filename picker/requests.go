@@ -12,7 +12,8 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	}
 	pred := pr.base(p.now) + pr.blockTime()
 	pr.warmUp(p.now)
-	pr.ring.push(request{block: b, sent: p.now, pred: pred, flags: flags})
+	pr.ring.push(request{block: b, sent: p.now, pred: pred, seq: pr.requested, flags: flags})
+	pr.requested++
 	piece, block := p.g.Split(b)
 	pt := p.start(piece)
 	p.hold(pt, block)
@@ -38,6 +39,7 @@ func (p *Picker) cancel(pr *peer, i int) {
 	}
 	x.lead = float32(pr.arrival(p.now, i) - p.now)
 	x.flags |= flagCancelled
+	x.seq = pr.requested
 	pr.cancelled++
 	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: x.block})
 	p.releaseBlock(x.block)
@@ -112,6 +114,7 @@ func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
 	if i := pr.ring.find(block); i >= 0 {
 		p.answeredBefore(pr, i)
 		x := p.takeAnswered(pr, pr.ring.find(block))
+		pr.followBursts(p.now, &x)
 		pr.observe(p.now, &x)
 		if !x.live() {
 			pr.learnLead(&x, true)
@@ -158,17 +161,24 @@ func (p *Picker) takeAnswered(pr *peer, i int) request {
 	return pr.ring.remove(i)
 }
 
-// answeredBefore resolves cancelled requests of a peer without the Fast extension: it says nothing where it obeys a CANCEL, but
-// where a later request is answered it must have.
+// answeredBefore resolves cancelled requests of which the peer says nothing any more, since it answered request i. Without the Fast
+// extension one that obeys a CANCEL is silent, and must have obeyed where a later request is answered. With it there should have been
+// a reject (BEP 6), which Transmission 3.00 does not send: there the request must be later than the CANCEL.
 func (p *Picker) answeredBefore(pr *peer, i int) {
-	if pr.fast || pr.cancelled == 0 {
+	if pr.cancelled == 0 {
 		return
 	}
+	answer := *pr.ring.at(i)
+	if pr.fast && !answer.live() {
+		return // it may have been on its way before the CANCEL
+	}
 	for i--; i >= 0; i-- {
-		if x := pr.ring.at(i); !x.live() {
-			pr.learnLead(x, false)
-			p.drop(pr, i)
+		x := pr.ring.at(i)
+		if x.live() || pr.fast && int32(answer.seq-x.seq) < 0 {
+			continue
 		}
+		pr.learnLead(x, false)
+		p.drop(pr, i)
 	}
 }
 

@@ -15,6 +15,7 @@ type request struct {
 	pred  float64 // when the block was expected, at the time of sending
 	lead  float32 // cancelled: the wait that was predicted when CANCEL was sent, seconds
 	block BlockID
+	seq   uint32 // of the peer's requests; cancelled: how many the peer was sent before the CANCEL
 	flags uint8
 }
 

@@ -21,6 +21,10 @@ func (p *Picker) checkSilence(pr *peer) {
 	}
 	idle := p.now - max(pr.lastByte, pr.ring.at(0).sent)
 	limit := max(2, 6*pr.dev+pr.rtt) + 2*pr.blockTime()
+	if !pr.suspect && pr.cancelled == pr.ring.n && pr.pause > 0 && idle > 2*pr.pause+pr.rtt {
+		p.forgetCancelled(pr)
+		return
+	}
 	if idle <= limit {
 		return
 	}
@@ -34,6 +38,16 @@ func (p *Picker) checkSilence(pr *peer) {
 		}
 		p.backOff(pr)
 	}
+}
+
+// forgetCancelled gives up the requests of a peer that owes cancelled ones alone, and let two of its pauses pass: it is no suspect,
+// it obeyed and said nothing.
+func (p *Picker) forgetCancelled(pr *peer) {
+	for pr.ring.n > 0 {
+		p.drop(pr, 0)
+	}
+	p.touch(pr)
+	p.urgentDirty = true
 }
 
 func (p *Picker) setSuspect(pr *peer, on bool) {
@@ -55,14 +69,17 @@ func (p *Picker) backOff(pr *peer) {
 }
 
 // expireCancelled gives up cancelled requests whose answer is overdue while others are answered. Without the Fast extension a peer
-// that obeys a CANCEL says nothing.
+// that obeys a CANCEL says nothing, and some with it do not either.
 func (p *Picker) expireCancelled(pr *peer) {
 	if pr.cancelled == 0 {
 		return
 	}
 	patience := giveUpAfter
-	if !pr.fast {
+	switch {
+	case !pr.fast:
 		patience = 1 + 4*pr.dev
+	case pr.pause > 0: // Transmission, most likely: it sends no rejects
+		patience = 2*pr.pause + 4*pr.dev
 	}
 	for i := pr.ring.n - 1; i >= 0; i-- {
 		x := pr.ring.at(i)

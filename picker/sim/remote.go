@@ -12,7 +12,7 @@ type Kind int
 
 const (
 	Libtorrent   Kind = iota // half a second of data, 10 to 500 KiB, is beyond a CANCEL
-	Transmission             // 15 seconds of data, at least 56 KiB, are: it as good as ignores CANCEL
+	Transmission             // 15 seconds of data, at least 56 KiB, are: it as good as ignores CANCEL; where it does not, it sends no reject
 )
 
 // PeerSpec describes a remote peer.
@@ -25,9 +25,11 @@ type PeerSpec struct {
 	StallFor time.Duration // mean length of a stall
 	Kind     Kind
 	Reqq     int
-	Avail    float64 // share of the pieces that it has; 1: a seed
-	Dead     bool    // takes requests, sends nothing
-	Slow     bool    // without the Fast extension
+	Avail    float64       // share of the pieces that it has; 1: a seed
+	Dead     bool          // takes requests, sends nothing
+	Slow     bool          // without the Fast extension
+	Loss     float64       // share of the blocks that a retransmission holds up by RTT + 200 ms, and those behind with them
+	Pulse    time.Duration // how often it turns to new requests, apart from when it has just sent something; 0: at once
 	ChokeOn  time.Duration
 	ChokeOff time.Duration // mean times unchoked and choked; 0: never chokes
 }
@@ -96,6 +98,15 @@ func (r *remote) start() {
 	if r.StallPct > 0 {
 		r.scheduleStall()
 	}
+	if r.Pulse > 0 {
+		w.after(time.Duration(w.rng.Float64()*float64(r.Pulse)), r.pulse)
+	}
+}
+
+// pulse is how Transmission uploads: what comes while it sends joins the queue, what comes later waits for the next pulse.
+func (r *remote) pulse() {
+	r.pump()
+	r.w.after(r.Pulse, r.pulse)
 }
 
 // wander moves the rate's noise, an AR(1) process, every half second.
@@ -154,7 +165,9 @@ func (r *remote) onRequest(b picker.BlockID) {
 		r.w.after(r.RTT/2, func() { r.w.client.rejected(r, b) })
 	default:
 		r.queue = append(r.queue, b)
-		r.pump()
+		if r.Pulse == 0 {
+			r.pump()
+		}
 	}
 }
 
@@ -163,9 +176,9 @@ func (r *remote) onCancel(b picker.BlockID) {
 		if q == b {
 			r.queue = append(r.queue[:i], r.queue[i+1:]...)
 			r.w.CancelsObeyed++
-			if !r.Slow { // the reject is written behind all that is in the send buffer
+			if !r.Slow && r.Kind != Transmission { // the reject is written behind all that is in the send buffer
 				r.wire = append(r.wire, wireItem{b, true})
-				r.pump()
+				r.flush()
 			}
 			return
 		}
@@ -187,6 +200,10 @@ func (r *remote) pump() {
 		r.queue = r.queue[1:]
 		r.wireB += picker.BlockSize
 	}
+	r.flush()
+}
+
+func (r *remote) flush() {
 	if !r.sending && len(r.wire) > 0 {
 		r.send()
 	}
@@ -283,6 +300,9 @@ func (r *remote) finish() {
 	}
 	r.lastSent, r.everSent = w.now, true
 	at := w.now + r.RTT/2
+	if r.Loss > 0 && w.rng.Float64() < r.Loss {
+		at += r.RTT + 200*time.Millisecond
+	}
 	if w.saturated {
 		at += bufferBloat
 	}

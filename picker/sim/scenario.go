@@ -22,6 +22,8 @@ func Scenarios() []Scenario {
 	return []Scenario{
 		{"netns5", "5 × 20 Mbit/s, 40 ms, libtorrent", equal(5, Libtorrent, false), 0},
 		{"netns5tr", "the same, peers that ignore CANCEL", equal(5, Transmission, false), 0},
+		{"pulse5", "the same, peers that turn to new requests every 500 ms", pulsing(equal(5, Transmission, false)), 0},
+		{"lossy5", "the same, retransmission timeouts that hold up 0.5 % of the blocks", lossy(equal(5, Libtorrent, false)), 0},
 		{"nofast5", "the same, peers without the Fast extension", equal(5, Libtorrent, true), 0},
 		{"netns5h", "40/20/20/8/2 Mbit/s at 20 to 200 ms", unequal(), 0},
 		{"hetero30", "4 fast, 8 medium, 15 slow, 3 dead; stalls, chokes, partial seeds", hetero(1), 0},
@@ -29,6 +31,7 @@ func Scenarios() []Scenario {
 		{"manyslow40", "40 × 0.5 to 2.5 Mbit/s, stalls", manySlow(), 0},
 		{"down100", "12 seeds behind our downlink of 100 Mbit/s", downlink(), mbit(100)},
 		{"local1", "one seed of 250 MB/s on the same machine, which a busy scheduler holds up by milliseconds", local(1), 0},
+		{"localpulse1", "one seed of 250 MB/s on the same machine, which turns to new requests every 500 ms", pulsing(local(1)), 0},
 		{"local4", "four of them behind 500 MB/s", local(4), 500e6},
 	}
 }
@@ -55,6 +58,20 @@ func equal(n int, k Kind, slow bool) []PeerSpec {
 	var s []PeerSpec
 	for range n {
 		s = append(s, PeerSpec{Rate: mbit(20), RTT: 40 * ms, Jitter: ms, Kind: k, Reqq: 500, Avail: 1, Slow: slow})
+	}
+	return s
+}
+
+func pulsing(s []PeerSpec) []PeerSpec {
+	for i := range s {
+		s[i].Pulse = 500 * ms
+	}
+	return s
+}
+
+func lossy(s []PeerSpec) []PeerSpec {
+	for i := range s {
+		s[i].Loss = 0.005
 	}
 	return s
 }
