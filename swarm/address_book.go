@@ -8,7 +8,7 @@ import (
 
 const (
 	maxAddresses = 3000
-	firstRetry   = 15 * time.Second
+	firstRetry   = 4 * time.Second
 	longestRetry = 10 * time.Minute
 )
 
