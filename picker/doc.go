@@ -22,7 +22,8 @@
 // comes j block times after the first; an overdue first block is extrapolated from its bytes, or if none come, expected to take as
 // long again. A connection that idled starts slowly (RFC 5681): 10 segments in the first round trip, doubling; far peers' first
 // blocks take two. A peer's queue is its bandwidth-delay product and 20 to 100 ms of slack: longer queues buy no throughput, and each
-// millisecond delays every later urgent block. While the rate still grows, it is taken times 2.5.
+// millisecond delays every later urgent block. While the rate still grows, it is taken times 2.5. A peer that drains its queue in a
+// burst and then pauses, as Transmission does, gets a queue that doubles with each burst until it sends for most of the time (bursts.go).
 //
 // # Urgent blocks (urgent.go, hedge.go)
 //
@@ -45,7 +46,7 @@
 //
 // # Silence and back pressure (suspect.go, credit.go)
 //
-// A silent peer's blocks are free again after two seconds and more; it is probed with one block, ever less often. SetCredit bounds
+// A CANCEL that was obeyed without a reject is resolved by the next answer to a later request. A silent peer's blocks are free again after two seconds and more; it is probed with one block, ever less often. SetCredit bounds
 // what may be outstanding: background stops first, then read-ahead, urgent blocks last.
 //
 // # Costs

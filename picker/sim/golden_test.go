@@ -19,6 +19,7 @@ func TestGolden(t *testing.T) {
 	fast := PeerSpec{Rate: mbit(16), RTT: 20 * ms, Reqq: 250, Avail: 1}
 	slow := PeerSpec{Rate: mbit(2), RTT: 80 * ms, Reqq: 250, Avail: 1}
 	dead := PeerSpec{Rate: mbit(16), RTT: 20 * ms, Reqq: 250, Avail: 1, Dead: true}
+	pulsing := PeerSpec{Rate: 1e9, RTT: ms, Reqq: 250, Avail: 1, Kind: Transmission, Pulse: 300 * ms}
 	deaf, mute := fast, fast
 	deaf.Kind, mute.Slow = Transmission, true
 	tests := []struct {
@@ -52,6 +53,11 @@ func TestGolden(t *testing.T) {
 		{"choke", []PeerSpec{mute, slow}, false, false, func(w *World) {
 			w.at(100*ms, func() { w.client.read(1, 0, 64<<10, func(*Read) { w.Stop() }) })
 			w.at(150*ms, func() { w.remotes[0].setChoked(true) })
+		}},
+		// A download from a peer that turns to new requests every 300 ms, and before that is done with what it had: the queue grows.
+		{"pulse", []PeerSpec{pulsing}, false, false, func(w *World) {
+			w.at(100*ms, func() { w.client.download(true) })
+			w.at(1100*ms, w.Stop)
 		}},
 		// Reading in order: the window opens and runs ahead of the reader.
 		{"sequential", []PeerSpec{fast, fast}, false, true, func(w *World) {
