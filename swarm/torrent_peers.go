@@ -22,7 +22,7 @@ const maxQueue = 2000
 const (
 	maxDialing  = 16 // dials under way per torrent
 	fewPeers    = 5  // fewer than these, and the sources are asked for more
-	askInterval = 30 * time.Second
+	askInterval = 10 * time.Second
 )
 
 var (
