@@ -98,7 +98,7 @@ func (s *Service) Run(ctx context.Context) error {
 		wg.Go(func() { s.listen(ctx, g) })
 	}
 	last := make([]time.Time, len(s.cfg.Groups)) // packet to each group
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(gather)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		select {
