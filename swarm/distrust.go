@@ -77,6 +77,7 @@ func (t *Torrent) needSeeds() {
 		}
 	}
 	t.hungryDue = 0
+	t.tendWebSeeds(now)
 	t.connectPeers()
 }
 

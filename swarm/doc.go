@@ -11,6 +11,9 @@
 // (peer_reader.go) and one that writes (peer_writer.go), the hash workers
 // (verifier.go) and the checkers of data found on disk (checker.go).
 //
+// A web seed is a peer of the picker that has no connection: its requests and
+// answers take the same way, and blame knows it by itself (torrent_webseeds.go).
+//
 // # The way of a block
 //
 // The picker says Request; the loop encodes it into the peer's outbox; the

@@ -27,6 +27,7 @@ func (t *Torrent) fail(err error) {
 			c.close(errStopped)
 		}
 	}
+	t.endWebSeeds()
 	for id, d := range t.waiting {
 		delete(t.waiting, id)
 		t.picker.ReadCancel(t.now(), id)

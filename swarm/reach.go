@@ -9,7 +9,7 @@ import (
 type Reach struct {
 	Piece    int  // the missing piece of the range that fewest peers have; -1 where none is missing
 	Checking bool // the range touches bytes on disk that are to be hashed first
-	Peers    int  // connected
+	Peers    int  // connected, web seeds included
 	Holders  int  // of them, those that have the piece
 	Unchoked int  // of these, those that let us download
 	// Prospects are peers that may turn out to have the piece: those being dialled, those whose address was not tried
@@ -33,7 +33,7 @@ func (t *Torrent) Reach(off int64, n int) Reach {
 }
 
 func (t *Torrent) reach(first, last int) Reach {
-	r := Reach{Piece: -1, Peers: t.live, Prospects: t.dialing}
+	r := Reach{Piece: -1, Peers: t.live + t.webSeedsLive(), Prospects: t.dialing}
 	for p := first; p <= last; p++ {
 		if t.held.has(p) {
 			continue
@@ -69,6 +69,15 @@ func (t *Torrent) holders(piece int) (holders, unchoked int) {
 			unchoked++
 		}
 	}
+	for _, w := range t.webSeeds {
+		if !w.live || !w.remote.has(piece) {
+			continue
+		}
+		holders++
+		if !w.choked {
+			unchoked++
+		}
+	}
 	return holders, unchoked
 }
 
@@ -100,6 +109,11 @@ func (t *Torrent) availability(first, last int) float64 {
 		}
 		for _, c := range t.peers {
 			if c != nil && !c.isSeed() && c.remote.has(p) {
+				n++
+			}
+		}
+		for _, w := range t.webSeeds {
+			if w.live && w.remote.has(p) {
 				n++
 			}
 		}

@@ -60,6 +60,9 @@ func (t *Torrent) measureRates() {
 			c.up.measure(seconds)
 		}
 	}
+	for _, w := range t.webSeeds {
+		w.down.measure(seconds)
+	}
 }
 
 // Totals implements [Seeker]. Pads count as what surrounds them does.

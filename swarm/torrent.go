@@ -25,6 +25,7 @@ type TorrentConfig struct {
 
 	Sources   []PeerSource       // run until the torrent is closed
 	Peers     []netip.AddrPort   // known beforehand
+	WebSeeds  []WebSeedOpener    // web servers that have the content; the first few are used
 	Prefetch  bool               // download everything, not only what is read
 	Want      []picker.ByteRange // what to prefetch of it, in the piece space; nil: all
 	ReadAhead int64              // most bytes ahead of a sequential reader, 0 = the picker's default
@@ -52,6 +53,7 @@ type Torrent struct {
 
 	// To the loop.
 	fromPeers chan peerEvent // nil before the first peer: it takes more room than all else
+	fromWeb   chan webEvent  // nil without web seeds
 	arrivals  chan *peerConn
 	dialed    chan dialResult
 	hashed    chan hashResult
@@ -86,6 +88,7 @@ type Torrent struct {
 	peers      []*peerConn // by picker.PeerID; nil where free
 	peerCount  int         // connections ever, modulo what an ID can hold
 	live       int         // connections in peers
+	webSeeds   []*webPeer
 	known      addressBook
 	dialing    int
 	held       bitfield // committed pieces
@@ -119,6 +122,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	if cfg.MaxPeers <= 0 {
 		cfg.MaxPeers = 80
 	}
+	cfg.MaxPeers = min(cfg.MaxPeers, peerSlots-maxWebSeeds)
 	if cfg.Slots <= 0 {
 		cfg.Slots = 8
 	}
@@ -212,6 +216,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, g, seed)
 	t.timer = time.NewTimer(0)
 	t.measured = t.start
+	t.knowWebSeeds()
 	return t
 }
 

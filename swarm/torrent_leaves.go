@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"math/bits"
-	"net/netip"
 	"time"
 
 	"torrentfs/picker"
@@ -13,6 +12,9 @@ import (
 func (t *Torrent) blockCame(c *peerConn, piece, block int) {
 	if b := t.proofs[piece]; b != nil {
 		b.came.set(block)
+	}
+	if c == nil {
+		return // it came from a web seed, which is asked for no hashes
 	}
 	for i := range c.asks {
 		if a := &c.asks[i]; a.wait && a.covers(t, piece, block) {
@@ -36,8 +38,8 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 			b.came.clear(block)
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
-		if liar := t.blame.sender(r.piece, block); liar.IsValid() {
-			t.banLiars([]netip.AddrPort{liar}) // also where he has left
+		if liar := t.blame.sender(r.piece, block); liar.known() {
+			t.banLiars([]sender{liar}) // also where he has left
 		}
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
 	}

@@ -23,6 +23,8 @@ func (t *Torrent) run() {
 			return
 		case e := <-t.fromPeers:
 			t.handlePeerEvents(e)
+		case e := <-t.fromWeb:
+			t.handleWebEvents(e)
 		case c := <-t.arrivals:
 			t.addPeer(c)
 		case r := <-t.dialed:
@@ -87,6 +89,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewManners(now)
 	t.rechoke(now)
 	t.connectPeers()
+	t.tendWebSeeds(now)
 	t.exchangePeers(now)
 	t.askForPeers(now)
 }
@@ -126,6 +129,12 @@ func (t *Torrent) carryOut(a picker.Action) {
 		return // hashes are asked for as readers need them: see wantProof
 	case picker.PeerBad:
 		return // the blame knows liars by address, also those that have left
+	}
+	if w, ok := t.isWebSeed(a.Peer); ok {
+		if w != nil {
+			t.askWebSeed(w, a)
+		}
+		return
 	}
 	c := t.peer(a.Peer)
 	if c == nil {

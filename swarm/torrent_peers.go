@@ -357,7 +357,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	t.picker.PeerGone(now, c.id)
 	for _, a := range c.asks {
 		if a.piece >= 0 && !a.late {
-			t.proofFailed(&a, false)
+			t.proofFailed(&a, t.live == 0 && t.webSeedsLive() > 0)
 		}
 	}
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())

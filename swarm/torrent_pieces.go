@@ -1,8 +1,6 @@
 package swarm
 
 import (
-	"net/netip"
-
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
@@ -18,7 +16,7 @@ func (t *Torrent) handleBlock(e peerEvent) {
 	id := picker.BlockID(e.piece*t.info.BlocksPerPiece() + block)
 	switch t.picker.Received(t.now(), c.id, id) {
 	case picker.NewBlock:
-		t.takeBlock(c, e.piece, block, e.data)
+		t.takeBlock(sender{peer: c.addr}, e.piece, block, e.data)
 		if t.trees != nil {
 			t.blockCame(c, e.piece, block)
 		}
@@ -36,13 +34,13 @@ func (t *Torrent) handleBlock(e peerEvent) {
 // peer may send. Some are honest: messages cross on the wire.
 const maxStrikes = 300
 
-func (t *Torrent) takeBlock(c *peerConn, piece, block int, data []byte) {
+func (t *Torrent) takeBlock(by sender, piece, block int, data []byte) {
 	h := t.hashing[piece]
 	if h == nil {
 		h = newPieceHash(t, piece)
 		t.hashing[piece] = h
 	}
-	t.blame.sent(piece, block, t.info.NumBlocks(piece), c.addr)
+	t.blame.sent(piece, block, t.info.NumBlocks(piece), by)
 	t.store.Put(piece, block, data)
 	t.hashBacklog.Add(int64(len(data)))
 	t.hashJobs.Add(1)
@@ -127,6 +125,7 @@ func (t *Torrent) noteProgress() {
 	}
 	if t.allHeld.CompareAndSwap(false, true) {
 		closeOnce(t.complete)
+		t.endWebSeeds()
 		t.choker.restart()
 		for _, c := range t.peers {
 			if c == nil {
@@ -156,11 +155,15 @@ func (t *Torrent) readBack(piece int) func(block int) ([]byte, error) {
 }
 
 // banLiars bans those who sent wrong blocks.
-func (t *Torrent) banLiars(liars []netip.AddrPort) {
-	for _, addr := range liars {
-		t.banAddr(addr)
+func (t *Torrent) banLiars(liars []sender) {
+	for _, liar := range liars {
+		if liar.web != nil {
+			t.banWebSeed(liar.web)
+			continue
+		}
+		t.banAddr(liar.peer)
 		for _, c := range t.peers {
-			if c != nil && c.addr == addr {
+			if c != nil && c.addr == liar.peer {
 				t.ban(c)
 			}
 		}

@@ -80,7 +80,7 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 			}
 		}
 		for i, s := range t.blame.senders[piece] {
-			if s.IsValid() {
+			if s.known() {
 				b.came.set(i)
 			}
 		}
@@ -89,7 +89,7 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 	return b
 }
 
-// requested follows a request for a block from c. Where a reader needs it, or
+// requested follows a request for a block from c, nil for a web seed. Where a reader needs it, or
 // its piece was wrong before, c itself is asked for its leaf if it can prove
 // that, so that the proof comes with the block; else another is, else the
 // reader has to wait for the piece. All leaves of a piece that a reader will
@@ -114,7 +114,7 @@ func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
 		n = min(1<<b.file.level, maxAsk)
 	}
 	switch {
-	case t.canProve(c, piece):
+	case c != nil && t.canProve(c, piece):
 		t.askLeaves(c, b, piece, block, n)
 	case b.asked.has(block):
 	case !t.askAnother(b, piece, block, n):

@@ -35,6 +35,7 @@ type world struct {
 	peers   []netip.AddrPort
 	fakes   []*fakepeer.Peer
 	hosts   map[netip.Addr]*simnet.Host
+	webs    []func() // end the web servers
 }
 
 // inWorld runs a test in a bubble of virtual time. The torrent's content is
@@ -67,6 +68,9 @@ func (w *world) close() {
 	w.session.Close()
 	for _, p := range w.fakes {
 		p.Close()
+	}
+	for _, end := range w.webs {
+		end()
 	}
 	if n := w.us.Conns(); n != 0 {
 		w.t.Errorf("%d connections are left open", n)
