@@ -15,6 +15,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
+	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/utp"
 )
 
@@ -55,6 +56,7 @@ type AddOptions struct {
 	ReadAhead  int64 // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
 	NoSeed     bool  // serve no peer
 	NoTrackers bool  // do not announce
+	NoWebSeeds bool  // ask no web server that the torrent names
 
 	OnUnavailable OnUnavailable // reads of files whose bytes do not come
 }
@@ -82,14 +84,15 @@ func (e *DataError) Unwrap() error { return e.Err }
 
 // Library is a set of torrents that share a port, a memory cache and limits.
 type Library struct {
-	cfg      Config
-	log      *slog.Logger
-	session  *swarm.Session
-	cache    *cache.Cache
-	trackers *announce.Client
-	discover *discovery
-	port     int
-	key      uint32 // BEP 7: the same towards every tracker
+	cfg       Config
+	log       *slog.Logger
+	session   *swarm.Session
+	cache     *cache.Cache
+	trackers  *announce.Client
+	discover  *discovery
+	webDialer *netguard.Dialer
+	port      int
+	key       uint32 // BEP 7: the same towards every tracker
 
 	mu       sync.Mutex // guards what follows; a leaf
 	torrents map[*Torrent]struct{}
@@ -111,7 +114,7 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
 	var listener net.Listener
 	if cfg.ListenAddr != "-" {
 		var err error

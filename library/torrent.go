@@ -55,8 +55,12 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
 	peers := t.openSources(mi, o)
+	var webSeeds []swarm.WebSeedOpener
+	if !o.NoWebSeeds {
+		webSeeds = l.webSeedOpeners(mi)
+	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
-		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers,
+		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers, WebSeeds: webSeeds,
 		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight,
 	})
 	if err != nil {
