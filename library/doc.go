@@ -5,6 +5,10 @@
 // by all torrents; per torrent a store on disk, the announces to its trackers,
 // and a file tree that package fs can mount.
 //
+// Peers are found by trackers, and where [Config] says so by the DHT and in the
+// local network; the router is asked to let them in. [Library.Resolve] makes a
+// torrent of a magnet link. Private torrents (BEP 27) have trackers alone.
+//
 // State: [Library] owns the session, the cache and the list of torrents, and
 // [Library.Close] ends them in the order that loses nothing: announces, peers,
 // stores, cache. A [Torrent] belongs to its library.
