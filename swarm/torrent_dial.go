@@ -1,0 +1,154 @@
+package swarm
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"torrentfs/swarm/wire"
+)
+
+// dialResult is the outcome of a dial: a connection past its handshake, or an error.
+type dialResult struct {
+	addr netip.AddrPort
+	c    *peerConn
+	err  error
+}
+
+// noteAddresses takes what a source found and connects at once.
+func (t *Torrent) noteAddresses(addrs []netip.AddrPort) {
+	now := t.now()
+	for _, a := range addrs {
+		t.known.add(a, now)
+	}
+	t.connectPeers()
+}
+
+// connectPeers dials known addresses while there is room.
+func (t *Torrent) connectPeers() {
+	if t.Err() != nil {
+		return
+	}
+	now := t.now()
+	for t.live+t.dialing < t.cfg.MaxPeers && t.dialing < maxDialing {
+		full := int(t.nHeld.Load()) == t.info.NumPieces()
+		if full && t.cfg.NoUpload {
+			return
+		}
+		a := t.known.pick(now, full)
+		if a == nil || !t.s.halfOpen.tryTake() {
+			return
+		}
+		if !t.s.conns.tryTake() {
+			t.s.halfOpen.give()
+			return
+		}
+		a.inUse = true
+		t.dialing++
+		eager := t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain
+		encrypt := a.encrypt
+		hash := t.hashFor(a)
+		t.wg.Go(func() { t.dial(a.addr, hash, eager, encrypt) })
+	}
+}
+
+// askForPeers tells the sources when few peers are left and none can be dialled.
+func (t *Torrent) askForPeers(now time.Duration) {
+	if now < t.hungryDue || t.live+t.dialing >= fewPeers || t.allHeld.Load() || t.known.pick(now, false) != nil {
+		return
+	}
+	t.hungryDue = now + askInterval
+	for _, src := range t.cfg.Sources {
+		src.NeedPeers()
+	}
+}
+
+// dial connects and shakes hands. An eager greeting saves a round trip: what
+// BEP 6 wants said first by a peer that holds nothing (have none), and
+// interested, leave with our handshake instead of waiting for the peer's. A
+// peer that does not know BEP 6 may close on it; then we try again without.
+func (t *Torrent) dial(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) {
+	defer t.s.halfOpen.give()
+	c, err := t.shakeHands(addr, hash, eager, encrypt)
+	if err != nil {
+		t.s.conns.give()
+	}
+	select {
+	case t.dialed <- dialResult{addr: addr, c: c, err: err}:
+	case <-t.done:
+		if c != nil {
+			c.nc.Close()
+			t.s.conns.give()
+		}
+	}
+}
+
+func (t *Torrent) shakeHands(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) (*peerConn, error) {
+	g := greeting{hash: hash, hello: t.handshake(), encrypt: encrypt}
+	g.hello.InfoHash = hash
+	if eager {
+		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
+	}
+	k, err := t.s.openPeer(t.ctx, addr, g)
+	if err != nil {
+		return nil, err
+	}
+	switch h := k.hello; {
+	case h.InfoHash != t.info.Hash.Wire() && !t.isV2(h):
+		err = errOtherTopic
+	case h.PeerID == t.s.peerID:
+		err = errOurself
+	}
+	if err != nil {
+		k.nc.Close()
+		return nil, err
+	}
+	return newPeerConn(t, k.nc, k.hello, dialInfo{
+		addr: addr, outgoing: true, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
+	}), nil
+}
+
+// hybrid reports whether the torrent has a swarm under each of two info-hashes.
+func (t *Torrent) hybrid() bool { return t.info.Hash.HasV1 && t.info.Hash.HasV2 }
+
+// hashFor is the info-hash under which a peer is asked for the torrent.
+func (t *Torrent) hashFor(a *address) [20]byte {
+	if a.v2 {
+		return t.info.Hash.WireV2()
+	}
+	return t.info.Hash.Wire()
+}
+
+// isV2 reports whether a peer that answered our handshake speaks v2: it did so
+// by the v2 info-hash, which a hybrid's peer may change to, or says so.
+func (t *Torrent) isV2(h wire.Handshake) bool {
+	return t.trees != nil && (h.InfoHash == t.info.Hash.WireV2() || h.InfoHash == t.info.Hash.Wire() && h.Features().Has(wire.FeatureV2))
+}
+
+// handleDialed takes the outcome of a dial.
+func (t *Torrent) handleDialed(r dialResult) {
+	t.dialing--
+	a := t.known.byAddr[r.addr]
+	if r.err == nil {
+		if a != nil {
+			a.encrypt = r.c.encrypted
+		}
+		t.addPeer(r.c)
+		return
+	}
+	t.log.Debug("connect to peer: "+r.err.Error(), "addr", r.addr)
+	if a == nil {
+		return
+	}
+	a.failed(t.now())
+	if t.hybrid() && (hungUp(r.err) || silent(r.err)) { // it may be in one of the two swarms alone
+		a.v2 = !a.v2
+	}
+	if silent(r.err) && !a.v2 { // a box on the way may swallow one of the two
+		a.encrypt = !a.encrypt
+	}
+	if errors.Is(r.err, errOurself) {
+		a.banned = true
+	}
+	t.connectPeers()
+}
