@@ -148,6 +148,7 @@ func (m *metadataSearch) run() ([]byte, []netip.AddrPort, error) {
 		result, good := m.result, m.good
 		m.mu.Unlock()
 		if result != nil {
+			m.report() // also where all of it came at once
 			return result, good, nil
 		}
 		hungry := m.dialMore()
