@@ -171,9 +171,9 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		nc.Close()
 		return
 	}
-	end := context.AfterFunc(s.ctx, func() { nc.Close() })
+	raw := nc // what follows may wrap it
+	end := context.AfterFunc(s.ctx, func() { raw.Close() })
 	defer end()
-	raw := nc
 	nc, h, encrypted, err := s.accept(raw)
 	from.leave(raw)
 	if err == nil && h.PeerID == s.peerID {
