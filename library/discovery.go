@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"torrentfs/swarm/dht"
 	"torrentfs/swarm/lsd"
 	"torrentfs/swarm/portmap"
+	"torrentfs/swarm/udpport"
 )
 
 // Discovery says how peers are found beside trackers; the zero value not at
@@ -30,10 +30,9 @@ type Discovery struct {
 // discovery runs what [Discovery] asks for, for all torrents of a library. It
 // works in the background; nothing waits for it.
 type discovery struct {
-	dht     *dht.DHT // nil: off
-	dhtPort uint16
-	lsd     *lsd.Service    // nil: off
-	ports   *portmap.Mapper // nil: off
+	dht   *dht.DHT        // nil: off
+	lsd   *lsd.Service    // nil: off
+	ports *portmap.Mapper // nil: off
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -42,36 +41,21 @@ type discovery struct {
 	local map[[20]byte]swarm.Seeker
 }
 
-// openDHT makes the node, which does nothing before run. Families without a
-// socket are left out; where there is none, there is no DHT.
-func (d *discovery) openDHT(cfg Discovery, listen string, blocked func(netip.Addr) bool, log *slog.Logger) {
-	host, _, err := net.SplitHostPort(listen)
-	if !cfg.DHT || err != nil {
-		return
-	}
+// openDHT makes the node, which does nothing before run. Where the port has no
+// address of a family, that one is left out.
+func (d *discovery) openDHT(cfg Discovery, port *udpport.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}
-	c := dht.Config{Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState, Ignore: blocked, Logger: log.With("from", "dht")}
-	if pc, err := net.ListenPacket("udp4", net.JoinHostPort(host, "0")); err == nil {
-		c.IPv4 = pc
-		d.dhtPort = portOf(pc.LocalAddr())
-	}
-	// PORT messages name one port, so the families should share it.
-	if pc, err := net.ListenPacket("udp6", (&net.UDPAddr{IP: net.ParseIP(host), Port: int(d.dhtPort)}).String()); err == nil {
-		c.IPv6 = pc
-	}
-	if d.dht, err = dht.New(c); err != nil {
-		d.dht, d.dhtPort = nil, 0
+	var err error
+	d.dht, err = dht.New(dht.Config{
+		IPv4: port.IPv4(), IPv6: port.IPv6(), Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState,
+		Ignore: blocked, Logger: log.With("from", "dht"),
+	})
+	if err != nil {
+		d.dht = nil
 		log.Warn("there is no DHT", "err", err)
 	}
-}
-
-func portOf(a net.Addr) uint16 {
-	if u, ok := a.(*net.UDPAddr); ok {
-		return uint16(u.Port)
-	}
-	return 0
 }
 
 // openLSD joins the groups of the local network. port is where peers reach us.
@@ -84,20 +68,18 @@ func (d *discovery) openLSD(port int, log *slog.Logger) {
 	d.lsd = lsd.New(lsd.Config{Groups: groups, Port: uint16(port), Found: d.foundLocally, Logger: log.With("from", "lsd")})
 }
 
-// openPorts makes the mapper of the ports that peers and nodes come to.
-func (d *discovery) openPorts(port int, utp bool, log *slog.Logger) {
+// openPorts makes the mapper of the ports that peers and nodes come to: one
+// number, but where others have that for UDP. udp is 0 where there is none.
+func (d *discovery) openPorts(tcp, udp uint16, log *slog.Logger) {
 	c := portmap.Config{
-		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: uint16(port)}},
+		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: tcp}},
 		Mapped: func(m portmap.Mapping, external netip.AddrPort) {
 			log.Info("the router lets peers in", "protocol", m.Protocol.String(), "port", m.Port, "external", external.String())
 		},
 		Logger: log.With("from", "portmap"),
 	}
-	if utp {
-		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: uint16(port)})
-	}
-	if d.dhtPort != 0 {
-		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: d.dhtPort})
+	if udp != 0 {
+		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: udp})
 	}
 	d.ports = portmap.New(c)
 }

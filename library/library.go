@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 
 	"torrentfs/cache"
@@ -16,7 +14,6 @@ import (
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
 	"torrentfs/swarm/netguard"
-	"torrentfs/swarm/utp"
 )
 
 // Defaults of a [Config].
@@ -34,7 +31,7 @@ type Config struct {
 	MetadataDir string                // where Resolve keeps metadata; "" keeps none
 	MemoryCache int64                 // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
 	InFlight    int64                 // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
-	ListenAddr  string                // TCP address for incoming peers, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
+	ListenAddr  string                // address for incoming peers, TCP and UDP, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
 	MaxDownload int64                 // payload bytes per second over all torrents; 0 = unlimited
 	MaxUpload   int64                 // likewise
 	Encryption  swarm.Encryption      // policy on Message Stream Encryption
@@ -91,6 +88,7 @@ type Library struct {
 	trackers  *announce.Client
 	discover  *discovery
 	webDialer *netguard.Dialer
+	doors     *doors
 	port      int
 	key       uint32 // BEP 7: the same towards every tracker
 
@@ -115,58 +113,39 @@ func Open(cfg Config) (*Library, error) {
 		cfg.ListenAddr = ":0"
 	}
 	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
-	var listener net.Listener
-	if cfg.ListenAddr != "-" {
-		var err error
-		if listener, err = net.Listen("tcp", cfg.ListenAddr); err != nil {
-			return nil, &ListenError{cfg.ListenAddr, err}
-		}
-		l.port = listener.Addr().(*net.TCPAddr).Port
-	}
 	var err error
+	if l.doors, err = openDoors(cfg, l.log); err != nil {
+		return nil, err
+	}
+	l.port = l.doors.port()
 	if l.cache, err = cache.New(cache.Config{Memory: cfg.MemoryCache}); err != nil {
-		if listener != nil {
-			listener.Close()
-		}
+		l.doors.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
 	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
 	l.discover = &discovery{local: map[[20]byte]swarm.Seeker{}}
-	l.discover.openDHT(cfg.Discovery, cfg.ListenAddr, cfg.Blocked, l.log)
+	if cfg.Discovery.DHT && l.doors.shared != nil {
+		l.discover.openDHT(cfg.Discovery, l.doors.shared, cfg.Blocked, l.log)
+	}
 	if cfg.Discovery.LSD && l.port != 0 {
 		l.discover.openLSD(l.port, l.log)
 	}
 	sc := swarm.Config{
-		Listener: listener, Logger: cfg.Logger, Client: Client,
+		Listener: l.doors.tcp, Logger: cfg.Logger, Client: Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: cfg.Blocked,
 	}
-	if !cfg.DisableUTP && l.port != 0 {
-		sc.UTP = l.openUTP()
+	if l.doors.utp != nil {
+		sc.UTP = l.doors.utp
 	}
 	if l.discover.dht != nil {
-		sc.DHTPort, sc.DHTNode = l.discover.dhtPort, l.discover.dht.AddNode
+		sc.DHTPort, sc.DHTNode = l.doors.udpPort(), l.discover.dht.AddNode
 	}
 	if cfg.Discovery.PortMap && l.port != 0 {
-		l.discover.openPorts(l.port, sc.UTP != nil, l.log)
+		l.discover.openPorts(uint16(l.port), l.doors.udpPort(), l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
 	return l, nil
-}
-
-// openUTP opens the UDP port of the same number as that for TCP, which is what
-// others try. It is nil where that port is taken.
-func (l *Library) openUTP() swarm.Transport {
-	host, _, err := net.SplitHostPort(l.cfg.ListenAddr)
-	if err != nil {
-		return nil
-	}
-	pc, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(l.port)))
-	if err != nil {
-		l.log.Info("there is no uTP: its port is taken", "err", err)
-		return nil
-	}
-	return utp.New(pc, utp.Config{Logger: l.log.With("from", "utp")})
 }
 
 // Port is the TCP port for incoming peers, 0 where it does not listen.
@@ -233,5 +212,5 @@ func (l *Library) Close(ctx context.Context) error {
 	for e := range errs {
 		err = errors.Join(err, e)
 	}
-	return errors.Join(err, l.session.Close(), l.discover.close(), l.trackers.Close(), l.cache.Close())
+	return errors.Join(err, l.session.Close(), l.discover.close(), l.doors.close(), l.trackers.Close(), l.cache.Close())
 }

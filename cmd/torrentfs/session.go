@@ -27,7 +27,7 @@ const lockPatience = 5 * time.Second
 
 // peerFlags are the flags of every command that talks to peers.
 type peerFlags struct {
-	ListenPort      uint16     `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"TCP port for incoming peers; 0 takes any free one."`
+	ListenPort      uint16     `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"Port for incoming peers, TCP and UDP; 0 takes any free one."`
 	Peer            []peerAddr `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
 	PeerLimit       int        `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
 	MaxDownloadRate rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`

@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"swarm/mse":        2,
 	"swarm/webseed":    2,
 	"swarm/portmap":    2,
+	"swarm/udpport":    1,
 	"swarm/blocklist":  1,
 	"swarm/netguard":   1,
 	"swarm":            3,

@@ -12,7 +12,8 @@ import (
 type Config struct {
 	// IPv4 and IPv6 are the UDP sockets; nil leaves a family out. Each must
 	// be of its family alone ("udp4", "udp6"), and SetReadDeadline must wake
-	// ReadFrom. They may be views of sockets that uTP shares. Close closes them.
+	// ReadFrom. They may be views of a socket that uTP shares (package
+	// udpport). Close closes them.
 	IPv4, IPv6 net.PacketConn
 
 	// Bootstrap are nodes ("host:port") that are asked when no other answers.
