@@ -103,13 +103,16 @@ func needPrivateNetwork(t testing.TB) {
 	}
 }
 
+// cableAddr is our address on the cable of [otherHost].
+const cableAddr = "10.78.0.1"
+
 // otherHost makes a network namespace that a cable joins with ours, a host of
 // its own for a program that needs one, and returns what runs a command there.
 // The host goes away with the test.
 func otherHost(t testing.TB) func(command) command {
 	t.Helper()
 	needPrivateNetwork(t)
-	const ours, theirs = "10.78.0.1", "10.78.0.2"
+	const ours, theirs = cableAddr, "10.78.0.2"
 	holder := tool("unshare", "--net", "sleep", "infinity").start(t)
 	pid := strconv.Itoa(holder.cmd.Process.Pid)
 	own, err := os.Readlink("/proc/self/ns/net")
