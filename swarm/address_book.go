@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"torrentfs/picker"
 )
 
 const (
@@ -20,12 +22,15 @@ type address struct {
 	self     netip.Addr    // for which priority was computed
 	due      time.Duration // not to be dialled before
 	failures int
-	inUse    bool // dialling or connected
-	plain    bool // closes on an eager greeting: wait for its handshake
-	v2       bool // did not answer to the v1 info-hash of a hybrid: ask by the other
-	noHashes bool // breaks the protocol when it is asked for hashes: it no longer is
-	encrypt  bool // takes MSE, not a plain handshake
-	seed     bool // had every piece when last seen
+	inUse    bool            // dialling or connected
+	dials    int             // under way: one of its own accord, others at the word of relays (BEP 55)
+	tellers  []picker.PeerID // connections that told of it (BEP 11), the newest last
+	asked    int             // how many of them were asked for a rendezvous since it was last dialled
+	plain    bool            // closes on an eager greeting: wait for its handshake
+	v2       bool            // did not answer to the v1 info-hash of a hybrid: ask by the other
+	noHashes bool            // breaks the protocol when it is asked for hashes: it no longer is
+	encrypt  bool            // takes MSE, not a plain handshake
+	seed     bool            // had every piece when last seen
 	banned   bool
 }
 

@@ -34,6 +34,7 @@ type greeting struct {
 	hello   wire.Handshake
 	eager   []byte // messages sent with a plain handshake, see [Torrent.dial]
 	encrypt bool   // what worked the last time
+	punch   bool   // by uTP alone, to a peer that does the same now (BEP 55)
 }
 
 // contact is a connection past the handshakes, and how it came about.
@@ -51,7 +52,7 @@ type contact struct {
 // the peer is the right one is for the caller to look at.
 func (s *Session) openPeer(ctx context.Context, addr netip.AddrPort, g greeting) (contact, error) {
 	c, err := s.openEither(ctx, addr, g)
-	if err != nil && hungUp(err) && ctx.Err() == nil && s.cfg.UTP != nil && !s.utp.has(addr) {
+	if err != nil && hungUp(err) && ctx.Err() == nil && s.cfg.UTP != nil && !g.punch && !s.utp.has(addr) {
 		s.utp.note(addr, true)
 		if c, err = s.openEither(ctx, addr, g); err != nil {
 			s.utp.note(addr, false)
@@ -99,7 +100,7 @@ func silent(err error) bool {
 
 func (s *Session) tryPeer(ctx context.Context, addr netip.AddrPort, g greeting) (contact, error) {
 	begun := time.Now()
-	nc, err := s.connect(ctx, addr)
+	nc, err := s.connect(ctx, addr, g.punch)
 	if err != nil {
 		return contact{}, err
 	}

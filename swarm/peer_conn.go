@@ -15,6 +15,7 @@ import (
 type dialInfo struct {
 	addr      netip.AddrPort
 	outgoing  bool
+	punched   bool          // by holepunching: nobody may get there without it
 	rtt       time.Duration // of the TCP handshake, 0 where not known
 	greeted   bool          // have-none and interested went out with the handshake
 	encrypted bool          // MSE was spoken
@@ -58,6 +59,7 @@ type peerConn struct {
 	uploadOnly    bool           // BEP 21
 	listens       netip.AddrPort // where others can connect to it; invalid while unknown
 	pex           pexState
+	punch         punchState
 	client        string
 	extIDs        wire.ExtIDs // the peer's numbers for extension messages
 	unchokedAt    time.Duration

@@ -36,7 +36,8 @@ type peerEvent struct {
 	hello    *wire.ExtHandshake
 	metadata bool           // a request for block piece of the info dictionary
 	heard    []wire.PEXPeer // of a PEX message that is not empty
-	lost     int            // piece of an lt_donthave, with id Extended and no hello
+	punch    *wire.Holepunch
+	lost     int // piece of an lt_donthave, with id Extended and no hello
 	ask      wire.HashRange
 	hashes   []metainfo.SHA256 // that answer ask
 	err      error
@@ -192,6 +193,13 @@ func (c *peerConn) decodeExtended(m *wire.Message, e peerEvent) (peerEvent, erro
 			return peerEvent{}, err
 		}
 		e.heard = p.Added
+		return e, nil
+	case extHolepunch:
+		h, err := wire.ParseHolepunch(m.Payload)
+		if err != nil {
+			return e, err
+		}
+		e.punch = &h
 		return e, nil
 	case extDontHave:
 		piece, err := wire.ParseDontHave(m.Payload, c.t.info.NumPieces())

@@ -97,7 +97,10 @@ func (c *peerConn) pexFlags() (f wire.PEXFlags) {
 	if c.encrypted {
 		f |= wire.PEXEncryption
 	}
-	if c.outgoing {
+	if c.extIDs.Holepunch != 0 {
+		f |= wire.PEXHolepunch
+	}
+	if c.outgoing && !c.punched {
 		f |= wire.PEXReachable
 	}
 	return f
@@ -112,12 +115,15 @@ func (t *Torrent) hearPeers(c *peerConn, heard []wire.PEXPeer) {
 	}
 	c.pex.next = max(c.pex.next, now-pexPause) + pexPause
 	for _, p := range heard {
-		if len(t.known.list) >= maxHearsay {
-			break
+		if !mayHear(c.addr.Addr(), p.Addr.Addr()) {
+			continue
 		}
-		if mayHear(c.addr.Addr(), p.Addr.Addr()) && t.known.add(p.Addr, now) {
+		if len(t.known.list) < maxHearsay && t.known.add(p.Addr, now) {
 			a := t.known.byAddr[p.Addr]
 			a.seed, a.encrypt = p.Flags&wire.PEXSeed != 0, p.Flags&wire.PEXEncryption != 0
+		}
+		if a := t.known.byAddr[p.Addr]; a != nil && c.extIDs.Holepunch != 0 {
+			a.toldBy(c.id)
 		}
 	}
 	t.connectPeers()

@@ -56,6 +56,7 @@ type Torrent struct {
 	fromWeb   chan webEvent  // nil without web seeds
 	arrivals  chan *peerConn
 	dialed    chan dialResult
+	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 	hashed    chan hashResult
 	checks    chan int
 	checked   chan hashResult
@@ -106,6 +107,7 @@ type Torrent struct {
 	lastSent   int64
 	wasted     int64
 	liars      liars
+	called     budget        // strangers to connect to, by peers' word (BEP 55)
 	crowded    bool          // somebody was refused since the last review
 	shedding   bool          // pieces were given up for want of a disk
 	diskWarned time.Duration // when the log last heard of an unreadable piece
@@ -187,6 +189,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		done:      make(chan struct{}),
 		arrivals:  make(chan *peerConn),
 		dialed:    make(chan dialResult),
+		stuck:     make(chan netip.AddrPort, maxDialing),
 		hashed:    make(chan hashResult, 16),
 		checks:    make(chan int),
 		checked:   make(chan hashResult, checkers),

@@ -8,6 +8,18 @@ import (
 	"torrentfs/swarm/wire"
 )
 
+// lookAgain is when an address comes to its turn again whose peer is connected.
+const lookAgain = time.Minute
+
+// dialPlan is how an address is to be dialled.
+type dialPlan struct {
+	addr    netip.AddrPort
+	hash    [20]byte
+	eager   bool // see [Torrent.dial]
+	encrypt bool
+	punch   bool // by uTP, at a relay's word (BEP 55)
+}
+
 // dialResult is the outcome of a dial: a connection past its handshake, or an error.
 type dialResult struct {
 	addr netip.AddrPort
@@ -36,19 +48,28 @@ func (t *Torrent) connectPeers() {
 			return
 		}
 		a := t.known.pick(now, full)
-		if a == nil || !t.s.halfOpen.tryTake() {
+		if a == nil {
+			return
+		}
+		if t.peerAt(a.addr) != nil { // it came to us
+			a.due = now + lookAgain
+			continue
+		}
+		if !t.s.halfOpen.tryTake() {
 			return
 		}
 		if !t.s.conns.tryTake() {
 			t.s.halfOpen.give()
 			return
 		}
-		a.inUse = true
+		a.inUse, a.asked = true, 0
+		a.dials++
 		t.dialing++
-		eager := t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain
-		encrypt := a.encrypt
-		hash := t.hashFor(a)
-		t.wg.Go(func() { t.dial(a.addr, hash, eager, encrypt) })
+		d := dialPlan{
+			addr: a.addr, hash: t.hashFor(a), encrypt: a.encrypt,
+			eager: t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain,
+		}
+		t.wg.Go(func() { t.dial(d) })
 	}
 }
 
@@ -67,14 +88,23 @@ func (t *Torrent) askForPeers(now time.Duration) {
 // BEP 6 wants said first by a peer that holds nothing (have none), and
 // interested, leave with our handshake instead of waiting for the peer's. A
 // peer that does not know BEP 6 may close on it; then we try again without.
-func (t *Torrent) dial(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) {
+func (t *Torrent) dial(d dialPlan) {
 	defer t.s.halfOpen.give()
-	c, err := t.shakeHands(addr, hash, eager, encrypt)
+	if !d.punch && t.punches() {
+		help := time.AfterFunc(punchLead, func() {
+			select {
+			case t.stuck <- d.addr:
+			default:
+			}
+		})
+		defer help.Stop()
+	}
+	c, err := t.shakeHands(d)
 	if err != nil {
 		t.s.conns.give()
 	}
 	select {
-	case t.dialed <- dialResult{addr: addr, c: c, err: err}:
+	case t.dialed <- dialResult{addr: d.addr, c: c, err: err}:
 	case <-t.done:
 		if c != nil {
 			c.nc.Close()
@@ -83,13 +113,13 @@ func (t *Torrent) dial(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) 
 	}
 }
 
-func (t *Torrent) shakeHands(addr netip.AddrPort, hash [20]byte, eager, encrypt bool) (*peerConn, error) {
-	g := greeting{hash: hash, hello: t.handshake(), encrypt: encrypt}
-	g.hello.InfoHash = hash
-	if eager {
+func (t *Torrent) shakeHands(d dialPlan) (*peerConn, error) {
+	g := greeting{hash: d.hash, hello: t.handshake(), encrypt: d.encrypt, punch: d.punch}
+	g.hello.InfoHash = d.hash
+	if d.eager {
 		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
 	}
-	k, err := t.s.openPeer(t.ctx, addr, g)
+	k, err := t.s.openPeer(t.ctx, d.addr, g)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +134,7 @@ func (t *Torrent) shakeHands(addr netip.AddrPort, hash [20]byte, eager, encrypt 
 		return nil, err
 	}
 	return newPeerConn(t, k.nc, k.hello, dialInfo{
-		addr: addr, outgoing: true, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
+		addr: d.addr, outgoing: true, punched: d.punch, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
 	}), nil
 }
 
@@ -129,6 +159,9 @@ func (t *Torrent) isV2(h wire.Handshake) bool {
 func (t *Torrent) handleDialed(r dialResult) {
 	t.dialing--
 	a := t.known.byAddr[r.addr]
+	if a != nil {
+		a.dials--
+	}
 	if r.err == nil {
 		if a != nil {
 			a.encrypt = r.c.encrypted
@@ -137,8 +170,11 @@ func (t *Torrent) handleDialed(r dialResult) {
 		return
 	}
 	t.log.Debug("connect to peer: "+r.err.Error(), "addr", r.addr)
-	if a == nil {
+	if a == nil || a.dials > 0 || t.reaches(r.addr) { // another way to it may work, or does
 		return
+	}
+	if a.asked == 0 && !errors.As(r.err, new(errHandshake)) {
+		t.askRelay(r.addr)
 	}
 	a.failed(t.now())
 	if t.hybrid() && (hungUp(r.err) || silent(r.err)) { // it may be in one of the two swarms alone
@@ -151,4 +187,14 @@ func (t *Torrent) handleDialed(r dialResult) {
 		a.banned = true
 	}
 	t.connectPeers()
+}
+
+// reaches reports whether a connection of ours to an address is there.
+func (t *Torrent) reaches(addr netip.AddrPort) bool {
+	for _, c := range t.peers {
+		if c != nil && c.outgoing && c.addr == addr {
+			return true
+		}
+	}
+	return false
 }

@@ -29,6 +29,8 @@ func (t *Torrent) run() {
 			t.addPeer(c)
 		case r := <-t.dialed:
 			t.handleDialed(r)
+		case a := <-t.stuck:
+			t.handleStuck(a)
 		case r := <-t.hashed:
 			t.handleHashed(r)
 		case t.checkQueue() <- t.doubt.first():

@@ -123,7 +123,8 @@ func (t *Torrent) closeIfBothSeeds(c *peerConn) {
 }
 
 // handleExtended takes an extension handshake (BEP 10), which may come again
-// with changes, a PEX message (BEP 11) or an lt_donthave (BEP 54).
+// with changes, a PEX message (BEP 11), one about holepunching (BEP 55) or an
+// lt_donthave (BEP 54).
 func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	h := e.hello
 	if e.metadata {
@@ -132,6 +133,10 @@ func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	}
 	if e.heard != nil {
 		t.hearPeers(c, e.heard)
+		return
+	}
+	if e.punch != nil {
+		t.handleHolepunch(c, e.punch)
 		return
 	}
 	if h == nil {

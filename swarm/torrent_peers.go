@@ -41,7 +41,7 @@ func (t *Torrent) addPeer(c *peerConn) {
 		t.log.Debug("refuse peer: "+err.Error(), "addr", c.addr)
 		c.nc.Close()
 		t.s.conns.give()
-		if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
+		if a := t.known.byAddr[c.addr]; a != nil && c.outgoing && !t.reaches(c.addr) {
 			a.failed(t.now())
 			a.banned = errors.Is(err, errBanned)
 		}
@@ -180,6 +180,9 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 	}
 	if t.gossips() {
 		h.M[wire.ExtPEX] = extPEX
+	}
+	if t.punches() {
+		h.M[wire.ExtHolepunch] = extHolepunch
 	}
 	if l := t.s.cfg.Listener; l != nil {
 		h.Port = addrPort(l.Addr()).Port()

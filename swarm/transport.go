@@ -26,6 +26,8 @@ const (
 	// do not hold their places for long.
 	utpTimeout = 5 * time.Second
 	maxUTP     = 4096 // addresses remembered
+	// punchTimeout has room for four SYNs, a second, two and four apart.
+	punchTimeout = 8 * time.Second
 )
 
 // utpPeers are addresses that answered by uTP and not, or later, by TCP. There
@@ -56,12 +58,15 @@ func (u *utpPeers) note(a netip.AddrPort, utp bool) {
 }
 
 // connect makes a connection, by TCP or uTP, whichever is there first; the one
-// that did not work the last time begins later.
-func (s *Session) connect(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+// that did not work the last time begins later. With punch it is uTP alone.
+func (s *Session) connect(ctx context.Context, addr netip.AddrPort, punch bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if s.cfg.Blocked != nil && s.cfg.Blocked(addr.Addr()) {
 		return nil, errBlocked
+	}
+	if punch {
+		return s.punch(ctx, addr)
 	}
 	if s.cfg.UTP == nil {
 		return s.cfg.Dialer.DialContext(ctx, "tcp", addr.String())
@@ -71,6 +76,14 @@ func (s *Session) connect(ctx context.Context, addr netip.AddrPort) (net.Conn, e
 		s.utp.note(addr, r.utp)
 	}
 	return r.nc, r.err
+}
+
+// punch is a longer dial by uTP: the first packets may go out before the other
+// side's router lets them in.
+func (s *Session) punch(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, punchTimeout)
+	defer cancel()
+	return s.cfg.UTP.DialContext(ctx, "udp", addr.String())
 }
 
 // dialled is how one runner of the race ended.

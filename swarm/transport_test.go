@@ -109,7 +109,7 @@ func TestTransportComesInAfterTheLead(t *testing.T) {
 		s := NewSession(Config{Dialer: silence{}, UTP: newBeside(t, host)})
 		defer s.Close()
 		begun := time.Now()
-		nc, err := s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881"))
+		nc, err := s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881"), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestTransportComesInAfterTheLead(t *testing.T) {
 			t.Errorf("took %v, want the lead of %v", took, utpLead)
 		}
 		begun = time.Now()
-		if nc, err = s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881")); err != nil {
+		if nc, err = s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881"), false); err != nil {
 			t.Fatal(err)
 		}
 		nc.Close()

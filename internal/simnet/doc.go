@@ -1,4 +1,5 @@
-// Package simnet is a network in memory for tests of programs that talk TCP:
+// Package simnet is a network in memory for tests of programs that talk TCP, and
+// for datagrams that must find their way through routers ([Host.Shield]):
 // hosts with addresses, listeners, a dialer, and connections with a rate, a
 // delay, jitter, loss and a bounded window. It is made for testing/synctest: all
 // waiting is on timers, channels and condition variables, so that in a bubble

@@ -44,7 +44,10 @@ type Host struct {
 	conns     []*Conn // those to which something can still happen
 	open      int     // ends here that were not closed
 	nextPort  uint16
-	cut       bool // off the network
+	cut       bool               // off the network
+	shielded  bool               // behind a router
+	holes     map[hole]time.Time // in it
+	packets   map[uint16]*PacketConn
 	refuse    bool
 	up        uplink
 	down      downlink
@@ -206,7 +209,7 @@ func (d *dialing) synArrives() {
 	l := d.to.listeners[d.remote.Port()]
 	back := d.from.link.Delay + d.to.link.Delay
 	switch {
-	case d.from.cut, d.to.cut, l != nil && !d.to.refuse && len(l.queue) >= backlog:
+	case d.from.cut, d.to.cut, d.to.shielded, l != nil && !d.to.refuse && len(l.queue) >= backlog:
 		n.after(synRetry, d.synArrives)
 	case l == nil, d.to.refuse:
 		n.after(back, func() { d.result <- syscall.ECONNREFUSED })

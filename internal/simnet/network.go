@@ -59,6 +59,10 @@ func (n *Network) Close() {
 		for _, l := range h.listeners {
 			l.closeLocked()
 		}
+		for _, c := range h.packets {
+			c.closed = true
+			c.readable.Broadcast()
+		}
 		for _, c := range slices.Clone(h.conns) {
 			c.fail(errReset)
 		}

@@ -148,16 +148,17 @@ func addrOf(d bencode.Dict, key string, size int) netip.Addr {
 // that this package can write; 0 where the peer does not support one. They
 // belong to one connection.
 type ExtIDs struct {
-	Metadata uint8
-	PEX      uint8
-	DontHave uint8
+	Metadata  uint8
+	PEX       uint8
+	DontHave  uint8
+	Holepunch uint8
 }
 
 // Update takes over what an extension handshake says. Handshakes add up: an
 // extension that h does not name stays as it was, one that it maps to 0 goes.
 func (e *ExtIDs) Update(h *ExtHandshake) {
 	for name, id := range map[string]*uint8{
-		ExtMetadata: &e.Metadata, ExtPEX: &e.PEX, ExtDontHave: &e.DontHave,
+		ExtMetadata: &e.Metadata, ExtPEX: &e.PEX, ExtDontHave: &e.DontHave, ExtHolepunch: &e.Holepunch,
 	} {
 		if v, ok := h.M[name]; ok {
 			*id = v

@@ -10,9 +10,10 @@ import (
 
 // Names of extensions in the "m" dictionary of an [ExtHandshake].
 const (
-	ExtMetadata = "ut_metadata" // BEP 9
-	ExtPEX      = "ut_pex"      // BEP 11
-	ExtDontHave = "lt_donthave" // BEP 54
+	ExtMetadata  = "ut_metadata"  // BEP 9
+	ExtPEX       = "ut_pex"       // BEP 11
+	ExtDontHave  = "lt_donthave"  // BEP 54
+	ExtHolepunch = "ut_holepunch" // BEP 55
 )
 
 // bodyLimits bounds the bencoding of an extension message. The deepest in use
