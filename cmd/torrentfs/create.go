@@ -217,11 +217,7 @@ func summarize(a *app, output string, data []byte) error {
 		return fail(exitGeneral, "", "read back %s: %w", output, err)
 	}
 	d := describe(mi)
-	magnet := metainfo.Magnet{Hash: mi.Info.Hash, Name: d.Name}
-	for _, tier := range d.Trackers {
-		magnet.Trackers = append(magnet.Trackers, tier...)
-	}
 	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s in %s, %s of %s\n%s\n", printable(output), d.Version, formatBytes(d.TotalLength),
-		plural(len(d.Files), "file"), plural(d.Pieces, "piece"), formatBytes(d.PieceLength), magnet.String())
+		plural(len(d.Files), "file"), plural(d.Pieces, "piece"), formatBytes(d.PieceLength), d.Magnet)
 	return err
 }

@@ -60,6 +60,7 @@ type description struct {
 	Comment     string            `json:"comment,omitempty"`
 	CreatedBy   string            `json:"created_by,omitempty"`
 	Created     *time.Time        `json:"created,omitempty"`
+	Magnet      string            `json:"magnet"`
 }
 
 type fileDescription struct {
@@ -87,6 +88,7 @@ func describe(mi *metainfo.MetaInfo) description {
 		Nodes:       mi.Nodes,
 		Comment:     mi.Comment,
 		CreatedBy:   mi.CreatedBy,
+		Magnet:      magnetOf(mi),
 	}
 	if info.Hash.HasV1 {
 		d.InfoHashV1 = hex.EncodeToString(info.Hash.V1[:])
@@ -163,6 +165,7 @@ func printInfo(w io.Writer, mi *metainfo.MetaInfo) error {
 	if d.Created != nil {
 		row("created", "%s", d.Created.Format(time.DateTime+" MST"))
 	}
+	row("magnet", "%s", d.Magnet)
 	b.WriteString("\n")
 	for _, f := range d.Files {
 		line := f.Path

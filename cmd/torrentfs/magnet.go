@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"torrentfs/metainfo"
@@ -17,6 +18,14 @@ type magnetDescription struct {
 	Trackers   []string `json:"trackers,omitempty"`
 	WebSeeds   []string `json:"web_seeds,omitempty"`
 	Peers      []string `json:"peers,omitempty"`
+}
+
+// magnetOf is the link to a torrent, with its trackers and web seeds.
+func magnetOf(mi *metainfo.MetaInfo) string {
+	m := metainfo.Magnet{
+		Hash: mi.Info.Hash, Name: mi.Info.Name, Trackers: slices.Concat(mi.Trackers...), WebSeeds: mi.WebSeeds,
+	}
+	return m.String()
 }
 
 func describeMagnet(m *metainfo.Magnet) magnetDescription {
