@@ -235,6 +235,8 @@ func (f *fakeFile) Ready(off int64, n int) bool {
 	return true
 }
 
+func (f *fakeFile) Expect(off int64, n int) { f.WillNeed(off, n) }
+
 func (f *fakeFile) WillNeed(off int64, n int) {
 	if !f.d.noHint {
 		f.d.ask(off, off+int64(n))

@@ -77,11 +77,13 @@ type ReadyFile interface {
 	Ready(off int64, n int) bool
 }
 
-// Prefetcher is a [File] that takes hints: the kernel asked for the range ahead of a reader, who probably goes through it
-// next, page by page. It should be fetched at once, behind what is waited for: a reader of a whole range is as fast as
-// without the bounce only if the whole of it is on its way from the start. It never blocks.
+// Prefetcher is a [File] that takes hints. It never blocks.
 type Prefetcher interface {
+	// WillNeed names a range that is probably read soon, to be fetched behind what is waited for.
 	WillNeed(off int64, n int)
+	// Expect names a bounced range of which a reader asks for the first page next, and then for the others one by one: a
+	// reader of the whole range is as fast as without the bounce only if all of it is on its way from the start.
+	Expect(off int64, n int)
 }
 
 // Bounce chooses a treatment for large reads that miss bytes: they can be failed, unseen by the application, so that the kernel

@@ -20,3 +20,13 @@ func (p *Picker) WillNeed(now time.Duration, id ReaderID, off, n int64) {
 	rd.swarm, rd.rateAt = p.holdersRate(int(off/piece)), p.now
 	p.reservedDirty, p.wake = true, true
 }
+
+// Expect tells that a reader goes through n bytes at off and has asked for the first of them alone: they are as urgent as a
+// blocked read, and ReadDone follows when all are verified, but nothing is learned from them. As a hint they belong to an ID that
+// no reader has, which is used once until it is closed.
+func (p *Picker) Expect(now time.Duration, id ReaderID, off, n int64) ReadID {
+	p.clock(now)
+	rd := p.reader(id)
+	rd.hint, rd.window, rd.end = true, 0, 0
+	return p.admit(rd, off, n)
+}

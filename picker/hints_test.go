@@ -47,3 +47,55 @@ func TestWillNeedAsksForItsPieces(t *testing.T) {
 		t.Errorf("asked for %v, want the first piece and the last", asked)
 	}
 }
+
+// What a reader is expected to come to is asked for at once, with what it waits for, each block once; nothing is learned from it.
+func TestExpectIsAsUrgentAsARead(t *testing.T) {
+	const piece = 64 * BlockSize
+	p := New(Config{}, Geometry{PieceLength: piece, Size: 16 * piece, NumPieces: 16, BlocksPerPiece: 64, LeafVerified: true}, 1)
+	p.SetWant(0, []ByteRange{{0, 16 * piece}})
+	for id := range PeerID(4) {
+		p.PeerAdd(0, id+1, PeerInfo{RTT: 10 * time.Millisecond, Reqq: 250})
+		p.HaveAll(0, id+1)
+	}
+	const hint, reader = ReaderID(-5), ReaderID(1)
+	expected := p.Expect(0, hint, 5*piece+3*BlockSize, 8*BlockSize)
+	p.Read(0, reader, 5*piece+3*BlockSize, 4096)
+	for id := range PeerID(4) {
+		p.Choke(0, id+1, false)
+	}
+	asked := map[BlockID]int{}
+	var from []PeerID
+	for _, a := range p.Drain(nil) {
+		if a.Kind == Request && a.On {
+			asked[a.Block]++
+			from = append(from, a.Peer)
+		}
+	}
+	for b := range 8 {
+		if asked[p.g.Block(5, 3+b)] != 1 {
+			t.Errorf("block %d was asked for %d times at once", 3+b, asked[p.g.Block(5, 3+b)])
+		}
+	}
+	if len(asked) != 8 || len(p.readers) != 2 || p.reader(hint).window != 0 || p.reader(hint).run != 0 {
+		t.Errorf("asked for %v of %v, reader %+v", asked, from, p.reader(hint))
+	}
+	done := map[ReadID]bool{}
+	for b := range 8 {
+		p.Received(time.Second, from[b], p.g.Block(5, 3+b))
+		p.LeafVerified(time.Second, p.g.Block(5, 3+b), true)
+	}
+	for _, a := range p.Drain(nil) {
+		if a.Kind == ReadDone {
+			done[a.Read] = true
+		}
+	}
+	if len(done) != 2 || !done[expected] {
+		t.Errorf("done: %v", done)
+	}
+	p.Expect(time.Second, hint-1, 9*piece, 2*BlockSize)
+	p.ReaderClose(time.Second, hint)
+	p.ReaderClose(time.Second, hint-1)
+	if len(p.readers) != 1 || len(p.reads) != 0 {
+		t.Errorf("closed, it has readers %v and reads %v", p.readers, p.reads)
+	}
+}

@@ -18,13 +18,20 @@ type read struct {
 // they are. Bytes past the end do not count.
 func (p *Picker) Read(now time.Duration, id ReaderID, off, n int64) ReadID {
 	p.clock(now)
+	off = min(max(off, 0), p.g.Size)
+	n = min(max(n, 0), p.g.Size-off)
+	rd := p.reader(id)
+	p.follow(rd, off, n)
+	return p.admit(rd, off, n)
+}
+
+// admit has n bytes at off fetched for a reader, which is told when they are all verified.
+func (p *Picker) admit(rd *reader, off, n int64) ReadID {
 	p.nextRead++
 	rid := p.nextRead
 	off = min(max(off, 0), p.g.Size)
 	n = min(max(n, 0), p.g.Size-off)
-	rd := p.reader(id)
 	p.readerAt, p.readerSeen = p.now, true
-	p.follow(rd, off, n)
 	r := &read{id: rid, reader: rd, since: p.now, off: off, end: off + n}
 	if n > 0 {
 		r.piece, r.last = int(off/p.g.PieceLength), int((r.end-1)/p.g.PieceLength)

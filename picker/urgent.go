@@ -80,6 +80,7 @@ func (p *Picker) addUnit(r *read, piece int) {
 	pt := p.part(piece)
 	if pt == nil {
 		from, end := p.readBlocks(r, piece, p.g.numBlocks(piece))
+		from = p.pastUnits(piece, from)
 		free := end - from
 		for _, v := range p.virtualOf(piece) {
 			free -= max(0, min(v.First+v.Count, end)-max(v.First, from))
@@ -97,10 +98,23 @@ func (p *Picker) addUnit(r *read, piece int) {
 		pt.mark = p.planSeq
 	}
 	from, end := p.readBlocks(r, piece, int(pt.blocks))
+	if p.byLeaves(piece) {
+		from = p.pastUnits(piece, from)
+	}
 	if free := pt.countFree(from, end); free > 0 {
 		p.units = append(p.units, unit{piece, from, end, free})
 		p.unissued += free
 	}
+}
+
+// pastUnits moves a block past the units that cover it: reads may overlap, and each free block is to be planned once.
+func (p *Picker) pastUnits(piece, from int) int {
+	for i := range p.units {
+		if u := &p.units[i]; u.piece == piece && u.from <= from && from < u.end {
+			from = u.end
+		}
+	}
+	return from
 }
 
 func (p *Picker) collectCandidates() {

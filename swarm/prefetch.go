@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"sync/atomic"
+	"time"
 
 	"torrentfs/picker"
 )
@@ -21,14 +22,24 @@ func hintID(reader picker.ReaderID, slot int32) picker.ReaderID {
 // probably be read soon. They are fetched behind what readers wait for, until
 // the reader is closed. It never blocks: where the torrent is busy the hint is
 // lost.
-func (r *Reader) WillNeed(off int64, n int) {
+func (r *Reader) WillNeed(off int64, n int) { r.hint(off, n, false) }
+
+// Expect says that a program reads n bytes at off and has come to the first of
+// them alone: a kernel that was refused a large read asks for its pages one by
+// one. Where each block verifies by itself all of them leave at once, as urgent
+// as the first; else they lie in the piece that it waits for, and what does not is
+// a hint. It holds as WillNeed does.
+func (r *Reader) Expect(off int64, n int) { r.hint(off, n, r.t.trees != nil) }
+
+// hint hands a hint to the loop.
+func (r *Reader) hint(off int64, n int, urgent bool) {
 	t := r.t
 	if n <= 0 || t.allHeld.Load() {
 		return
 	}
 	id := hintID(r.id, (r.hints.given.Add(1)-1)%hintsPerReader)
 	select {
-	case t.hintings <- hinting{id, off, int64(n)}:
+	case t.hintings <- hinting{id, off, n, urgent}:
 	default:
 	}
 }
@@ -36,12 +47,52 @@ func (r *Reader) WillNeed(off int64, n int) {
 // hinting is a hint on its way to the loop.
 type hinting struct {
 	id     picker.ReaderID
-	off, n int64
+	off    int64
+	n      int
+	urgent bool // as a blocked read is
+}
+
+// takeHint gives a hint to the picker; an urgent one as a read that nobody waits for.
+func (t *Torrent) takeHint(h hinting) {
+	t.endExpected(h.id)
+	if !h.urgent {
+		t.picker.WillNeed(t.now(), h.id, h.off, int64(h.n))
+		return
+	}
+	n := int(min(int64(h.n), t.info.Size()-h.off))
+	if t.Err() != nil || h.off < 0 || n <= 0 || t.doubt.hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
+		return
+	}
+	t.await(&demand{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})
+}
+
+// takeHints takes all hints that were given before a read.
+func (t *Torrent) takeHints() {
+	for {
+		select {
+		case h := <-t.hintings:
+			t.takeHint(h)
+		default:
+			return
+		}
+	}
+}
+
+// endExpected forgets what was expected under a hint's ID.
+func (t *Torrent) endExpected(id picker.ReaderID) {
+	for r, d := range t.waiting {
+		if d.expected && d.reader == id {
+			delete(t.waiting, r)
+			t.picker.ReadCancel(t.now(), r)
+		}
+	}
 }
 
 // closeHints forgets a reader's hints; the loop calls it.
 func (t *Torrent) closeHints(r *Reader) {
 	for slot := range min(r.hints.given.Load(), hintsPerReader) {
-		t.picker.ReaderClose(t.now(), hintID(r.id, slot))
+		id := hintID(r.id, slot)
+		t.endExpected(id)
+		t.picker.ReaderClose(t.now(), id)
 	}
 }

@@ -1,8 +1,11 @@
 package swarm
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // A hint has its range fetched, and no other, while nobody reads; closing the reader ends that.
@@ -41,6 +44,74 @@ func TestWillNeedComesBehindReads(t *testing.T) {
 		// A piece takes 105 ms, after a round trip; four megabytes would take 1.7 s.
 		if took := w.read(reader, 2<<20, 1, time.Minute); took > 400*ms {
 			t.Errorf("read took %v beside a hint", took)
+		}
+	})
+}
+
+// A range that a kernel reads page by page costs what one read of it does, where blocks verify one by one; also beside the
+// background download, which fills the peers' queues.
+func TestExpectedRangeComesAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		v        metainfo.Version
+		prefetch bool
+		most     time.Duration
+	}{
+		{metainfo.V2, false, 130 * ms},
+		{metainfo.Hybrid, false, 130 * ms},
+		{metainfo.V2, true, 200 * ms},
+		{metainfo.Hybrid, true, 200 * ms},
+	} {
+		t.Run(fmt.Sprintf("%v/prefetch=%v", c.v, c.prefetch), func(t *testing.T) {
+			inV2World(t, c.v, 4<<20, []int64{64 << 20}, Config{}, func(w *world) {
+				for range 5 {
+					w.serve(wan(20, 40*ms), w.options("seed"))
+				}
+				tor := w.add(TorrentConfig{Prefetch: c.prefetch})
+				time.Sleep(time.Second)
+				r := tor.NewReader(nil)
+				defer r.Close()
+				for i := range 6 {
+					off := int64(i)*9_000_000&^4095 + 8192
+					r.Expect(off, 64<<10)
+					took := time.Duration(0)
+					for page := off; page < off+64<<10; page += 4096 {
+						took += w.read(r, page, 4096, time.Minute)
+					}
+					if took > c.most {
+						t.Errorf("range %d took %v, a round trip and five blocks from five peers need 50 ms", i, took)
+					}
+				}
+				if got := tor.Stats().Downloaded; !c.prefetch && got > 6*2*64<<10 {
+					t.Errorf("%d bytes came", got)
+				}
+			})
+		})
+	}
+}
+
+// Nobody waits for what is only expected: it is not told of as blocked, a later
+// expectation of the reader replaces it, and it ends with the reader.
+func TestExpectedRangeEndsWithItsReader(t *testing.T) {
+	inV2World(t, metainfo.V2, 1<<20, []int64{8 << 20}, Config{}, func(w *world) {
+		tor := w.add(TorrentConfig{})
+		r := tor.NewReader(nil)
+		waiting := func() (n int) {
+			tor.call(func() { n = len(tor.waiting) })
+			return n
+		}
+		for i := range 3 * hintsPerReader {
+			r.Expect(int64(i)<<19, 64<<10)
+			tor.Stats()
+		}
+		r.Expect(8<<20, 5)
+		r.Expect(1, -1)
+		r.Expect(-1, 1)
+		if n := waiting(); n != hintsPerReader-2 || len(tor.Stats().Blocked) != 0 {
+			t.Errorf("%d wait, blocked %v", n, tor.Stats().Blocked)
+		}
+		r.Close()
+		if n := waiting(); n != 0 {
+			t.Errorf("%d wait after the reader was closed", n)
 		}
 	})
 }

@@ -99,6 +99,9 @@ func (t *Torrent) fillStats(s *Stats) {
 		}
 	}
 	add := func(d *demand) {
+		if d.expected {
+			return
+		}
 		s.Blocked = append(s.Blocked, BlockedRead{Label: d.label, Offset: d.off, Length: d.n, Since: d.since})
 	}
 	for _, d := range t.waiting {

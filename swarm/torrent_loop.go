@@ -44,7 +44,7 @@ func (t *Torrent) run() {
 		case h := <-t.hits:
 			t.picker.ReadHit(t.now(), h.reader, h.off, h.n)
 		case h := <-t.hintings:
-			t.picker.WillNeed(t.now(), h.id, h.off, h.n)
+			t.takeHint(h)
 		case addrs := <-t.found:
 			t.noteAddresses(addrs)
 		case f := <-t.calls:

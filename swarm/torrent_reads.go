@@ -16,6 +16,8 @@ type demand struct {
 	since  time.Time
 	done   chan error // gets exactly one value; buffered
 
+	expected bool // nobody waits for it yet: see [Reader.Expect]
+
 	// Owned by the loop.
 	id picker.ReadID // once admitted to the picker
 }
@@ -36,12 +38,22 @@ func (t *Torrent) admitDemand(d *demand) {
 		d.finish(err)
 		return
 	}
+	t.takeHints()
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
 	if t.doubt.hurry(first, last) {
 		t.doubt.readers = append(t.doubt.readers, d)
 		return
 	}
-	d.id = t.picker.Read(t.now(), d.reader, d.off, int64(d.n))
+	t.await(d)
+}
+
+// await hands a read to the picker whose bytes are not in doubt.
+func (t *Torrent) await(d *demand) {
+	if d.expected {
+		d.id = t.picker.Expect(t.now(), d.reader, d.off, int64(d.n))
+	} else {
+		d.id = t.picker.Read(t.now(), d.reader, d.off, int64(d.n))
+	}
 	t.waiting[d.id] = d
 	if t.trees != nil {
 		t.fresh = append(t.fresh, d)
