@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"syscall"
 	"testing"
 
@@ -106,34 +104,15 @@ func needPrivateNetwork(t testing.TB) {
 // cableAddr is our address on the cable of [otherHost].
 const cableAddr = "10.78.0.1"
 
-// otherHost makes a network namespace that a cable joins with ours, a host of
-// its own for a program that needs one, and returns what runs a command there.
-// The host goes away with the test.
+// otherHost makes a host that a cable joins with ours, for a program that needs
+// one of its own, and returns what runs a command there.
 func otherHost(t testing.TB) func(command) command {
 	t.Helper()
-	needPrivateNetwork(t)
 	const ours, theirs = cableAddr, "10.78.0.2"
-	holder := tool("unshare", "--net", "sleep", "infinity").start(t)
-	pid := strconv.Itoa(holder.cmd.Process.Pid)
-	own, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the namespace is there", func() bool {
-		other, err := os.Readlink("/proc/" + pid + "/ns/net")
-		return err == nil && other != own
-	})
-	there := func(c command) command {
-		c.args = slices.Concat([]string{"--net=/proc/" + pid + "/ns/net", c.name}, c.args)
-		c.name = "nsenter"
-		return c
-	}
-	tool("ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1", "netns", pid).run(t)
+	h := newHost(t)
+	tool("ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1", "netns", h.pid).run(t)
 	tool("ip", "address", "add", ours+"/24", "dev", "cable0").run(t)
 	tool("ip", "link", "set", "cable0", "up").run(t)
-	there(tool("ip", "address", "add", theirs+"/24", "dev", "cable1")).run(t)
-	there(tool("ip", "link", "set", "cable1", "up")).run(t)
-	there(tool("ip", "link", "set", "lo", "up")).run(t)
-	there(tool("ip", "route", "add", "default", "via", ours)).run(t)
-	return there
+	h.sh("ip address add " + theirs + "/24 dev cable1; ip link set cable1 up; ip route add default via " + ours)
+	return h.on
 }

@@ -130,3 +130,19 @@ func (p *process) everLogged(msg string, holds func(record) bool) bool {
 	}
 	return false
 }
+
+// says waits for a line of the log that holds all of the texts.
+func (p *process) says(texts ...string) {
+	p.t.Helper()
+	ok := p.stderr.find(func(line []byte) bool {
+		for _, text := range texts {
+			if !bytes.Contains(line, []byte(text)) {
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		p.t.Fatalf("%s: no line with %q in its log:\n%s", p.what, texts, p.stderr.tail(30))
+	}
+}

@@ -45,7 +45,15 @@ func freePort(t testing.TB) int {
 func listens(t testing.TB, port int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("somebody listens on port %d", port), func() bool {
-		table, err := os.ReadFile("/proc/net/tcp") // see proc_pid_net(5)
+		return listening(t, "self", port)
+	})
+}
+
+// listening reports whether somebody listens on a TCP port in the network of a process.
+func listening(t testing.TB, pid string, port int) bool {
+	t.Helper()
+	for _, family := range []string{"tcp", "tcp6"} {
+		table, err := os.ReadFile("/proc/" + pid + "/net/" + family) // see proc_pid_net(5)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +63,8 @@ func listens(t testing.TB, port int) {
 				return true
 			}
 		}
-		return false
-	})
+	}
+	return false
 }
 
 func isFree(port int) bool {

@@ -28,6 +28,9 @@ type command struct {
 	dir  string   // working directory, "" for the test's
 	env  []string // more variables
 	user *syscall.Credential
+	host string // process in whose network it runs; "": ours
+	// quiet keeps it out of the log of a failed test, if it did what it should.
+	quiet bool
 	// openStdin gives it a standard input that never ends, for programs that
 	// take the end of it for a wish to stop; others get an empty one.
 	openStdin bool
@@ -38,6 +41,7 @@ type process struct {
 	t      testing.TB
 	what   string // for messages
 	cmd    *exec.Cmd
+	quiet  bool
 	stdout *output
 	stderr *output
 	races  string        // where the race detector of a Go program writes
@@ -51,8 +55,13 @@ var processCount atomic.Int64
 // last lines are shown.
 func (c command) start(t testing.TB) *process {
 	t.Helper()
+	what := filepath.Base(c.name) + " " + firstOf(c.args)
+	if c.host != "" {
+		c.args = slices.Concat([]string{"--net=/proc/" + c.host + "/ns/net", c.name}, c.args)
+		c.name = "nsenter"
+	}
 	p := &process{
-		t: t, what: filepath.Base(c.name) + " " + firstOf(c.args), stdout: newOutput(), stderr: newOutput(),
+		t: t, what: what, quiet: c.quiet, stdout: newOutput(), stderr: newOutput(),
 		races: filepath.Join(env.scratch, fmt.Sprintf("race-%d", processCount.Add(1))), done: make(chan struct{}),
 	}
 	p.cmd = exec.Command(c.name, c.args...)
@@ -103,7 +112,7 @@ func (p *process) cleanUp() {
 		p.t.Errorf("%s: process %d cannot be killed", p.what, p.cmd.Process.Pid)
 	}
 	p.reportRaces()
-	if p.t.Failed() {
+	if p.t.Failed() && !(p.quiet && (p.err == nil || firstOf(p.cmd.Args) == "unshare")) {
 		p.t.Logf("%s ended with %v\n%q\n%s%s", p.what, p.err, p.cmd.Args, p.stdout.tail(20), p.stderr.tail(40))
 	}
 }

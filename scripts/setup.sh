@@ -118,6 +118,9 @@ want_programs() {
     want gcc gcc libc6-dev # for the race detector
     want fio fio
     want ip iproute2
+    want iptables iptables
+    want miniupnpd miniupnpd miniupnpd-nftables
+    want nft nftables
     want transmission-daemon transmission-daemon
     want aria2c aria2
     want opentracker opentracker

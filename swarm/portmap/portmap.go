@@ -66,7 +66,7 @@ type Config struct {
 
 const (
 	life            = time.Hour       // of a mapping, as asked for
-	shortestRenewal = 2 * time.Minute // however short a life the router grants
+	shortestRenewal = 4 * time.Second // however short a life the router grants (RFC 6887, 11.2.1)
 	longestRenewal  = 30 * time.Minute
 	checkInterval   = time.Minute // between looks at the route
 	discoverTimeout = 8 * time.Second

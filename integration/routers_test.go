@@ -1,0 +1,141 @@
+//go:build linux
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Two peers behind routers that let nothing in reach each other, because a
+// third that both know brings them together (BEP 55): in each of the roles
+// libtorrent, too. One of the two never hears of the other but by that.
+func TestHolepunchThroughRouters(t *testing.T) {
+	t.Parallel()
+	need(t, "iptables")
+	for i, tc := range []struct{ name, relay, seed string }{
+		{"libtorrent is the target", "torrentfs", "libtorrent"},
+		{"libtorrent is the relay", "libtorrent", "torrentfs"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 200_000, uint64(60+i)).create(t)
+			internet := newSwitch(t)
+			middle := newHost(t)
+			internet.plug(middle, "eth0", "45.66.77.1/24")
+			_, ours := home(t, internet, "45.66.77.10", 1)
+			_, theirs := home(t, internet, "45.66.77.20", 2)
+			const relay, target = "45.66.77.1:7000", "45.66.77.20:7002"
+
+			// The relay has nothing, and wants nothing: all data comes from behind the other router.
+			var between *process
+			if tc.relay == "torrentfs" {
+				between = middle.mount(c.torrent, "--no-trackers", "--no-prefetch", "--listen-port", "7000").process
+			} else {
+				between = middle.libtorrent(c.torrent, scratch(t), relay, "--utp", "--pex", "--slow").process
+			}
+			if tc.seed == "torrentfs" {
+				theirs.seed(c, 7002, "--no-trackers", "--peer", relay)
+			} else {
+				theirs.libtorrent(c.torrent, c.dir, "192.168.2.2:7002", "--utp", "--peer", relay).complete()
+			}
+			// Without the relay there is no way.
+			alone := ours.mount(c.torrent, "--no-trackers", "--listen-port", "7009", "--peer", target)
+			alone.says("connect to peer: dial", target)
+			alone.stop()
+
+			m := ours.mount(c.torrent, "--no-trackers", "--listen-port", "7001", "--peer", relay)
+			sameFile(t, c.root(), m.path(c.name))
+			m.complete()
+			m.says("holepunch: ask for a rendezvous", target)
+			m.says("holepunch: connect", target)
+			if tc.relay == "torrentfs" {
+				between.says("holepunch: bring peers together")
+			}
+			m.stop()
+		})
+	}
+}
+
+// miniupnpd runs on the router and lets its LAN map ports, for seconds at a time.
+func miniupnpd(t *testing.T, router *host, flags string) *process {
+	t.Helper()
+	need(t, "miniupnpd", "nft")
+	dir := scratch(t)
+	config := filepath.Join(dir, "miniupnpd.conf")
+	if err := os.WriteFile(config, []byte(`
+ext_ifname=wan
+listening_ip=lan
+http_port=5000
+upnp_table_name=filter
+upnp_nat_table_name=filter
+min_lifetime=4
+max_lifetime=8
+system_uptime=yes
+uuid=00000000-0000-0000-0000-000000000001
+lease_file=`+filepath.Join(dir, "leases")+`
+allow 1024-65535 192.168.0.0/16 1024-65535
+`+flags), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Its rules live in chains of these names, which the router's own jump to.
+	router.sh(`nft -f - <<'.'
+		table inet filter {
+			chain miniupnpd { }
+			chain prerouting_miniupnpd { }
+			chain postrouting_miniupnpd { }
+			chain forward { type filter hook forward priority 0; policy accept; iifname lan accept; ct state established,related accept; jump miniupnpd; iifname wan drop; }
+			chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
+			chain postrouting { type nat hook postrouting priority 100; jump postrouting_miniupnpd; }
+		}
+.
+		iptables -w -F FORWARD
+		ip route add 239.0.0.0/8 dev lan`)
+	return router.on(tool("miniupnpd", "-d", "-f", config, "-P", filepath.Join(dir, "pid"))).start(t)
+}
+
+// A real router lets peers in for us: by each protocol the port is mapped, an
+// outside peer comes through it, it is renewed, and gone when we are.
+func TestPortMappingByMiniupnpd(t *testing.T) {
+	t.Parallel()
+	for i, tc := range []struct {
+		name, flags string
+		renews      bool // within the test: UPnP has a life of an hour
+	}{
+		{"UPnP", "enable_natpmp=no\n", false},
+		{"NAT-PMP and PCP", "enable_natpmp=yes\nenable_upnp=no\n", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 200_000, uint64(65+i)).create(t)
+			internet := newSwitch(t)
+			outside := newHost(t)
+			internet.plug(outside, "eth0", "45.66.77.1/24")
+			router, ours := home(t, internet, "45.66.77.10", 1)
+			ours.sh("ip route add 239.0.0.0/8 dev eth0")
+			d := miniupnpd(t, router, tc.flags)
+			cmd := ours.on(torrentfs(t, slices.Concat([]string{"seed", c.torrent, "--data-dir", c.dir, "--listen-port", "7001", "--no-trackers"}, logFlags)...))
+			cmd.env = append(cmd.env, "TORRENTFS_DISABLE_PORTMAP=0")
+			s := &server{process: cmd.start(t)}
+			mapped := s.logged("the router lets peers in", func(r record) bool { return r["protocol"] == "tcp" })
+			if mapped["external"] != "45.66.77.10:7001" {
+				t.Errorf("mapped to %v", mapped["external"])
+			}
+			m := outside.mount(c.torrent, "--no-trackers", "--peer", mapped["external"].(string))
+			sameFile(t, c.root(), m.path(c.name))
+			m.stop()
+			rules := func() string { return router.sh("nft list table inet filter") }
+			if !strings.Contains(rules(), "7001") {
+				t.Errorf("no rule in the router: %s", rules())
+			}
+			if tc.renews {
+				eventually(t, "the mappings are made a third time", func() bool { return strings.Count(d.stderr.text()+d.stdout.text(), "60bytes") >= 3*2 })
+			}
+			s.stop()
+			eventually(t, "the router's rules are gone", func() bool { return !strings.Contains(rules(), "7001") })
+		})
+	}
+}
