@@ -3,8 +3,11 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,12 +66,12 @@ func newSwitch(t testing.TB) *host {
 
 var plugs atomic.Int32
 
-// plug connects a host to a segment, by an interface of that name with those
+// plug connects the host to a segment, by an interface of that name with those
 // addresses (with a prefix length).
-func (s *host) plug(h *host, name string, addrs ...string) {
-	s.t.Helper()
+func (h *host) plug(into *host, name string, addrs ...string) {
+	h.t.Helper()
 	end := fmt.Sprintf("plug%d", plugs.Add(1))
-	s.sh(fmt.Sprintf("ip link add %s type veth peer name %s netns %s && ip link set %s master br0 up", end, name, h.pid, end))
+	into.sh(fmt.Sprintf("ip link add %s type veth peer name %s netns %s && ip link set %s master br0 up", end, name, h.pid, end))
 	script := "ip link set " + name + " up"
 	for _, a := range addrs {
 		script += fmt.Sprintf("; ip address add %s dev %s", a, name)
@@ -79,15 +82,16 @@ func (s *host) plug(h *host, name string, addrs ...string) {
 	h.sh(script)
 }
 
-// segment makes hosts with an address each on a segment of their own:
-// 198.51.100.1 and so on, and 2001:db8::1.
-func segment(t testing.TB, n int) []*host {
+// segment makes hosts with an address each on a segment of their own, where
+// PREFIX%d is the n-th one's; all else is sent there, too.
+func segment(t testing.TB, format string, n int) []*host {
 	t.Helper()
 	s := newSwitch(t)
 	hosts := make([]*host, n)
 	for i := range hosts {
 		hosts[i] = newHost(t)
-		s.plug(hosts[i], "eth0", fmt.Sprintf("198.51.100.%d/24", i+1), fmt.Sprintf("2001:db8::%d/64", i+1))
+		hosts[i].plug(s, "eth0", fmt.Sprintf(format, i+1))
+		hosts[i].sh("ip route add default dev eth0; ip -6 route add default dev eth0")
 	}
 	return hosts
 }
@@ -99,9 +103,9 @@ func home(t testing.TB, internet *host, wan string, n int) (router, computer *ho
 	t.Helper()
 	router, computer = newHost(t), newHost(t)
 	lan := newSwitch(t)
-	internet.plug(router, "wan", wan+"/24")
-	lan.plug(router, "lan", fmt.Sprintf("192.168.%d.1/24", n))
-	lan.plug(computer, "eth0", fmt.Sprintf("192.168.%d.2/24", n))
+	router.plug(internet, "wan", wan+"/24")
+	router.plug(lan, "lan", fmt.Sprintf("192.168.%d.1/24", n))
+	computer.plug(lan, "eth0", fmt.Sprintf("192.168.%d.2/24", n))
 	computer.sh(fmt.Sprintf("ip route add default via 192.168.%d.1", n))
 	router.sh(`echo 1 > /proc/sys/net/ipv4/ip_forward
 		iptables -w -t nat -A POSTROUTING -o wan -j MASQUERADE
@@ -137,5 +141,53 @@ func (h *host) libtorrent(torrent, data, addr string, flags ...string) *libtorre
 	c := command{name: needPython(h.t), args: slices.Concat([]string{
 		"testdata/libtorrent_client.py", torrent, data, "--listen", addr,
 	}, flags), openStdin: true}
-	return &libtorrent{process: h.on(c).start(h.t)}
+	l := &libtorrent{process: h.on(c).start(h.t)}
+	l.status("started", func(record) bool { return true })
+	return l
+}
+
+// aria2 seeds on a host.
+func (h *host) aria2(c content, port int, flags ...string) {
+	h.t.Helper()
+	need(h.t, "aria2c")
+	cmd := command{name: "aria2c", env: homeIn(scratch(h.t)), args: slices.Concat([]string{
+		"--no-conf", "--dir", c.forOthers(h.t), "--listen-port", strconv.Itoa(port), "--enable-dht6=false",
+		"--bt-enable-lpd=false", "--enable-peer-exchange=false", "--check-integrity=true", "--file-allocation=none", "--seed-ratio=0.0",
+		"--bt-hash-check-seed=true", "--summary-interval=0", "--enable-color=false", "--console-log-level=notice",
+	}, flags, []string{c.torrent})}
+	h.on(cmd).start(h.t)
+	h.listens(port)
+}
+
+// transmission seeds on a host. It finds the torrent in a folder: nobody
+// outside the host could tell it.
+func (h *host) transmission(c content, port int, settings map[string]any) {
+	h.t.Helper()
+	need(h.t, "transmission-daemon")
+	dir, watched := scratch(h.t), scratch(h.t)
+	all := map[string]any{
+		"peer-port": port, "peer-port-random-on-start": false, "rpc-enabled": false, "dht-enabled": false, "lpd-enabled": false,
+		"pex-enabled": false, "utp-enabled": false, "port-forwarding-enabled": false, "rename-partial-files": false,
+		"download-dir": c.forOthers(h.t), "watch-dir": watched, "watch-dir-enabled": true,
+	}
+	maps.Copy(all, settings)
+	raw, err := json.Marshal(all)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	torrent, err := os.ReadFile(c.torrent)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		filepath.Join(dir, "settings.json"): raw, filepath.Join(watched, "t.torrent"): torrent,
+	} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	cmd := command{name: "transmission-daemon", args: []string{"--foreground", "--config-dir", dir, "--log-debug"}, env: homeIn(dir)}
+	p := h.on(cmd).start(h.t)
+	h.listens(port)
+	p.says("Verification is done")
 }

@@ -25,7 +25,7 @@ func TestHolepunchThroughRouters(t *testing.T) {
 			c := makeFile(t, 200_000, uint64(60+i)).create(t)
 			internet := newSwitch(t)
 			middle := newHost(t)
-			internet.plug(middle, "eth0", "45.66.77.1/24")
+			middle.plug(internet, "eth0", "45.66.77.1/24")
 			_, ours := home(t, internet, "45.66.77.10", 1)
 			_, theirs := home(t, internet, "45.66.77.20", 2)
 			const relay, target = "45.66.77.1:7000", "45.66.77.20:7002"
@@ -113,7 +113,7 @@ func TestPortMappingByMiniupnpd(t *testing.T) {
 			c := makeFile(t, 200_000, uint64(65+i)).create(t)
 			internet := newSwitch(t)
 			outside := newHost(t)
-			internet.plug(outside, "eth0", "45.66.77.1/24")
+			outside.plug(internet, "eth0", "45.66.77.1/24")
 			router, ours := home(t, internet, "45.66.77.10", 1)
 			ours.sh("ip route add 239.0.0.0/8 dev eth0")
 			d := miniupnpd(t, router, tc.flags)
