@@ -91,7 +91,7 @@ func segment(t testing.TB, format string, n int) []*host {
 	for i := range hosts {
 		hosts[i] = newHost(t)
 		hosts[i].plug(s, "eth0", fmt.Sprintf(format, i+1))
-		hosts[i].sh("ip route add default dev eth0; ip -6 route add default dev eth0")
+		hosts[i].sh("[ -z \"$(ip -4 address show eth0)\" ] || ip route add default dev eth0; ip -6 route add default dev eth0")
 	}
 	return hosts
 }

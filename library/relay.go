@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -30,7 +31,8 @@ type relay struct {
 	attached bool
 	found    []foundPeer
 	seen     map[netip.AddrPort]struct{}
-	proven   []netip.AddrPort // peers that gave metadata
+	sights   map[string]netip.Addr // of us, by trackers
+	proven   []netip.AddrPort      // peers that gave metadata
 }
 
 type foundPeer struct {
@@ -41,7 +43,7 @@ type foundPeer struct {
 var _ swarm.PeerSource = (*relay)(nil)
 
 func newRelay(t *trackers, others ...swarm.PeerSource) *relay {
-	return &relay{trackers: t, others: others, seen: map[netip.AddrPort]struct{}{}, stop: func() {}}
+	return &relay{trackers: t, others: others, seen: map[netip.AddrPort]struct{}{}, sights: map[string]netip.Addr{}, stop: func() {}}
 }
 
 // Run attaches w until ctx ends. The first call starts the sources; they end
@@ -54,9 +56,15 @@ func (r *relay) Run(ctx context.Context, w swarm.Seeker) error {
 	for i, f := range r.found {
 		known[i] = f.addr
 	}
+	sights := maps.Clone(r.sights)
 	r.mu.Unlock()
 	if len(known) > 0 {
 		w.Found(known)
+	}
+	if v, ok := w.(voter); ok {
+		for by, self := range sights {
+			v.SeenAt(by, self)
+		}
 	}
 	<-ctx.Done()
 	r.mu.Lock()
@@ -133,6 +141,18 @@ func (i inlet) Found(peers []netip.AddrPort) {
 	r.mu.Unlock()
 	if attached {
 		w.Found(peers)
+	}
+}
+
+// SeenAt passes on where a tracker sees us, and keeps it for the next seeker.
+func (i inlet) SeenAt(by string, self netip.Addr) {
+	r := i.r
+	r.mu.Lock()
+	r.sights[by] = self // of as many hosts as there are trackers
+	w, attached := r.seeker, r.attached
+	r.mu.Unlock()
+	if v, ok := w.(voter); ok && attached {
+		v.SeenAt(by, self)
 	}
 }
 

@@ -3,6 +3,7 @@ package library
 import (
 	"context"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,11 @@ func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 	defer twin.Wait()
 	cfg := s.cfg
 	cfg.Found = func(_ string, peers []netip.AddrPort) { w.Found(peers) }
+	cfg.ExternalIP = func(tracker string, self netip.Addr) {
+		if v, ok := w.(voter); ok {
+			v.SeenAt(hostOf(tracker), self)
+		}
+	}
 	cfg.Stats = func() announce.Stats {
 		received, sent, left := w.Totals()
 		return announce.Stats{Uploaded: sent, Downloaded: received, Left: left}
@@ -85,6 +91,20 @@ func settledWithin(ctx context.Context, w swarm.Seeker, patience time.Duration) 
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// voter is who wants to know where we are, as others see us: a [swarm.Torrent].
+type voter interface {
+	SeenAt(by string, self netip.Addr)
+}
+
+// hostOf is whose voice a tracker's is: of many URLs of one host there is one.
+func hostOf(tracker string) string {
+	u, err := url.Parse(tracker)
+	if err != nil {
+		return tracker
+	}
+	return u.Hostname()
 }
 
 // NeedPeers asks the working trackers again as soon as they allow.

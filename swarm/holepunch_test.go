@@ -203,7 +203,7 @@ func inPunchLoop(t *testing.T, f func(w *world, tor *Torrent, dials *counter)) {
 func TestRelayAnswers(t *testing.T) {
 	inPunchLoop(t, func(_ *world, tor *Torrent, _ *counter) {
 		for i := range 3 { // this is where we are
-			tor.known.self.vote(netip.AddrFrom4([4]byte{9, 9, 9, byte(i)}), netip.MustParseAddr("8.1.1.1"))
+			tor.known.self.vote(fmt.Sprint(i), netip.MustParseAddr("8.1.1.1"))
 		}
 		asker := standIn(tor, "8.2.2.1:1001", true)
 		target := standIn(tor, "8.2.2.2:1002", true)

@@ -41,11 +41,11 @@ func peerPriority(a, b netip.AddrPort) uint32 {
 	return crc32.Checksum(append(x, y...), castagnoli)
 }
 
-// ballot collects what peers say our address is (BEP 10 "yourip"): one vote
-// each, and nothing is believed before a few agree.
+// ballot collects what peers (BEP 10 "yourip") and trackers (BEP 24) say our
+// address is: one vote each, and nothing is believed before a few agree.
 type ballot struct {
-	votes map[netip.Addr]map[netip.Addr]struct{} // candidate, voters
-	own   [2]netip.Addr                          // IPv4, IPv6; invalid while unknown
+	votes map[netip.Addr]map[string]struct{} // candidate, voters
+	own   [2]netip.Addr                      // IPv4, IPv6; invalid while unknown
 }
 
 const (
@@ -53,8 +53,9 @@ const (
 	ballotCandidates = 64
 )
 
-// vote notes that a peer sees us at an address.
-func (b *ballot) vote(voter, own netip.Addr) {
+// vote notes that a peer, by its address, or a tracker, by its host, sees us at
+// an address.
+func (b *ballot) vote(voter string, own netip.Addr) {
 	own = own.Unmap()
 	if !own.IsValid() || own.IsUnspecified() || own.IsMulticast() {
 		return
@@ -65,9 +66,9 @@ func (b *ballot) vote(voter, own netip.Addr) {
 			return
 		}
 		if b.votes == nil {
-			b.votes = map[netip.Addr]map[netip.Addr]struct{}{}
+			b.votes = map[netip.Addr]map[string]struct{}{}
 		}
-		voters = map[netip.Addr]struct{}{}
+		voters = map[string]struct{}{}
 		b.votes[own] = voters
 	}
 	if len(voters) < 10*ballotQuorum {

@@ -42,13 +42,13 @@ func TestPrioritySettlesTies(t *testing.T) {
 		b.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{98, byte(i), 54, 32}), 6881), 0)
 	}
 	self := netip.MustParseAddr("123.213.32.10")
-	b.self.vote(addrOf(1).Addr(), self)
-	b.self.vote(addrOf(1).Addr(), self)
-	b.self.vote(addrOf(2).Addr(), self)
+	b.self.vote("1", self)
+	b.self.vote("1", self)
+	b.self.vote("2", self)
 	if b.self.of(self).IsValid() {
 		t.Error("two peers were enough")
 	}
-	b.self.vote(addrOf(3).Addr(), self)
+	b.self.vote("tracker.example", self) // BEP 24
 	best := b.pick(0, false)
 	for _, a := range b.list {
 		if p := peerPriority(netip.AddrPortFrom(self, 0), a.addr); p > best.priority {

@@ -266,6 +266,12 @@ func (t *Torrent) Found(peers []netip.AddrPort) {
 	}
 }
 
+// SeenAt tells the torrent at which address a tracker sees us (BEP 24): one
+// voice among those of the peers.
+func (t *Torrent) SeenAt(by string, self netip.Addr) {
+	_ = t.call(func() { t.known.self.vote(by, self) })
+}
+
 // DiskReady says that the store has written something. It is cheap and never blocks.
 func (t *Torrent) DiskReady() {
 	if t.starved.Load() {

@@ -152,7 +152,7 @@ func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	}
 	c.uploadOnly = h.UploadOnly
 	c.noteListening(h)
-	t.known.self.vote(c.addr.Addr(), h.YourIP)
+	t.known.self.vote(c.addr.Addr().String(), h.YourIP)
 	t.closeIfBothSeeds(c)
 	if h.Reqq > 0 {
 		t.picker.SetReqq(c.id, h.Reqq)

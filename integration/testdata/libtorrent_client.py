@@ -71,7 +71,7 @@ if args.recheck:
     torrent.force_recheck()
 for peer in args.peer:
     address, port = peer.rsplit(":", 1)
-    torrent.connect_peer((address, int(port)))
+    torrent.connect_peer((address.strip("[]"), int(port)))
 
 last = None
 while not select.select([sys.stdin], [], [], 0.05)[0]:
