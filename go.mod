@@ -15,7 +15,6 @@ require (
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/huin/goupnp v1.3.0
 	github.com/jackpal/bencode-go v1.0.2
-	github.com/jackpal/go-nat-pmp v1.1.0
 	github.com/libp2p/go-netroute v0.4.0
 	github.com/lmittmann/tint v1.2.1
 	github.com/rogpeppe/go-internal v1.16.0

@@ -12,6 +12,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
 	"torrentfs/swarm/dht"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/lsd"
 	"torrentfs/swarm/portmap"
 	"torrentfs/swarm/udpport"
@@ -43,14 +44,14 @@ type discovery struct {
 
 // openDHT makes the node, which does nothing before run. Where the port has no
 // address of a family, that one is left out.
-func (d *discovery) openDHT(cfg Discovery, port *udpport.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
+func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpport.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}
 	var err error
 	d.dht, err = dht.New(dht.Config{
 		IPv4: port.IPv4(), IPv6: port.IPv6(), Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState,
-		Ignore: blocked, Logger: log.With("from", "dht"),
+		Ignore: blocked, Lookup: way.LookupNetIP, Logger: log.With("from", "dht"),
 	})
 	if err != nil {
 		d.dht = nil
@@ -59,8 +60,8 @@ func (d *discovery) openDHT(cfg Discovery, port *udpport.Port, blocked func(neti
 }
 
 // openLSD joins the groups of the local network. port is where peers reach us.
-func (d *discovery) openLSD(port int, log *slog.Logger) {
-	groups, err := lsd.Groups(nil)
+func (d *discovery) openLSD(way *egress.Way, port int, log *slog.Logger) {
+	groups, err := lsd.Groups(way, nil)
 	if len(groups) == 0 {
 		log.Debug("no local service discovery", "err", err)
 		return
@@ -70,12 +71,13 @@ func (d *discovery) openLSD(port int, log *slog.Logger) {
 
 // openPorts makes the mapper of the ports that peers and nodes come to: one
 // number, but where others have that for UDP. udp is 0 where there is none.
-func (d *discovery) openPorts(tcp, udp uint16, log *slog.Logger) {
+func (d *discovery) openPorts(way *egress.Way, tcp, udp uint16, log *slog.Logger) {
 	c := portmap.Config{
 		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: tcp}},
 		Mapped: func(m portmap.Mapping, external netip.AddrPort) {
 			log.Info("the router lets peers in", "protocol", m.Protocol.String(), "port", m.Port, "external", external.String())
 		},
+		Way:    way,
 		Logger: log.With("from", "portmap"),
 	}
 	if udp != 0 {

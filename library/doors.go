@@ -1,12 +1,14 @@
 package library
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"strconv"
 	"syscall"
 
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/udpport"
 	"torrentfs/swarm/utp"
 )
@@ -27,11 +29,11 @@ type doors struct {
 // alone, since all else works without UDP.
 func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 	d := &doors{}
-	if cfg.ListenAddr == "-" {
+	if cfg.ListenAddr == "-" || cfg.Way.Proxied() {
 		return d, nil
 	}
 	wantUDP := !cfg.DisableUTP || cfg.Discovery.DHT
-	tcp, udp, err := listenBoth(cfg.ListenAddr, wantUDP, log)
+	tcp, udp, err := listenBoth(cfg.Way, cfg.ListenAddr, wantUDP, log)
 	if err != nil {
 		return nil, &ListenError{cfg.ListenAddr, err}
 	}
@@ -51,19 +53,20 @@ func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 // listenBoth opens a TCP and a UDP port of one number. Where the user named it
 // and another program has it for UDP, that one is another: what we begin
 // ourselves works by it.
-func listenBoth(addr string, wantUDP bool, log *slog.Logger) (net.Listener, net.PacketConn, error) {
+func listenBoth(way *egress.Way, addr string, wantUDP bool, log *slog.Logger) (net.Listener, net.PacketConn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, nil, err
 	}
+	ctx := context.Background() // nothing here waits
 	named := port != "0"
 	for try := 1; ; try++ {
-		tcp, err := net.Listen("tcp", addr)
+		tcp, err := way.Listen(ctx, "tcp", addr)
 		if err != nil || !wantUDP {
 			return tcp, nil, err
 		}
 		number := tcp.Addr().(*net.TCPAddr).Port
-		udp, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(number)))
+		udp, err := way.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(number)))
 		if err == nil {
 			return tcp, udp, nil
 		}
@@ -71,7 +74,7 @@ func listenBoth(addr string, wantUDP bool, log *slog.Logger) (net.Listener, net.
 			defer tcp.Close() // not yet: the system would offer it again
 			continue
 		}
-		udp, second := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+		udp, second := way.ListenPacket(ctx, "udp", net.JoinHostPort(host, "0"))
 		if second != nil {
 			log.Warn("there is no uTP and no DHT: no UDP port can be opened", "err", second)
 			return tcp, nil, nil

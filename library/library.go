@@ -13,6 +13,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
@@ -39,6 +40,7 @@ type Config struct {
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
 	Discovery   Discovery
+	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen, and find peers by trackers and PEX alone
 	Logger      *slog.Logger
 }
 
@@ -112,7 +114,7 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
 	var err error
 	if l.doors, err = openDoors(cfg, l.log); err != nil {
 		return nil, err
@@ -122,16 +124,16 @@ func Open(cfg Config) (*Library, error) {
 		l.doors.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
-	l.trackers = announce.NewClient(announce.ClientConfig{Logger: cfg.Logger})
+	l.trackers = announce.NewClient(announce.ClientConfig{Way: cfg.Way, Logger: cfg.Logger})
 	l.discover = &discovery{local: map[[20]byte]swarm.Seeker{}}
 	if cfg.Discovery.DHT && l.doors.shared != nil {
-		l.discover.openDHT(cfg.Discovery, l.doors.shared, cfg.Blocked, l.log)
+		l.discover.openDHT(cfg.Discovery, cfg.Way, l.doors.shared, cfg.Blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
-		l.discover.openLSD(l.port, l.log)
+		l.discover.openLSD(cfg.Way, l.port, l.log)
 	}
 	sc := swarm.Config{
-		Listener: l.doors.tcp, Logger: cfg.Logger, Client: Client,
+		Listener: l.doors.tcp, Dialer: cfg.Way, Logger: cfg.Logger, Client: Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: cfg.Blocked,
 	}
 	if l.doors.utp != nil {
@@ -141,7 +143,7 @@ func Open(cfg Config) (*Library, error) {
 		sc.DHTPort, sc.DHTNode = l.doors.udpPort(), l.discover.dht.AddNode
 	}
 	if cfg.Discovery.PortMap && l.port != 0 {
-		l.discover.openPorts(uint16(l.port), l.doors.udpPort(), l.log)
+		l.discover.openPorts(cfg.Way, uint16(l.port), l.doors.udpPort(), l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
@@ -150,6 +152,15 @@ func Open(cfg Config) (*Library, error) {
 
 // Port is the TCP port for incoming peers, 0 where it does not listen.
 func (l *Library) Port() int { return l.port }
+
+// announcedPort is the port that trackers are told. Many refuse 0; who does not
+// listen says 1, as other clients do, where nobody will be found.
+func (l *Library) announcedPort() uint16 {
+	if l.port == 0 {
+		return 1
+	}
+	return uint16(l.port)
+}
 
 // Add opens the torrent's store and starts it. Data that is found on disk and
 // needs hashing is hashed in the background; see [Torrent.Checked].

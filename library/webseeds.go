@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/webseed"
 )
@@ -49,13 +49,13 @@ func (l *Library) webSeedOpeners(mi *metainfo.MetaInfo) []swarm.WebSeedOpener {
 }
 
 // newWebDialer connects to the servers that torrents name, but for those at an
-// address that is blocked.
-func newWebDialer(blocked func(netip.Addr) bool) *netguard.Dialer {
-	if blocked == nil {
-		return &netguard.Dialer{}
+// address that is blocked. What a proxy connects to is not seen.
+func newWebDialer(way *egress.Way, blocked func(netip.Addr) bool) *netguard.Dialer {
+	d := netguard.For(way)
+	if blocked == nil || way.Proxied() {
+		return d
 	}
-	d := net.Dialer{Timeout: 15 * time.Second}
-	return &netguard.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		a, err := netip.ParseAddrPort(addr)
 		if err != nil {
 			return nil, fmt.Errorf("dial web seed: %w", err)
@@ -63,8 +63,9 @@ func newWebDialer(blocked func(netip.Addr) bool) *netguard.Dialer {
 		if blocked(a.Addr().Unmap()) {
 			return nil, fmt.Errorf("dial web seed: %s is on the blocklist", a.Addr())
 		}
-		return d.DialContext(ctx, network, addr)
-	}}
+		return way.DialContext(ctx, network, addr)
+	}
+	return d
 }
 
 // WebSeeds is a snapshot of the web seeds.

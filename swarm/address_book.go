@@ -128,6 +128,12 @@ func (a *address) failed(now time.Duration) {
 	a.failures++
 }
 
+// postponed schedules the next attempt after one that never began.
+func (a *address) postponed(now time.Duration) {
+	a.inUse = false
+	a.due = now + firstRetry
+}
+
 // released schedules a new attempt after a connection that worked.
 func (a *address) released(now time.Duration) {
 	a.inUse = false

@@ -85,3 +85,22 @@ func TestAddressBookPrefersWhatFailedLeast(t *testing.T) {
 		t.Errorf("as a seed picked %+v, want the address not known as a seed", a)
 	}
 }
+
+// An attempt that never left this machine says nothing about the peer.
+func TestAddressBookPostpones(t *testing.T) {
+	b := newTestBook()
+	b.add(addrOf(1), 0)
+	now := time.Duration(0)
+	for range 100 {
+		a := b.pick(now, false)
+		if a == nil {
+			t.Fatalf("nothing to dial at %v", now)
+		}
+		a.inUse = true
+		a.postponed(now)
+		if a.due != now+firstRetry || a.failures != 0 || a.inUse {
+			t.Fatalf("postponed at %v: %+v", now, a)
+		}
+		now = a.due
+	}
+}

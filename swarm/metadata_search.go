@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/wire"
 )
 
@@ -211,7 +212,11 @@ func (m *metadataSearch) dialMore() (hungry bool) {
 			err := m.dial(a)
 			m.mu.Lock()
 			m.open--
-			a.failed(time.Since(m.start))
+			if errors.Is(err, egress.ErrShut) {
+				a.postponed(time.Since(m.start))
+			} else {
+				a.failed(time.Since(m.start))
+			}
 			m.mu.Unlock()
 			m.s.log.Debug("metadata peer gone", "addr", a.addr, "err", err)
 			m.poke()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/wire"
 )
 
@@ -37,7 +38,7 @@ var (
 // Config is what a session is made with. Its zero value works and does not listen.
 type Config struct {
 	Listener    net.Listener          // incoming peers; the session closes it. nil: none
-	Dialer      Dialer                // nil: a net.Dialer
+	Dialer      Dialer                // nil: the system's way
 	Logger      *slog.Logger          // nil: silent
 	Client      string                // name and version for the extension handshake (BEP 10 "v")
 	MaxDownload int64                 // payload bytes per second over all torrents, 0 = unlimited
@@ -77,7 +78,7 @@ type Session struct {
 // NewSession starts a session. The caller owns it and ends it with Close.
 func NewSession(cfg Config) *Session {
 	if cfg.Dialer == nil {
-		cfg.Dialer = &net.Dialer{KeepAlive: -1}
+		cfg.Dialer = (*egress.Way)(nil)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/wire"
 )
 
@@ -171,6 +172,11 @@ func (t *Torrent) handleDialed(r dialResult) {
 	}
 	t.log.Debug("connect to peer: "+r.err.Error(), "addr", r.addr)
 	if a == nil || a.dials > 0 || t.reaches(r.addr) { // another way to it may work, or does
+		return
+	}
+	if errors.Is(r.err, egress.ErrShut) {
+		a.postponed(t.now())
+		t.connectPeers()
 		return
 	}
 	if a.asked == 0 && !errors.As(r.err, new(errHandshake)) {

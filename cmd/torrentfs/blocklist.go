@@ -9,11 +9,12 @@ import (
 	"os"
 
 	"torrentfs/swarm/blocklist"
+	"torrentfs/swarm/egress"
 )
 
 // loadBlocklists reads the lists of --blocklist, files and URLs. Who asked for
 // a list does not want to go on without it, so that an error ends the command.
-func (a *app) loadBlocklists(ctx context.Context, names []string) (blocked func(netip.Addr) bool, err error) {
+func (a *app) loadBlocklists(ctx context.Context, way *egress.Way, names []string) (blocked func(netip.Addr) bool, err error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
@@ -21,7 +22,7 @@ func (a *app) loadBlocklists(ctx context.Context, names []string) (blocked func(
 	defer cancel()
 	var lists []*blocklist.List
 	for _, name := range names {
-		l, err := a.loadBlocklist(ctx, name)
+		l, err := a.loadBlocklist(ctx, way, name)
 		switch {
 		case errors.Is(context.Cause(ctx), errInterrupted):
 			return nil, errInterrupted
@@ -35,7 +36,7 @@ func (a *app) loadBlocklists(ctx context.Context, names []string) (blocked func(
 	return all.Contains, nil
 }
 
-func (a *app) loadBlocklist(ctx context.Context, name string) (list *blocklist.List, err error) {
+func (a *app) loadBlocklist(ctx context.Context, way *egress.Way, name string) (list *blocklist.List, err error) {
 	parse := func(r io.Reader) error {
 		var report blocklist.Report
 		if list, report, err = blocklist.Parse(r, blocklist.Limits{}); err != nil {
@@ -51,7 +52,7 @@ func (a *app) loadBlocklist(ctx context.Context, name string) (list *blocklist.L
 		if err != nil || u.Hostname() == "" {
 			return nil, fail(exitUsage, "check --blocklist", "read blocklist: %q is no URL", name)
 		}
-		err = get(ctx, u, parse)
+		err = get(ctx, way, u, parse)
 		return list, err
 	}
 	f, err := os.Open(name)

@@ -51,6 +51,7 @@ func groups() []kong.Group {
 		{Key: "other", Title: "And:"},
 		{Key: "data", Title: "Data:"},
 		{Key: "peers", Title: "Peers:"},
+		{Key: "network", Title: "Network:"},
 		{Key: "fs", Title: "File system:"},
 		{Key: "log", Title: "Log:"},
 	}
@@ -174,22 +175,22 @@ func expandMountOptions(kctx *kong.Context, options []string) (args, notes []str
 	}
 	flags := slices.Concat(kctx.Selected().AllFlags(true)...)
 	for _, option := range slices.Concat(splitOptions(options)...) {
-		name, value, hasValue := strings.Cut(option, "=")
-		switch name {
+		written, value, hasValue := strings.Cut(option, "=")
+		switch written {
 		case "ro":
 			continue
 		case "rw":
 			return nil, nil, fail(exitUsage, "leave it out", "parse mount options: %w", errReadOnly)
 		}
-		name = strings.ReplaceAll(name, "_", "-")
+		name := strings.ReplaceAll(written, "_", "-")
 		i := slices.IndexFunc(flags, func(f *kong.Flag) bool {
 			return f.Name == name || slices.Contains(f.Aliases, name)
 		})
 		switch {
 		case i < 0 || flags[i].Short == 'o' || name == "help":
-			notes = append(notes, "ignoring mount option "+option)
+			notes = append(notes, "ignoring mount option "+written) // its value may be a secret
 		case given[flags[i]] && !flags[i].IsCumulative():
-			notes = append(notes, "mount option "+option+" is overridden by --"+name)
+			notes = append(notes, "mount option "+written+" is overridden by --"+name)
 		case hasValue:
 			args = append(args, "--"+name+"="+value)
 		case flags[i].IsBool():

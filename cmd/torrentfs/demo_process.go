@@ -48,7 +48,7 @@ type demoProcess struct {
 }
 
 // demoEnvironment keeps the demo on this machine.
-var demoEnvironment = []string{"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1", "TORRENTFS_DISABLE_PORTMAP=1"}
+var demoEnvironment = []string{"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1", "TORRENTFS_DISABLE_PORTMAP=1", "TORRENTFS_PROXY=", "TORRENTFS_BIND_INTERFACE="}
 
 // start runs our own program with a JSON log.
 func (d *demo) start(args ...string) (*demoProcess, error) {

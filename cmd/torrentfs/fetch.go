@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
@@ -25,14 +26,14 @@ var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 
 // fetchTorrent gets a .torrent by its URL. The host that the user named may be
 // anywhere; what it redirects to must be public.
-func fetchTorrent(ctx context.Context, raw string) (*metainfo.MetaInfo, error) {
+func fetchTorrent(ctx context.Context, way *egress.Way, raw string) (*metainfo.MetaInfo, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" {
 		return nil, fail(exitTorrent, "check it", "open torrent: %q is no URL", raw)
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	mi, err := getTorrent(ctx, u)
+	mi, err := getTorrent(ctx, way, u)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errInterrupted) {
 			return nil, errInterrupted
@@ -42,8 +43,8 @@ func fetchTorrent(ctx context.Context, raw string) (*metainfo.MetaInfo, error) {
 	return mi, nil
 }
 
-func getTorrent(ctx context.Context, u *url.URL) (mi *metainfo.MetaInfo, err error) {
-	err = get(ctx, u, func(body io.Reader) error {
+func getTorrent(ctx context.Context, way *egress.Way, u *url.URL) (mi *metainfo.MetaInfo, err error) {
+	err = get(ctx, way, u, func(body io.Reader) error {
 		if mi, err = metainfo.Read(body, metainfo.Limits{}); err != nil {
 			return fail(exitTorrent, "", "fetch torrent %s: %w", u.Redacted(), err)
 		}
@@ -53,8 +54,8 @@ func getTorrent(ctx context.Context, u *url.URL) (mi *metainfo.MetaInfo, err err
 }
 
 // get hands the body at a URL to read, which bounds how much it takes of it.
-func get(ctx context.Context, u *url.URL, read func(body io.Reader) error) error {
-	client := fetchClient(u.Hostname())
+func get(ctx context.Context, way *egress.Way, u *url.URL, read func(body io.Reader) error) error {
+	client := fetchClient(way, u.Hostname())
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -72,15 +73,18 @@ func get(ctx context.Context, u *url.URL, read func(body io.Reader) error) error
 	return read(resp.Body)
 }
 
-func fetchClient(named string) *http.Client {
-	var direct net.Dialer
-	var guard netguard.Dialer
+func fetchClient(way *egress.Way, named string) *http.Client {
+	guard := netguard.For(way)
+	proxy := http.ProxyFromEnvironment
+	if way.Proxied() {
+		proxy = nil
+	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment,
+			Proxy: proxy,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				if host, _, err := net.SplitHostPort(addr); err == nil && host == named {
-					return direct.DialContext(ctx, network, addr)
+					return way.DialContext(ctx, network, addr)
 				}
 				return guard.DialContext(ctx, network, addr)
 			},

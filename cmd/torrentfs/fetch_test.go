@@ -52,7 +52,7 @@ func TestFetchTorrent(t *testing.T) {
 		{"/large", "exceeds the limit", exitTorrent},
 		{"/inside", "not allowed", exitNetwork},
 	} {
-		mi, err := fetchTorrent(context.Background(), srv.URL+c.path)
+		mi, err := fetchTorrent(context.Background(), nil, srv.URL+c.path)
 		switch {
 		case codeOf(err) != c.code:
 			t.Errorf("%s: exit code %d, want %d (%v)", c.path, codeOf(err), c.code, err)

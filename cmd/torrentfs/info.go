@@ -13,8 +13,9 @@ import (
 )
 
 type infoCmd struct {
-	Torrent string `arg:"" help:"A .torrent file or its URL, - for standard input, or a magnet link." complete:"torrent"`
-	JSON    bool   `name:"json" help:"Print one JSON object."`
+	Torrent string   `arg:"" help:"A .torrent file or its URL, - for standard input, or a magnet link." complete:"torrent"`
+	Way     wayFlags `embed:""`
+	JSON    bool     `name:"json" help:"Print one JSON object."`
 }
 
 // Help is the text below the summary.
@@ -30,7 +31,7 @@ func (o *infoCmd) Run(ctx context.Context, a *app) error {
 	if strings.HasPrefix(o.Torrent, "magnet:") {
 		return o.runMagnet(a)
 	}
-	mi, err := a.loadTorrent(ctx, o.Torrent)
+	mi, err := a.loadTorrent(ctx, o.Way, o.Torrent)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"torrentfs/library"
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
@@ -37,12 +38,12 @@ func cacheFile(name string) string {
 
 // metadata is what the reference leads to. Of a magnet link it waits for peers,
 // and shows meanwhile how far that has come.
-func (a *app) metadata(ctx context.Context, lib *library.Library, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
+func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
 	switch {
 	case ref.meta != nil:
 		return ref.meta, nil
 	case ref.url != "":
-		return fetchTorrent(ctx, ref.url)
+		return fetchTorrent(ctx, s.way, ref.url)
 	}
 	w := &metadataWait{app: a, label: ref.name(), started: time.Now()}
 	if ref.magnet.Name != "" {
@@ -54,7 +55,7 @@ func (a *app) metadata(ctx context.Context, lib *library.Library, ref torrentRef
 	showing, hide := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() { defer close(shown); w.show(showing, every) }()
-	mi, err := lib.Resolve(ctx, ref.magnet, o)
+	mi, err := s.lib.Resolve(ctx, ref.magnet, o)
 	hide()
 	<-shown
 	switch {
@@ -129,13 +130,13 @@ func metadataText(label string, p swarm.MetadataProgress) string {
 
 // linkPeers are the peers that a link names (x.pe, BEP 9). Addresses count as
 // written; a name must lead to public ones.
-func (a *app) linkPeers(ctx context.Context, m *metainfo.Magnet) []netip.AddrPort {
+func (a *app) linkPeers(ctx context.Context, way *egress.Way, m *metainfo.Magnet) []netip.AddrPort {
 	if m == nil || len(m.Peers) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(netguard.WithLocal(ctx, true), linkPeerTimeout)
 	defer cancel()
-	var guard netguard.Dialer
+	guard := netguard.For(way)
 	var peers []netip.AddrPort
 	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
 		host, port, err := net.SplitHostPort(p)

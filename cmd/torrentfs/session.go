@@ -15,6 +15,7 @@ import (
 	"torrentfs/library"
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
+	"torrentfs/swarm/egress"
 )
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
@@ -40,6 +41,7 @@ type peerFlags struct {
 	DisableUTP      bool       `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
 	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
 	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
+	Way             wayFlags   `embed:""`
 	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
 	MemoryLimit     size       `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
 }
@@ -106,11 +108,14 @@ func (e *encryption) UnmarshalText(text []byte) error {
 }
 
 // resolvePeers turns the addresses of --peer into numbers.
-func resolvePeers(ctx context.Context, peers []peerAddr) ([]netip.AddrPort, error) {
+func resolvePeers(ctx context.Context, way *egress.Way, peers []peerAddr) ([]netip.AddrPort, error) {
 	var addrs []netip.AddrPort
 	for _, p := range peers {
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.host)
-		if err != nil {
+		ips, err := way.LookupNetIP(ctx, p.host)
+		switch {
+		case errors.Is(err, egress.ErrProxied):
+			return nil, fail(exitNetwork, "give its address", "resolve peer %s: the proxy resolves names, and does not tell", p.host)
+		case err != nil:
 			return nil, fail(exitNetwork, "check --peer", "resolve peer %s: %w", p.host, err)
 		}
 		for _, ip := range ips {
@@ -150,22 +155,39 @@ type session struct {
 	meta    *metainfo.MetaInfo
 	dir     string
 	started time.Time
+	way     *egress.Way
 }
 
 // openSession starts the library, gets the metadata and starts the torrent;
 // every is how often a wait is logged. An empty dataDir is the default one.
 func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
-	peers, err := resolvePeers(ctx, p.Peer)
+	way, err := a.openWay(ctx, p.Way)
 	if err != nil {
 		return nil, err
 	}
-	blocked, err := a.loadBlocklists(ctx, p.Blocklist)
-	if err != nil {
+	s := &session{app: a, started: time.Now(), way: way}
+	if err := s.start(ctx, ref, dataDir, p, every, add); err != nil {
+		s.closeQuietly()
 		return nil, err
+	}
+	a.log.Info("torrent added", "name", s.meta.Info.Name, "info_hash", s.meta.Info.Hash.String(),
+		"data_dir", s.dir, "port", s.lib.Port())
+	return s, nil
+}
+
+// start does what openSession does, but for the way out and the cleaning up.
+func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) error {
+	a := s.app
+	peers, err := resolvePeers(ctx, s.way, p.Peer)
+	if err != nil {
+		return err
+	}
+	blocked, err := a.loadBlocklists(ctx, s.way, p.Blocklist)
+	if err != nil {
+		return err
 	}
 	tuneMemory(int64(p.MemoryLimit))
 	cacheSize, inFlight := p.shares()
-	s := &session{app: a, started: time.Now()}
 	s.lib, err = library.Open(library.Config{
 		MetadataDir: cacheFile("metadata"),
 		MemoryCache: cacheSize,
@@ -178,24 +200,19 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 		Blocked:     blocked,
 		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
+		Way:         s.way,
 		Logger:      a.log,
 	})
 	if err != nil {
-		return nil, openFailure(err)
+		return openFailure(err)
 	}
-	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, ref.magnet)...), p.NoTrackers
-	if err := s.open(ctx, ref, dataDir, every, add); err != nil {
-		s.closeQuietly()
-		return nil, err
-	}
-	a.log.Info("torrent added", "name", s.meta.Info.Name, "info_hash", s.meta.Info.Hash.String(),
-		"data_dir", s.dir, "port", s.lib.Port())
-	return s, nil
+	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, s.way, ref.magnet)...), p.NoTrackers
+	return s.open(ctx, ref, dataDir, every, add)
 }
 
 // open gets the metadata and adds the torrent.
 func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, every time.Duration, add library.AddOptions) (err error) {
-	s.meta, err = s.app.metadata(ctx, s.lib, ref, library.ResolveOptions{Peers: add.Peers, NoTrackers: add.NoTrackers}, every)
+	s.meta, err = s.app.metadata(ctx, s, ref, library.ResolveOptions{Peers: add.Peers, NoTrackers: add.NoTrackers}, every)
 	if err != nil {
 		return err
 	}
@@ -240,6 +257,7 @@ func (s *session) close() error {
 	defer cancel()
 	stats := s.torrent.Stats()
 	err := s.lib.Close(ctx)
+	_ = s.way.Close() // only stops looking
 	s.app.logStats("stopped", stats, "after", time.Since(s.started).Round(time.Millisecond).String())
 	if err != nil {
 		return fail(exitDisk, "what was not written will be hashed or fetched again", "stop torrent: %w", err)
@@ -251,6 +269,10 @@ func (s *session) close() error {
 func (s *session) closeQuietly() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	defer s.way.Close() //nolint:errcheck // only stops looking
+	if s.lib == nil {
+		return
+	}
 	if err := s.lib.Close(ctx); err != nil {
 		s.app.log.Warn("stopping failed", "err", err)
 	}

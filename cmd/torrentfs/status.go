@@ -76,6 +76,9 @@ func statusLine(st library.Stats, now time.Time) string {
 	if st.DiskErr != nil {
 		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
 	}
+	if st.WayErr != nil {
+		parts = append([]string{printable(st.WayErr.Error())}, parts...)
+	}
 	return strings.Join(parts, "  ")
 }
 
@@ -142,6 +145,9 @@ func (a *app) logStats(msg string, st library.Stats, more ...any) {
 	}
 	if st.DiskErr != nil {
 		args = append(args, "disk_err", st.DiskErr)
+	}
+	if st.WayErr != nil {
+		args = append(args, "network_err", st.WayErr)
 	}
 	a.log.Info(msg, args...)
 }

@@ -56,7 +56,7 @@ func (r torrentRef) name() string {
 
 // loadTorrent reads a .torrent file or fetches it from its URL, for a command
 // that talks to no peers.
-func (a *app) loadTorrent(ctx context.Context, name string) (*metainfo.MetaInfo, error) {
+func (a *app) loadTorrent(ctx context.Context, f wayFlags, name string) (*metainfo.MetaInfo, error) {
 	ref, err := a.refer(name)
 	switch {
 	case err != nil:
@@ -64,7 +64,12 @@ func (a *app) loadTorrent(ctx context.Context, name string) (*metainfo.MetaInfo,
 	case ref.magnet != nil:
 		return nil, fail(exitTorrent, "get its .torrent file first", "open torrent: a magnet link has no file list")
 	case ref.url != "":
-		return fetchTorrent(ctx, ref.url)
+		way, err := a.openWay(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		defer way.Close() //nolint:errcheck // only stops looking
+		return fetchTorrent(ctx, way, ref.url)
 	}
 	return ref.meta, nil
 }

@@ -12,10 +12,11 @@ import (
 )
 
 type verifyCmd struct {
-	Torrent string `arg:"" help:"A .torrent file or its URL; - is standard input." complete:"torrent"`
-	DataDir string `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
-	JSON    bool   `name:"json" help:"Print one JSON object."`
-	Quiet   bool   `short:"q" help:"Print nothing; the exit code tells."`
+	Torrent string   `arg:"" help:"A .torrent file or its URL; - is standard input." complete:"torrent"`
+	DataDir string   `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
+	JSON    bool     `name:"json" help:"Print one JSON object."`
+	Quiet   bool     `short:"q" help:"Print nothing; the exit code tells."`
+	Way     wayFlags `embed:""`
 }
 
 // Help is the text below the summary.
@@ -26,7 +27,7 @@ is 0 if all of it is there and right, and 7 if not. Of a hybrid torrent both the
 
 // Run hashes the data and prints the outcome.
 func (o *verifyCmd) Run(ctx context.Context, a *app) error {
-	mi, err := a.loadTorrent(ctx, o.Torrent)
+	mi, err := a.loadTorrent(ctx, o.Way, o.Torrent)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"swarm/udpport":    1,
 	"swarm/blocklist":  1,
 	"swarm/netguard":   1,
+	"swarm/egress":     0,
 	"swarm":            3,
 	"fs":               4,
 	"web":              4,
@@ -77,7 +78,6 @@ var guarded = map[string][]string{
 	"github.com/alecthomas/kong":     {"cmd"},
 	"github.com/anacrolix":           {"swarm/dht"},
 	"github.com/huin/goupnp":         {"swarm/portmap"},
-	"github.com/jackpal/go-nat-pmp":  {"swarm/portmap"},
 }
 
 type goPackage struct {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
@@ -24,8 +25,10 @@ type ClientConfig struct {
 	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
 	Logger       *slog.Logger  // nil logs nothing
 
-	// What follows stands between the client and the network: for tests and
-	// proxies. Addresses are checked after Lookup and before Dial.
+	Way *egress.Way // that everything takes; nil: the system's
+
+	// What follows stands between the client and the network, for tests.
+	// Addresses are checked after Lookup and before Dial.
 	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial         func(ctx context.Context, network, addr string) (net.Conn, error)
 	ListenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6
@@ -49,16 +52,14 @@ func (cfg ClientConfig) withDefaults() ClientConfig {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Lookup == nil {
-		cfg.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		cfg.Lookup = cfg.Way.LookupNetIP
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = (&net.Dialer{Timeout: 15 * time.Second}).DialContext
+		cfg.Dial = cfg.Way.DialContext
 	}
 	if cfg.ListenPacket == nil {
 		cfg.ListenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
-			return new(net.ListenConfig).ListenPacket(ctx, network, ":0")
+			return cfg.Way.ListenPacket(ctx, network, ":0")
 		}
 	}
 	return cfg
@@ -80,6 +81,9 @@ var _ Transport = (*Client)(nil)
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
 	c.dialer = &netguard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
+	if cfg.Way.Proxied() {
+		c.dialer.Via = cfg.Way.DialContext
+	}
 	c.http = c.newHTTP()
 	c.udp = newUDPClient(c.cfg)
 	return c

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
@@ -105,6 +106,9 @@ func (c *Client) scrapeUDP(ctx context.Context, t target, hashes [][20]byte) ([]
 
 // udpAddrs returns the tracker's first allowed address of each family.
 func (c *Client) udpAddrs(ctx context.Context, t target) ([]netip.AddrPort, error) {
+	if c.cfg.Way.Proxied() {
+		return nil, fmt.Errorf("ask a UDP tracker: %w", egress.ErrProxied)
+	}
 	port, err := strconv.ParseUint(t.url.Port(), 10, 16)
 	if err != nil || port == 0 {
 		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)

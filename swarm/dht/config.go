@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+
+	"torrentfs/swarm/egress"
 )
 
 // Config configures a DHT. Without a socket it cannot be made; zero values of
@@ -73,9 +75,7 @@ func (c Config) withDefaults() Config {
 		c.ExternalIP = func(netip.Addr) {}
 	}
 	if c.Lookup == nil {
-		c.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		c.Lookup = (*egress.Way)(nil).LookupNetIP
 	}
 	if c.Client == "" {
 		c.Client = "tf\x00\x01"

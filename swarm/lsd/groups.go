@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"torrentfs/swarm/egress"
 )
 
 // The groups of BEP 14: organisation-local and site-local.
@@ -39,10 +41,10 @@ type Group interface {
 // Groups joins the groups of BEP 14, IPv4 and IPv6, on the interfaces given, or
 // where there are none on all that are up and know multicast. Groups that cannot
 // be joined are left out; the error says why, and matters only if nothing is
-// left.
-func Groups(interfaces []net.Interface) ([]Group, error) {
+// left. way is what they send by; nil is the system's.
+func Groups(way *egress.Way, interfaces []net.Interface) ([]Group, error) {
 	if len(interfaces) == 0 {
-		all, err := net.Interfaces()
+		all, err := way.Interfaces()
 		if err != nil {
 			return nil, fmt.Errorf("list interfaces: %w", err)
 		}
@@ -53,11 +55,11 @@ func Groups(interfaces []net.Interface) ([]Group, error) {
 		}
 	}
 	var groups []Group
-	g4, err4 := join4(interfaces)
+	g4, err4 := join4(way, interfaces)
 	if err4 == nil {
 		groups = append(groups, g4)
 	}
-	g6, err6 := join6(interfaces)
+	g6, err6 := join6(way, interfaces)
 	if err6 == nil {
 		groups = append(groups, g6)
 	}
@@ -96,16 +98,16 @@ func (m *multicast) Receive(p []byte) (int, netip.AddrPort, error) {
 }
 
 // listen opens the group's port together with other programs of this machine.
-func listen(network string, group netip.AddrPort) (*net.UDPConn, error) {
-	c, err := net.ListenMulticastUDP(network, nil, net.UDPAddrFromAddrPort(group))
+func listen(way *egress.Way, network string, group netip.AddrPort) (*net.UDPConn, error) {
+	c, err := way.ListenMulticast(network, group)
 	if err != nil {
 		return nil, fmt.Errorf("listen to %v: %w", group, err)
 	}
 	return c, nil
 }
 
-func join4(interfaces []net.Interface) (Group, error) {
-	c, err := listen("udp4", group4)
+func join4(way *egress.Way, interfaces []net.Interface) (Group, error) {
+	c, err := listen(way, "udp4", group4)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +126,8 @@ func join4(interfaces []net.Interface) (Group, error) {
 	return m.join(interfaces, func(i *net.Interface) error { return p.JoinGroup(i, to) })
 }
 
-func join6(interfaces []net.Interface) (Group, error) {
-	c, err := listen("udp6", group6)
+func join6(way *egress.Way, interfaces []net.Interface) (Group, error) {
+	c, err := listen(way, "udp6", group6)
 	if err != nil {
 		return nil, err
 	}

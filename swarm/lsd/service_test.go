@@ -299,7 +299,7 @@ func TestMulticast(t *testing.T) {
 		t.Skipf("no loopback interface by this name: %v", err)
 	}
 	groups := func() []Group {
-		gs, err := Groups([]net.Interface{*lo})
+		gs, err := Groups(nil, []net.Interface{*lo})
 		if len(gs) == 0 {
 			t.Skipf("no multicast here: %v", err)
 		}

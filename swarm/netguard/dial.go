@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"torrentfs/swarm/egress"
 )
 
 // fallbackDelay is how long one address family has a lead over the other, as
@@ -21,10 +23,13 @@ const maxDials = 6
 type Dialer struct {
 	// AllowPrivate lets names resolve to loopback and private addresses.
 	AllowPrivate bool
-	// Lookup resolves a name; nil asks DNS. Addresses are checked after it.
+	// Lookup resolves a name; nil asks DNS, the system's way. Addresses are checked after it.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Dial connects to a checked address; nil means a net.Dialer with 15 s.
+	// Dial connects to a checked address; nil means the system's way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Via, where it is set, connects by name in place of Lookup and Dial: a
+	// proxy that resolves names itself. See [CheckRemote].
+	Via func(ctx context.Context, network, hostport string) (net.Conn, error)
 }
 
 type localKey struct{}
@@ -34,6 +39,14 @@ type localKey struct{}
 // so. A name is still never followed there.
 func WithLocal(ctx context.Context, local bool) context.Context {
 	return context.WithValue(ctx, localKey{}, local)
+}
+
+// For returns a dialer that takes a way.
+func For(way *egress.Way) *Dialer {
+	if way.Proxied() {
+		return &Dialer{Via: way.DialContext}
+	}
+	return &Dialer{Lookup: way.LookupNetIP, Dial: way.DialContext}
 }
 
 // Resolve returns the addresses of host that may be contacted, at least one.
@@ -47,8 +60,7 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", printable(host), err)
 	}
-	local, _ := ctx.Value(localKey{}).(bool)
-	private := d.AllowPrivate || local && IsLocalName(host)
+	private := d.private(ctx, host)
 	var allowed []netip.Addr
 	for _, addr := range addrs {
 		if addr = addr.Unmap(); IsReachable(addr) && (private || IsPublic(addr)) {
@@ -65,10 +77,19 @@ func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
+	if d.Via != nil {
+		return nil, egress.ErrProxied
+	}
 	if d.Lookup != nil {
 		return d.Lookup(ctx, host)
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return (*egress.Way)(nil).LookupNetIP(ctx, host)
+}
+
+// private reports whether addresses that are not public are allowed for host.
+func (d *Dialer) private(ctx context.Context, host string) bool {
+	local, _ := ctx.Value(localKey{}).(bool)
+	return d.AllowPrivate || local && IsLocalName(host)
 }
 
 // DialContext connects to an address of the host that Resolve allows. The
@@ -78,6 +99,12 @@ func (d *Dialer) DialContext(ctx context.Context, network, hostport string) (net
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
+	}
+	if d.Via != nil {
+		if err := CheckRemote(host, d.private(ctx, host)); err != nil {
+			return nil, err
+		}
+		return d.Via(ctx, network, hostport)
 	}
 	addrs, err := d.Resolve(ctx, host)
 	if err != nil {
@@ -90,7 +117,7 @@ func (d *Dialer) dialOne(ctx context.Context, network, addr string) (net.Conn, e
 	if d.Dial != nil {
 		return d.Dial(ctx, network, addr)
 	}
-	return (&net.Dialer{Timeout: 15 * time.Second}).DialContext(ctx, network, addr)
+	return (*egress.Way)(nil).DialContext(ctx, network, addr)
 }
 
 func (d *Dialer) dialFirst(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {

@@ -10,6 +10,9 @@
 // that the torrent itself wrote as such an address ([WithLocal]), or where the
 // user allows it.
 //
+// Behind a proxy that resolves names nothing can be judged after the lookup;
+// what a name shows by itself is ([CheckRemote]).
+//
 // It holds no state but its configuration, keeps no connection, and starts
 // goroutines only within a call. It never sends anything.
 package netguard

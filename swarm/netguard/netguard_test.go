@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"torrentfs/swarm/egress"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -61,6 +63,81 @@ func TestResolve(t *testing.T) {
 		if !errors.Is(err, tt.err) || err == nil && got[0].String() != tt.want {
 			t.Errorf("%+v: %v, %v", tt, got, err)
 		}
+	}
+}
+
+func TestCheckRemote(t *testing.T) {
+	for _, tt := range []struct {
+		host    string
+		private bool
+		err     error
+	}{
+		{"tracker.example", false, nil},
+		{"Tracker.Example.", false, nil},
+		{"xn--bcher-kva.example", false, nil},
+		{"8.8.8.8", false, nil},
+		{"2606:4700::1", false, nil},
+		{"::ffff:8.8.8.8", false, nil},
+		{"10.0.0.1", true, nil},
+		{"10.0.0.1", false, ErrForbidden},
+		{"::ffff:10.0.0.1", false, ErrForbidden},
+		{"fe80::1%eth0", true, ErrForbidden},
+		{"169.254.169.254", false, ErrForbidden},
+		{"224.0.0.1", true, ErrForbidden},
+		{"0.0.0.0", true, ErrForbidden},
+		{"localhost", true, ErrForbidden}, // the proxy's, not ours
+		{"a.localhost", false, ErrForbidden},
+		{"router", false, ErrForbidden},
+		{"metadata.google.internal", false, ErrForbidden},
+		{"printer.local.", false, ErrForbidden},
+		{"nas.home.arpa", false, ErrForbidden},
+		{"127.1", false, ErrForbidden},
+		{"2130706433", false, ErrForbidden},
+		{"0x7f000001", false, ErrForbidden},
+		{"0X7F.1", false, ErrForbidden},
+		{"127.0.0.1.", false, ErrForbidden},
+		{"a.0x", false, ErrForbidden},
+		{"a..example", false, ErrForbidden},
+		{"x.onion", false, ErrForbidden},
+		{"", false, ErrNoHost},
+	} {
+		if err := CheckRemote(tt.host, tt.private); !errors.Is(err, tt.err) {
+			t.Errorf("%q, private %v: %v", tt.host, tt.private, err)
+		}
+	}
+}
+
+// A proxy gets names that pass, as they are; nothing is resolved here.
+func TestVia(t *testing.T) {
+	var asked []string
+	d := Dialer{
+		Lookup: func(context.Context, string) ([]netip.Addr, error) { t.Error("a name was looked up"); return nil, nil },
+		Dial:   func(context.Context, string, string) (net.Conn, error) { t.Error("dialled directly"); return nil, nil },
+		Via: func(_ context.Context, _, hostport string) (net.Conn, error) {
+			asked = append(asked, hostport)
+			return nil, nil
+		},
+	}
+	local := WithLocal(t.Context(), true)
+	for _, tt := range []struct {
+		ctx      context.Context
+		hostport string
+		err      error
+	}{
+		{t.Context(), "tracker.example:80", nil},
+		{t.Context(), "10.0.0.1:80", ErrForbidden},
+		{local, "10.0.0.1:80", nil},
+		{local, "localhost:80", ErrForbidden},
+	} {
+		if _, err := d.DialContext(tt.ctx, "tcp", tt.hostport); !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v", tt.hostport, err)
+		}
+	}
+	if want := []string{"tracker.example:80", "10.0.0.1:80"}; !slices.Equal(asked, want) {
+		t.Errorf("the proxy was asked for %v", asked)
+	}
+	if _, err := d.Resolve(t.Context(), "tracker.example"); !errors.Is(err, egress.ErrProxied) {
+		t.Errorf("resolved: %v", err)
 	}
 }
 

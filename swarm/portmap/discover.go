@@ -10,25 +10,31 @@ import (
 	"sync"
 
 	"github.com/libp2p/go-netroute"
+
+	"torrentfs/swarm/egress"
 )
 
 // systemRoute finds the way to the Internet in the system's tables. It sends
-// nothing.
-func systemRoute() (Route, error) {
+// nothing. Where another interface than the one that we are bound to leads
+// there, there is no router that we could ask, unless it hears UPnP's call.
+func systemRoute(way *egress.Way) (Route, error) {
 	router, err := netroute.New()
 	if err != nil {
 		return Route{}, fmt.Errorf("read routes: %w", err)
 	}
-	_, gateway, local, err := router.Route(net.IPv4(192, 0, 2, 1)) // documentation: like any address outside
+	on, gateway, local, err := router.Route(net.IPv4(192, 0, 2, 1)) // documentation: like any address outside
 	if err != nil {
 		return Route{}, fmt.Errorf("find route: %w", err)
+	}
+	if name := way.Interface(); name != "" && (on == nil || on.Name != name) {
+		return Route{}, fmt.Errorf("find route: it is not by %s", name)
 	}
 	g, ok := netip.AddrFromSlice(gateway)
 	l, ok2 := netip.AddrFromSlice(local)
 	if !ok || !ok2 || g.IsUnspecified() {
 		return Route{}, errors.New("find route: no gateway")
 	}
-	return Route{Local: l.Unmap(), Gateway: g.Unmap()}, nil
+	return Route{Local: l.Unmap(), Gateway: g.Unmap(), Way: way}, nil
 }
 
 // discover tries all protocols at once. The channel is closed when all have

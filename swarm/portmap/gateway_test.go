@@ -285,7 +285,7 @@ func FuzzDescription(f *testing.F) {
 	f.Add(fmt.Sprintf(description, "", "/control"))
 	f.Add(fmt.Sprintf(description, "<URLBase>http://10.0.0.1/</URLBase>", "/control"))
 	loc := &url.URL{Scheme: "http", Host: "192.168.1.1:80", Path: "/"}
-	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseDescription(strings.NewReader(s), loc) })
+	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseDescription(strings.NewReader(s), loc, nil) })
 }
 
 func FuzzPCP(f *testing.F) {
@@ -295,4 +295,35 @@ func FuzzPCP(f *testing.F) {
 			t.Error("a short answer counts")
 		}
 	})
+}
+
+func FuzzPMP(f *testing.F) {
+	f.Add([]byte{0, 128, 0, 0, 0, 0, 0, 1, 81, 2, 3, 4}, byte(pmpExternal))
+	f.Add([]byte{2, 128, 0, 1}, byte(pmpExternal))
+	f.Add([]byte{0, 130, 0, 0, 0, 0, 0, 1, 26, 225, 26, 225, 0, 0, 14, 16}, byte(pmpMapTCP))
+	f.Fuzz(func(t *testing.T, b []byte, opcode byte) {
+		ok, err := checkPMP(b, opcode, pmpMapLength)
+		if ok && (err != nil || len(b) < pmpMapLength || b[0] != 0 || b[1] != opcode|0x80 || b[2] != 0 || b[3] != 0) {
+			t.Errorf("took %x for an answer to %d: %v", b, opcode, err)
+		}
+	})
+}
+
+// What is no answer, or a refusal, is told apart.
+func TestPMPRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		b       string
+		ok, err bool
+	}{
+		{"", false, false},
+		{"\x00\x81\x00\x00", false, false}, // too short
+		{"\x00\x80\x00\x00\x00\x00\x00\x01\x01\x02\x03\x04", false, false}, // to another request
+		{"\x02\x81\x00\x01", false, true},                                  // PCP alone
+		{"\x00\x81\x00\x02\x00\x00\x00\x01", false, true},
+		{"\x00\x81\x00\x00\x00\x00\x00\x01\x1a\xe1\x1a\xe1\x00\x00\x0e\x10", true, false},
+	} {
+		if ok, err := checkPMP([]byte(tt.b), pmpMapUDP, pmpMapLength); ok != tt.ok || (err != nil) != tt.err {
+			t.Errorf("%q: %v, %v", tt.b, ok, err)
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -14,14 +13,11 @@ import (
 
 // PCP (RFC 6887): the MAP opcode alone.
 const (
-	pcpPort      = 5351
 	pcpVersion   = 2
 	pcpAnnounce  = 0
 	pcpMap       = 1
 	pcpHeader    = 24
 	pcpMapLength = pcpHeader + 36
-	pcpMost      = 1100 // bytes of a packet
-	pcpFirstWait = 250 * time.Millisecond
 )
 
 // pcp is a router that speaks PCP.
@@ -35,7 +31,7 @@ type pcp struct {
 }
 
 func findPCP(ctx context.Context, r Route) (Gateway, error) {
-	g := &pcp{route: r, port: pcpPort}
+	g := &pcp{route: r, port: gatewayPort}
 	_, _ = rand.Read(g.nonce[:]) // never fails
 	if _, err := g.exchange(ctx, g.header(pcpAnnounce, 0), pcpHeader); err != nil {
 		return nil, err
@@ -99,50 +95,8 @@ func (g *pcp) External(context.Context) (netip.Addr, error) {
 	return g.external, nil
 }
 
-// exchange sends a request until it is answered, or ctx or requestTimeout end
-// it. The answer has at least size bytes and is a success.
 func (g *pcp) exchange(ctx context.Context, req []byte, size int) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	d := net.Dialer{}
-	if g.route.Local.IsValid() {
-		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(g.route.Local, 0))
-	}
-	conn, err := d.DialContext(ctx, "udp", netip.AddrPortFrom(g.route.Gateway, g.port).String())
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	buf := make([]byte, pcpMost)
-	for wait := pcpFirstWait; ; wait *= 2 {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if _, err := conn.Write(req); err != nil {
-			return nil, err
-		}
-		resend := time.Now().Add(wait)
-		for {
-			if err := conn.SetReadDeadline(resend); err != nil {
-				return nil, err
-			}
-			if err := ctx.Err(); err != nil { // AfterFunc may have been before the line above
-				return nil, err
-			}
-			n, err := conn.Read(buf)
-			if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-				break
-			}
-			if err != nil {
-				return nil, err
-			}
-			if ok, err := checkPCP(buf[:n], req[1], size); ok || err != nil {
-				return buf[:n], err
-			}
-		}
-	}
+	return exchange(ctx, g.route, g.port, req, func(b []byte) (bool, error) { return checkPCP(b, req[1], size) })
 }
 
 // checkPCP reports whether b answers a request with the opcode; what does not

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"torrentfs/swarm/egress"
 )
 
 // Protocol is the transport of a mapping.
@@ -48,7 +50,10 @@ type Gateway interface {
 }
 
 // Route is how this computer reaches the Internet.
-type Route struct{ Local, Gateway netip.Addr }
+type Route struct {
+	Local, Gateway netip.Addr
+	Way            *egress.Way // that packets to the gateway take; nil: the system's
+}
 
 // Config configures a Mapper. Mappings are required.
 type Config struct {
@@ -58,6 +63,8 @@ type Config struct {
 	// address where the router names one. It must not block.
 	Mapped func(m Mapping, external netip.AddrPort)
 	Logger *slog.Logger // nil logs nothing
+
+	Way *egress.Way // of everything that is sent; nil: the system's
 
 	// What follows stands between the mapper and the network, for tests.
 	Route    func() (Route, error)                             // nil asks the system
@@ -109,7 +116,7 @@ func New(cfg Config) *Mapper {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Route == nil {
-		cfg.Route = systemRoute
+		cfg.Route = func() (Route, error) { return systemRoute(cfg.Way) }
 	}
 	if cfg.Discover == nil {
 		cfg.Discover = func(ctx context.Context, r Route) <-chan Gateway {
@@ -175,7 +182,7 @@ func (m *Mapper) moved() bool {
 	r, err := m.cfg.Route()
 	if err != nil {
 		m.cfg.Logger.Debug("find default route", "err", err)
-		r = Route{}
+		r = Route{Way: m.cfg.Way}
 	}
 	if r == m.route {
 		return false

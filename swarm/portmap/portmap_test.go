@@ -85,7 +85,7 @@ func offer(gateways ...Gateway) func(context.Context, Route) <-chan Gateway {
 	}
 }
 
-var home = Route{netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr("192.168.1.1")}
+var home = Route{Local: netip.MustParseAddr("192.168.1.2"), Gateway: netip.MustParseAddr("192.168.1.1")}
 
 func TestMapRenewRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestNetworkChanges(t *testing.T) {
 		expect(time.Second, "first")
 		change(Route{}, errors.New("no network"))
 		expect(2*time.Minute, "")
-		change(Route{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.1")}, nil)
+		change(Route{Local: netip.MustParseAddr("10.0.0.2"), Gateway: netip.MustParseAddr("10.0.0.1")}, nil)
 		expect(2*time.Minute, "second")
 		second.setBroken(true)
 		expect(31*time.Minute, "")

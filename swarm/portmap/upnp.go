@@ -15,6 +15,8 @@ import (
 	"github.com/huin/goupnp"
 	"github.com/huin/goupnp/dcps/internetgateway2"
 	"github.com/huin/goupnp/soap"
+
+	"torrentfs/swarm/egress"
 )
 
 const (
@@ -59,17 +61,17 @@ func findUPnP(ctx context.Context, r Route, description string) (Gateway, error)
 }
 
 func searchUPnP(ctx context.Context, r Route, to []netip.AddrPort, description string) (Gateway, error) {
-	client, done := newUPnPClient()
+	client, done := newUPnPClient(r.Way)
 	defer done()
 	var g *upnp
 	err := searchSSDP(ctx, r, to, func(loc *url.URL) bool {
-		wan, err := describe(ctx, client, loc)
+		wan, err := describe(ctx, client, loc, r.Way)
 		if err != nil {
 			return false
 		}
 		g = &upnp{wan: wan, host: loc.Host, local: r.Local, description: description}
 		if !g.local.IsValid() {
-			g.local = localTowards(loc.Host)
+			g.local = localTowards(ctx, r.Way, loc.Host)
 		}
 		return true
 	})
@@ -80,7 +82,7 @@ func searchUPnP(ctx context.Context, r Route, to []netip.AddrPort, description s
 }
 
 // describe gets a router's description and picks the service that maps ports.
-func describe(ctx context.Context, client *http.Client, loc *url.URL) (wanConnection, error) {
+func describe(ctx context.Context, client *http.Client, loc *url.URL, way *egress.Way) (wanConnection, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, loc.String(), nil)
@@ -95,10 +97,10 @@ func describe(ctx context.Context, client *http.Client, loc *url.URL) (wanConnec
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("get router's description: status %d", resp.StatusCode)
 	}
-	return parseDescription(resp.Body, loc)
+	return parseDescription(resp.Body, loc, way)
 }
 
-func parseDescription(r io.Reader, loc *url.URL) (wanConnection, error) {
+func parseDescription(r io.Reader, loc *url.URL, way *egress.Way) (wanConnection, error) {
 	host, err := netip.ParseAddr(loc.Hostname())
 	if err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func parseDescription(r io.Reader, loc *url.URL) (wanConnection, error) {
 	var best wanConnection
 	pick := func(c goupnp.ServiceClient, wan wanConnection) {
 		if best == nil && onHost(&c.SOAPClient.EndpointURL, host) == nil {
-			c.SOAPClient.HTTPClient = http.Client{Transport: cappedTransport{}, CheckRedirect: noRedirect}
+			c.SOAPClient.HTTPClient = http.Client{Transport: cappedTransport{way}, CheckRedirect: noRedirect}
 			best = wan
 		}
 	}
@@ -145,8 +147,8 @@ func parseDescription(r io.Reader, loc *url.URL) (wanConnection, error) {
 }
 
 // newUPnPClient returns a client for one search, and what closes it.
-func newUPnPClient() (*http.Client, func()) {
-	t := &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
+func newUPnPClient(way *egress.Way) (*http.Client, func()) {
+	t := &http.Transport{DialContext: way.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 	return &http.Client{Transport: t, CheckRedirect: noRedirect, Timeout: requestTimeout}, t.CloseIdleConnections
 }
 
@@ -156,10 +158,10 @@ func noRedirect(*http.Request, []*http.Request) error {
 
 // cappedTransport makes one connection for each request and bounds the answer,
 // which the library reads to its end.
-type cappedTransport struct{}
+type cappedTransport struct{ way *egress.Way }
 
-func (cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	t := &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: requestTimeout}
+func (c cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t := &http.Transport{DialContext: c.way.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: requestTimeout}
 	resp, err := t.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -172,8 +174,8 @@ func (cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // localTowards is our address on the way to a host. Nothing is sent.
-func localTowards(hostport string) netip.Addr {
-	conn, err := net.Dial("udp", hostport)
+func localTowards(ctx context.Context, way *egress.Way, hostport string) netip.Addr {
+	conn, err := way.DialContext(ctx, "udp", hostport)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -29,6 +29,9 @@ func newDatagrams(pc net.PacketConn) datagrams {
 		_ = udp.SetWriteBuffer(2 << 20)
 		return newUDP(udp)
 	}
+	if r, ok := pc.(renewable); ok {
+		return newRenewed(r)
+	}
 	return &plainConn{pc: pc, buf: make([]byte, maxUDP)}
 }
 

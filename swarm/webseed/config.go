@@ -1,11 +1,9 @@
 package webseed
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net"
 	"time"
 
 	"torrentfs/metainfo"
@@ -51,11 +49,7 @@ type Config struct {
 	UserAgent string // empty means "torrentfs"
 	// Dialer connects to hosts that torrents name; nil is the zero Dialer.
 	Dialer *netguard.Dialer
-	// Via, where it is set, makes connections by host name in place of Dialer:
-	// through a proxy, which then resolves the name. Only names that are
-	// written as private addresses are refused to it.
-	Via func(ctx context.Context, network, hostport string) (net.Conn, error)
-	TLS *tls.Config // nil is Go's default
+	TLS    *tls.Config // nil is Go's default
 
 	HeaderTimeout time.Duration // until an answer begins; 0 means 20 s
 	StallTimeout  time.Duration // without a byte of an answer; 0 means 20 s

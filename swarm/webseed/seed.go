@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -66,7 +65,7 @@ func New(cfg Config) (*Seed, error) {
 	}
 	s.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext:            s.dial,
+			DialContext:            cfg.Dialer.DialContext,
 			TLSClientConfig:        cfg.TLS,
 			TLSHandshakeTimeout:    cfg.HeaderTimeout,
 			ResponseHeaderTimeout:  cfg.HeaderTimeout,
@@ -84,20 +83,6 @@ func New(cfg Config) (*Seed, error) {
 // Host is the server's name, for logs and statistics: the rest of a URL may
 // hold a password.
 func (s *Seed) Host() string { return s.loc.base.Host }
-
-func (s *Seed) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
-	if s.cfg.Via == nil {
-		return s.cfg.Dialer.DialContext(ctx, network, hostport)
-	}
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return nil, fmt.Errorf("dial web seed: %w", err)
-	}
-	if netguard.IsLocalName(host) && !s.loc.local && !s.cfg.Dialer.AllowPrivate {
-		return nil, fmt.Errorf("dial web seed: %w", netguard.ErrForbidden)
-	}
-	return s.cfg.Via(ctx, network, hostport)
-}
 
 // checkRedirect bounds the hops and holds each to the rules for the first. A
 // server may not send us to another one inside the user's network, be it

@@ -270,7 +270,7 @@ func TestStallAndBackoff(t *testing.T) {
 			return client, nil
 		}
 		a := newAnswers()
-		s, err := New(Config{URL: "http://seed.example/f", Info: tt.info, Handler: a, Via: via})
+		s, err := New(Config{URL: "http://seed.example/f", Info: tt.info, Handler: a, Dialer: &netguard.Dialer{Via: via}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"torrentfs/swarm/egress"
+)
+
+// wayFlags say how traffic leaves and enters this machine.
+type wayFlags struct {
+	BindInterface string       `group:"network" aliases:"bind-device" env:"TORRENTFS_BIND_INTERFACE" placeholder:"IFACE" help:"Send and receive by this network interface alone. One that goes away is waited for."`
+	Proxy         proxyURL     `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, uTP, DHT, UDP trackers, local discovery and port mapping."`
+	DNSServer     []nameServer `name:"dns-server" group:"network" placeholder:"ADDRESS" help:"Ask this name server, not those of the system. May be repeated."`
+}
+
+// proxyURL is the URL of --proxy. No error quotes it.
+type proxyURL struct {
+	proxy *egress.Proxy
+	err   error
+}
+
+// UnmarshalText parses a proxy's URL; an empty one is none. What is wrong with
+// it is for Validate to say: to an error from here kong would add the value that
+// an environment variable has.
+func (p *proxyURL) UnmarshalText(text []byte) error {
+	if p.proxy, p.err = nil, nil; len(text) > 0 {
+		p.proxy, p.err = egress.ParseProxy(string(text))
+	}
+	return nil
+}
+
+// Validate reports what is wrong with the URL.
+func (p proxyURL) Validate() error { return p.err }
+
+// nameServer is an address of --dns-server.
+type nameServer struct{ netip.AddrPort }
+
+// UnmarshalText parses ADDRESS or ADDRESS:PORT.
+func (n *nameServer) UnmarshalText(text []byte) error {
+	if a, err := netip.ParseAddr(string(text)); err == nil {
+		n.AddrPort = netip.AddrPortFrom(a, 53)
+		return nil
+	}
+	a, err := netip.ParseAddrPort(string(text))
+	if err != nil || a.Port() == 0 {
+		return fmt.Errorf("parse name server %q: want an address, with a port or without", text)
+	}
+	n.AddrPort = a
+	return nil
+}
+
+// openWay opens the way that the flags name, nil for the system's. A proxy is
+// asked whether it would take us.
+func (a *app) openWay(ctx context.Context, f wayFlags) (*egress.Way, error) {
+	if f.Proxy.err != nil { // of the environment, which nobody validates
+		return nil, fail(exitUsage, "check TORRENTFS_PROXY", "use proxy: %w", f.Proxy.err)
+	}
+	if f.BindInterface == "" && f.Proxy.proxy == nil && len(f.DNSServer) == 0 {
+		return nil, nil
+	}
+	cfg := egress.Config{Interface: f.BindInterface, Proxy: f.Proxy.proxy, Logger: a.log}
+	for _, n := range f.DNSServer {
+		cfg.DNS = append(cfg.DNS, n.AddrPort)
+	}
+	w, err := egress.Open(cfg)
+	if err != nil {
+		return nil, fail(exitNetwork, "check --bind-interface", "%w", err)
+	}
+	if err := w.Check(ctx); err != nil {
+		_ = w.Close() // only stops looking
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			return nil, errInterrupted
+		}
+		return nil, fail(exitNetwork, proxyHint(err, f.Proxy.proxy), "use proxy %v: %w", f.Proxy.proxy, err)
+	}
+	if w.Proxied() {
+		a.log.Info("all goes through the proxy: there are no incoming peers, no uTP, DHT, UDP trackers, local discovery and port mapping",
+			"proxy", f.Proxy.proxy.String())
+	}
+	return w, nil
+}
+
+func proxyHint(err error, p *egress.Proxy) string {
+	switch {
+	case errors.Is(err, egress.ErrProxyAuth) && !p.Authenticates():
+		return "it wants them: --proxy SCHEME://USER:PASSWORD@HOST:PORT, or the same in TORRENTFS_PROXY"
+	case errors.Is(err, egress.ErrProxyAuth):
+		return "check them in --proxy or TORRENTFS_PROXY; bytes such as @ and : are written %40 and %3A"
+	case errors.Is(err, egress.ErrProxyForbids):
+		return "its rules must allow CONNECT to any host and port"
+	case errors.Is(err, egress.ErrNoProxy):
+		return "check the scheme, socks5 or http, and the port of --proxy, and whether it takes connections from here"
+	}
+	return "check that it runs, and the host and port of --proxy"
+}

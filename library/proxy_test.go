@@ -1,0 +1,128 @@
+package library
+
+import (
+	"context"
+	"net"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"torrentfs/internal/fakeproxy"
+	"torrentfs/metainfo"
+	"torrentfs/swarm/egress"
+	"torrentfs/tracker"
+)
+
+// openBehind opens a library that has a proxy and no other way.
+func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
+	t.Helper()
+	proxy, err := egress.ParseProxy(scheme + "://" + p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	way, err := egress.Open(egress.Config{Proxy: proxy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Config{
+		DataDir: t.TempDir(), Way: way,
+		Discovery: Discovery{DHT: true, LSD: true, PortMap: true, DHTBootstrap: []string{"dht.example:1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(context.Background()); way.Close() })
+	return l
+}
+
+func startFakeProxy(t *testing.T, addr string, cfg fakeproxy.Config) *fakeproxy.Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := fakeproxy.Serve(l, cfg)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Trackers, peers and web seeds are reached through a proxy of either kind, by
+// names that it alone resolves; all that has no way through it is off. A magnet
+// link needs no more.
+func TestThroughProxy(t *testing.T) {
+	for _, scheme := range []string{"socks5", "http"} {
+		t.Run(scheme, func(t *testing.T) {
+			web := httptest.NewServer(tracker.New(tracker.Config{}))
+			defer web.Close()
+			mi, files := testTorrent(t, "http://tracker.example:80/announce")
+			pages := serveFiles(t, files, nil)
+			mi.WebSeeds = []string{"http://web.example/mirror/"}
+			real := map[string]string{
+				"tracker.example:80": strings.TrimPrefix(web.URL, "http://"), "web.example:80": strings.TrimPrefix(pages.URL, "http://"),
+			}
+			p := startFakeProxy(t, "127.0.0.1:0", fakeproxy.Config{HTTP: scheme == "http", Dial: func(ctx context.Context, target string) (net.Conn, error) {
+				if to := real[target]; to != "" {
+					target = to
+				}
+				return new(net.Dialer).DialContext(ctx, "tcp", target)
+			}})
+			seedDir := t.TempDir()
+			writeFiles(t, seedDir, files)
+			direct := *mi
+			direct.Trackers = [][]string{{web.URL + "/announce"}}
+			seed := addTorrent(t, openLibrary(t, seedDir), &direct, AddOptions{})
+			awaitComplete(t, seed)
+
+			l := openBehind(t, p, scheme)
+			if l.Port() != 0 || l.doors.tcp != nil || l.doors.shared != nil || l.doors.utp != nil || l.discover.dht != nil || l.discover.lsd != nil || l.discover.ports != nil {
+				t.Error("something listens or looks beside the proxy")
+			}
+			m := &metainfo.Magnet{Hash: mi.Info.Hash, Trackers: []string{"http://tracker.example:80/announce", "udp://tracker.example:80"}}
+			got, err := l.Resolve(deadline(t), m, ResolveOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.WebSeeds = mi.WebSeeds
+			awaitComplete(t, addTorrent(t, l, got, AddOptions{NoTrackers: true}))
+			got.WebSeeds = nil
+			l2 := openBehind(t, p, scheme)
+			tor := addTorrent(t, l2, mi, AddOptions{Peers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, NoWebSeeds: true})
+			awaitComplete(t, tor)
+			asked := strings.Join(p.Targets(), " ")
+			for _, want := range []string{"tracker.example:80", "web.example:80", "127.0.0.1:1"} {
+				if !strings.Contains(asked, want) {
+					t.Errorf("the proxy was never asked for %s, but for %s", want, asked)
+				}
+			}
+		})
+	}
+}
+
+// A proxy that dies in the middle is said to, and is used again when it is back:
+// nobody behind it was given up meanwhile.
+func TestProxyDiesAndComesBack(t *testing.T) {
+	mi, files := testTorrent(t, "")
+	seedDir := t.TempDir()
+	writeFiles(t, seedDir, files)
+	seeder := openLibrary(t, seedDir)
+	awaitComplete(t, addTorrent(t, seeder, mi, AddOptions{}))
+	p := startFakeProxy(t, "127.0.0.1:0", fakeproxy.Config{})
+	l := openBehind(t, p, "socks5")
+	p.Close()
+	peer := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))
+	tor := addTorrent(t, l, mi, AddOptions{Peers: []netip.AddrPort{peer}})
+	for ctx := deadline(t); tor.Stats().WayErr == nil; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("nobody says that the proxy is dead")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	startFakeProxy(t, p.Addr(), fakeproxy.Config{})
+	awaitComplete(t, tor)
+	if err := tor.Stats().WayErr; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,29 @@
+// Package egress is the way by which all traffic leaves and enters this
+// machine: as the system routes it, by one interface alone, or through a proxy
+// and not beside it. Nothing else in the program opens a socket or looks up a
+// name (internal/layering tests that), so that a rule given here has no holes.
+//
+// A [Way] dials, listens and looks up names; nil is the system's own way.
+//
+// # One interface
+//
+// Every socket is bound to the interface before its first packet
+// (SO_BINDTODEVICE on Linux, IP_BOUND_IF on macOS), also those that ask name
+// servers. An interface that goes away takes its sockets with it: the system
+// knows it by an index that does not come back. So the Way looks for it every
+// second, ends what was bound to the old one, and opens what listened anew when
+// it is there again; meanwhile nothing is sent.
+//
+// # A proxy
+//
+// TCP goes through it, by SOCKS5 (RFC 1928, 1929) or HTTP CONNECT, and names are
+// resolved by it. All else is refused with [ErrProxied]: what has no way through
+// must not find one beside. The handshakes are ours, since golang.org/x/net/proxy
+// neither tells a wrong password from a peer that is not there, nor can it ask a
+// proxy whether it would take us before there is somebody to connect to.
+//
+// The Way owns its watcher, and knows the connections that it made over an
+// interface by weak pointers. It never logs a password, never tries another way
+// when its own is shut, and never decides which addresses a stranger may send us
+// to: that is package netguard.
+package egress

@@ -1,0 +1,257 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrProxyAuth: the proxy wants a user name and a password, or others.
+	ErrProxyAuth = errors.New("the proxy refuses the user name and password")
+	// ErrProxyForbids: the proxy's rules are against a connection.
+	ErrProxyForbids = errors.New("the proxy forbids it")
+	// ErrTarget: the proxy could not connect.
+	ErrTarget = errors.New("the proxy could not connect")
+	// ErrNoProxy: what answers does not speak the proxy's protocol.
+	ErrNoProxy = errors.New("what answers there is not such a proxy")
+)
+
+// errProxyURL never quotes what it is about: that may hold a password.
+var errProxyURL = errors.New("want socks5://[USER:PASSWORD@]HOST:PORT or http://[USER:PASSWORD@]HOST:PORT")
+
+const (
+	proxyTimeout  = 20 * time.Second // of a connection through the proxy
+	checkPatience = 4 * time.Second  // for the answer to a connection to nowhere
+	greetPatience = 5 * time.Second  // for the answers of a proxy by itself
+)
+
+// Proxy is where a proxy is and what it is told about us.
+type Proxy struct {
+	http           bool // else SOCKS5
+	host, port     string
+	user, password string
+	auth           bool // there are a user and a password
+}
+
+// ParseProxy reads the URL of a proxy. No error quotes it.
+func ParseProxy(text string) (*Proxy, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return nil, errProxyURL
+	}
+	p := &Proxy{host: u.Hostname(), port: u.Port()}
+	switch u.Scheme {
+	case "socks5", "socks5h":
+	case "http":
+		p.http = true
+	case "https", "socks4", "socks4a", "socks":
+		return nil, fmt.Errorf("%s proxies are not supported: %w", u.Scheme, errProxyURL)
+	default:
+		return nil, errProxyURL
+	}
+	if n, err := strconv.ParseUint(p.port, 10, 16); err != nil || n == 0 || p.host == "" || len(p.host) > 253 {
+		return nil, errProxyURL
+	}
+	if u.User == nil {
+		return p, nil
+	}
+	p.user, p.auth = u.User.Username(), true
+	p.password, _ = u.User.Password()
+	if n := len(p.user); n == 0 || n > 255 {
+		return nil, errors.New("the user name of a proxy has 1 to 255 bytes")
+	}
+	if n := len(p.password); !p.http && (n == 0 || n > 255) {
+		return nil, errors.New("the password of a SOCKS5 proxy has 1 to 255 bytes")
+	}
+	return p, nil
+}
+
+// String is the proxy's address, as logs may show it.
+func (p *Proxy) String() string {
+	scheme := "socks5"
+	if p.http {
+		scheme = "http"
+	}
+	return scheme + "://" + p.addr()
+}
+
+// Authenticates reports whether it is told a user name and a password.
+func (p *Proxy) Authenticates() bool { return p.auth }
+
+func (p *Proxy) addr() string { return net.JoinHostPort(p.host, p.port) }
+
+// loopback reports whether the proxy is written as an address of this machine.
+func (p *Proxy) loopback() bool {
+	a, err := netip.ParseAddr(p.host)
+	return p.host == "localhost" || err == nil && a.Unmap().IsLoopback()
+}
+
+// greet agrees with a SOCKS5 proxy on who we are. That takes nobody but the
+// proxy: silence is its own. Its error wraps ErrProxyAuth, ErrNoProxy, or is that
+// of ctx.
+func (w *Way) greet(ctx context.Context, c net.Conn) error {
+	if w.cfg.Proxy.http {
+		return nil
+	}
+	inner, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	err := during(inner, c, func() error { return w.cfg.Proxy.greetSOCKS(c) })
+	switch {
+	case err == nil, errors.Is(err, ErrProxyAuth), errors.Is(err, ErrNoProxy):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case inner.Err() != nil:
+		return fmt.Errorf("%w: it says nothing", ErrNoProxy)
+	}
+	return fmt.Errorf("%w: %w", ErrNoProxy, err)
+}
+
+// ask asks over c for a connection to target.
+func (p *Proxy) ask(c net.Conn, target string) error {
+	if p.http {
+		return p.connectHTTP(c, target)
+	}
+	return connectSOCKS(c, target)
+}
+
+// dialProxy connects by way of the proxy, which resolves names.
+func (w *Way) dialProxy(ctx context.Context, target string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
+	defer cancel()
+	c, err := w.reachProxy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = w.greet(ctx, c); err == nil {
+		err = during(ctx, c, func() error { return w.cfg.Proxy.ask(c, target) })
+	}
+	if err == nil {
+		w.proxy.up(w)
+		return c, nil
+	}
+	_ = c.Close()
+	switch {
+	case errors.Is(err, ErrTarget):
+		w.proxy.up(w)
+	case errors.Is(err, ErrProxyForbids):
+		w.proxy.up(w)
+		w.proxy.forbids.Do(func() {
+			w.log.Warn("the proxy forbids a connection; peers, trackers and web seeds have any port, and its rules must allow them", "proxy", w.cfg.Proxy.String(), "err", err)
+		})
+	case errors.Is(err, ErrProxyAuth), errors.Is(err, ErrNoProxy):
+		w.proxy.down(w, err)
+		return nil, fmt.Errorf("%w: proxy %v: %w", ErrShut, w.cfg.Proxy, err)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("dial through proxy: %w", context.Cause(ctx))
+	}
+	return nil, fmt.Errorf("dial through proxy: %w", err)
+}
+
+// reachProxy connects to the proxy itself.
+func (w *Way) reachProxy(ctx context.Context) (net.Conn, error) {
+	c, err := w.dialDirect(ctx, "tcp", w.cfg.Proxy.addr())
+	if err == nil {
+		return c, nil
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) { // by who asked: no word on the proxy
+		w.proxy.down(w, err)
+	}
+	return nil, fmt.Errorf("%w: proxy %v: %w", ErrShut, w.cfg.Proxy, err)
+}
+
+// during runs f, whose reads and writes on c end with ctx.
+func during(ctx context.Context, c net.Conn, f func() error) error {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(ended); _ = c.SetDeadline(time.Unix(1, 0)) })
+	err := f()
+	if !stop() {
+		<-ended
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+// Check asks the proxy whether it is one, and takes us. It connects to nobody
+// else; an HTTP proxy is asked for a name that cannot exist, since it can be
+// asked for nothing less. Without a proxy there is nothing to check.
+func (w *Way) Check(ctx context.Context) error {
+	if !w.Proxied() {
+		return nil
+	}
+	p := w.cfg.Proxy
+	if w.link != nil && !w.link.loopback && p.loopback() {
+		return fmt.Errorf("the proxy is on this machine, and does not send by interface %s because we do: bind the proxy itself", w.cfg.Interface)
+	}
+	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
+	defer cancel()
+	c, err := w.dialDirect(ctx, "tcp", p.addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if !p.http {
+		return w.greet(ctx, c)
+	}
+	patience, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	err = during(patience, c, func() error { return p.connectHTTP(c, "torrentfs.invalid:443") })
+	switch {
+	case errors.Is(err, ErrProxyAuth), errors.Is(err, ErrNoProxy), errors.Is(err, ErrProxyForbids):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", ErrNoProxy, err)
+	}
+	return context.Cause(ctx) // it tried to connect, as it should
+}
+
+// health is what is known of the proxy: who uses it finds out.
+type health struct {
+	forbids sync.Once // to tell of it
+
+	mu    sync.Mutex
+	err   error // nil: it works
+	since time.Time
+}
+
+func (h *health) down(w *Way, err error) {
+	h.mu.Lock()
+	first := h.err == nil
+	h.err = err
+	if first {
+		h.since = time.Now()
+	}
+	h.mu.Unlock()
+	if first {
+		w.log.Warn("the proxy cannot be used: nothing goes out until it can, trying on", "proxy", w.cfg.Proxy.String(), "err", err)
+	}
+}
+
+func (h *health) up(w *Way) {
+	h.mu.Lock()
+	was, since := h.err, h.since
+	h.err = nil
+	h.mu.Unlock()
+	if was != nil {
+		w.log.Info("the proxy works again", "proxy", w.cfg.Proxy.String(), "after", time.Since(since).Round(time.Second).String())
+	}
+}
+
+func (h *health) failure() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err == nil {
+		return nil
+	}
+	return fmt.Errorf("the proxy cannot be used: %w", h.err)
+}
