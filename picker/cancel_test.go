@@ -42,3 +42,57 @@ func TestCancelWithoutReject(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSkippedRequest has a peer answer all but one of its requests: that one is asked again, while the others go on, sooner if a
+// read waits for it, and what comes of it late is still taken.
+func TestSkippedRequest(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		urgent      bool
+		least, most time.Duration
+	}{
+		{"background", false, time.Second, 3 * time.Second},
+		{"a read waits", true, 200 * time.Millisecond, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) { testSkippedRequest(t, tt.urgent, tt.least, tt.most) })
+	}
+}
+
+func testSkippedRequest(t *testing.T, urgent bool, least, most time.Duration) {
+	const lost = BlockID(5)
+	p := New(Config{}, Geometry{PieceLength: 1 << 20, Size: 64 << 20, NumPieces: 64, BlocksPerPiece: 64}, 1)
+	p.SetWant(0, []ByteRange{{0, 64 << 20}})
+	p.PeerAdd(0, 1, PeerInfo{RTT: time.Millisecond, Reqq: 100, Fast: true})
+	p.HaveAll(0, 1)
+	p.Choke(0, 1, false)
+	p.request(p.table.get(1), lost, 0)
+	if urgent {
+		p.Read(0, 1, int64(lost)*BlockSize, BlockSize)
+	}
+	var again time.Duration
+	var owed []BlockID
+	for now := time.Duration(0); now < 4*time.Second; now += 10 * time.Millisecond {
+		p.Tick(now)
+		for _, a := range p.Drain(nil) {
+			switch {
+			case a.Kind == Request && a.Block != lost:
+				owed = append(owed, a.Block)
+			case a.Kind == Request && now > 0 && again == 0:
+				again = now
+			}
+		}
+		if len(owed) > 0 { // 1.6 MB/s
+			p.Received(now, 1, owed[0])
+			owed = owed[1:]
+		}
+	}
+	if again < least || again > most {
+		t.Fatalf("asked again after %v, want %v to %v", again, least, most)
+	}
+	if v := p.Received(5*time.Second, 1, lost); v != NewBlock {
+		t.Errorf("the block itself: got %v, want new", v)
+	}
+	if err := p.CheckInvariants(); err != nil {
+		t.Error(err)
+	}
+}

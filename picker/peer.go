@@ -25,6 +25,7 @@ type peer struct {
 	ring      ring
 	cancelled int       // requests in ring that are cancelled
 	requested uint32    // requests sent, modulo 2^32
+	answered  uint32    // the latest request that was answered by its block, as counted by requested
 	gone      []BlockID // last requests that were dropped without an answer: their data may still come
 	goneNext  int
 

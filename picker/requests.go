@@ -116,8 +116,11 @@ func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
 		x := p.takeAnswered(pr, pr.ring.find(block))
 		pr.followBursts(p.now, &x)
 		pr.observe(p.now, &x)
-		if !x.live() {
+		switch {
+		case !x.live():
 			pr.learnLead(&x, true)
+		case int32(x.seq-pr.answered) > 0:
+			pr.answered = x.seq
 		}
 	} else if !pr.ungone(block) {
 		return Unrequested

@@ -5,6 +5,10 @@ const (
 	suspectBackoffMax = 60.0 // s
 	giveUpAfter       = 10.0 // s of further silence after which requests count as lost
 	refusals          = 16   // rejects in a row, while not choked, that make a peer a suspect
+
+	maxPassed          = 32  // later requests that a peer may answer before one
+	skipPatience       = 1.0 // s beyond its prediction, after which a block that was passed over counts as lost
+	urgentSkipPatience = 0.2 // the same where a read waits for it: a copy of a block costs less than the wait
 )
 
 // checkSilence takes the blocks back from a peer that owes some and sends nothing, and in the end gives its requests up.
@@ -13,6 +17,7 @@ func (p *Picker) checkSilence(pr *peer) {
 		return
 	}
 	p.expireCancelled(pr)
+	p.forgetSkipped(pr)
 	if pr.ring.n == 0 {
 		if pr.suspect {
 			p.backOff(pr)
@@ -48,6 +53,27 @@ func (p *Picker) forgetCancelled(pr *peer) {
 	}
 	p.touch(pr)
 	p.urgentDirty = true
+}
+
+// forgetSkipped gives up requests that a peer passed over: it answered many that were sent later, and the block is long overdue. A
+// peer that works on several requests at once answers out of order, but not by so much. Transmission 3.00 loses one now and then
+// when a CANCEL crosses its block on the wire; who is the only holder would never be asked again before it has sent all else.
+func (p *Picker) forgetSkipped(pr *peer) {
+	patience, urgent := skipPatience+4*pr.dev+2*pr.pause, urgentSkipPatience+pr.dev+pr.pause
+	for i := 0; i < pr.ring.n; i++ {
+		x := pr.ring.at(i)
+		if !x.live() {
+			continue
+		}
+		if int32(pr.answered-x.seq) < maxPassed {
+			return // those behind were sent later
+		}
+		if late := p.now - x.pred; late > patience || x.flags&flagUrgent != 0 && late > urgent {
+			p.drop(pr, i)
+			i--
+			p.urgentDirty = true
+		}
+	}
 }
 
 func (p *Picker) setSuspect(pr *peer, on bool) {
