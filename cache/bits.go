@@ -12,6 +12,19 @@ func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
 func (b bitset) clear(i int)    { b[i/64] &^= 1 << (i % 64) }
 func (b bitset) clone() bitset  { return append(bitset(nil), b...) }
 
+// equal compares sets of one size; nil is an empty one.
+func (b bitset) equal(c bitset) bool {
+	if b == nil {
+		b, c = c, b
+	}
+	for i, w := range b {
+		if c == nil && w != 0 || c != nil && c[i] != w {
+			return false
+		}
+	}
+	return true
+}
+
 // sharedBits is a bitset that is read without a lock.
 type sharedBits []atomic.Uint64
 

@@ -30,7 +30,9 @@
 //
 // DataDir/.torrentfs holds, by info-hash, the snapshot (.resume), the journal
 // (.journal) and the lock (.lock), and a lock per top-level name, because two
-// torrents of one name would write into each other's files.
+// torrents of one name would write into each other's files. Of v2 torrents a
+// catalogue of complete files by the roots of their trees lies there as well
+// (.files): other torrents find them by it ([FindTwins], [Store.Fill]).
 //
 // # What survives
 //

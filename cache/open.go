@@ -74,6 +74,9 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	if err := c.adopt(s); err != nil {
 		return nil, err
 	}
+	if files, _ := s.completeFiles(); len(files) > 0 {
+		signal(s.sealKick) // for the catalogue
+	}
 	s.wg.Add(2)
 	go s.writeLoop()
 	go s.syncLoop()

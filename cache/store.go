@@ -89,7 +89,9 @@ type Store struct {
 	stale bool // the resume data on disk says less than we know
 
 	// owned by the syncer, then Close
-	syncAll bool // after a crash: folders may be there that were never synced
+	syncAll      bool   // after a crash: folders may be there that were never synced
+	catalogued   bitset // files that the catalogue names; nil: none was written yet
+	cataloguedAt time.Time
 
 	// owned by whoever writes: the writer, then Close
 	vector [][]byte
@@ -194,6 +196,8 @@ func (s *Store) Close() error {
 	if perr := s.publish(); err == nil {
 		err = perr
 	}
+	s.cataloguedAt = time.Time{}
+	s.catalogue(time.Now())
 	s.resume.close()
 	for _, p := range s.pins {
 		s.cache.files.release(p.h)

@@ -42,6 +42,9 @@ func (s *Store) syncLoop() {
 		if err != nil {
 			timer.Reset(syncRetry)
 			armed = true
+		} else if wait := s.catalogue(time.Now()); wait > 0 {
+			timer.Reset(wait)
+			armed = true
 		}
 		if reply != nil {
 			reply <- err

@@ -30,7 +30,8 @@
 // kernel then asks for its first page: a page fault, around which the kernel would have read, asks for one in the
 // middle. Each mount tries this on a file of its own before it relies on it. A reader that goes through a file in order
 // needs the bytes of its read-ahead anyway and would only be slowed down by being served in single pages; it is bounced
-// only with [BounceOn].
+// only with [BounceOn]. Where single blocks verify, all of the bounced range is fetched at once when its first page is
+// asked for: else each of its blocks would cost a round trip.
 //
 // # Who waits, and for how long
 //

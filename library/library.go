@@ -29,6 +29,7 @@ const Client = "torrentfs 0.1"
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
 	DataDir     string                // where the torrents' own layout lies
+	Shelf       string                // a folder of other torrents' data folders: files complete there are taken, not downloaded; "" is none
 	MetadataDir string                // where Resolve keeps metadata; "" keeps none
 	MemoryCache int64                 // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
 	InFlight    int64                 // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default

@@ -19,6 +19,8 @@ type Stats struct {
 	Uploaded         int64   // payload bytes sent since start
 	Wasted           int64   // payload bytes received that were already here, not asked for or wrong
 
+	Taken int64 // bytes that were copied from other torrents' files since start
+
 	Blocked  []BlockedRead // reads that wait for the swarm now
 	WaitsFor string        // in words, what the oldest of them waits for
 	Trackers []TrackerStatus
@@ -53,7 +55,7 @@ func (t *Torrent) Stats() Stats {
 		Complete: s.Held == s.Pieces,
 		Peers:    s.Peers, Seeds: s.Seeds, Unchoked: s.Unchoked,
 		DownRate: s.DownRate, UpRate: s.UpRate,
-		Downloaded: s.Downloaded, Uploaded: s.Uploaded, Wasted: s.Wasted,
+		Downloaded: s.Downloaded, Uploaded: s.Uploaded, Wasted: s.Wasted, Taken: s.Taken,
 		DiskErr: t.store.Err(), WayErr: t.l.cfg.Way.Err(), Err: t.swarm.Err(),
 	}
 	out.Verified = share(t.info, s.Held)

@@ -18,6 +18,7 @@ type Torrent struct {
 	l        *Library
 	info     *metainfo.Info
 	store    *cache.Store
+	dataDir  string
 	swarm    *swarm.Torrent
 	sources  *relay
 	tree     *tree
@@ -35,7 +36,7 @@ type Torrent struct {
 }
 
 func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
-	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch}
+	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch, dataDir: o.DataDir}
 	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
@@ -70,6 +71,9 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		return nil, err
 	}
 	engine.Store(t.swarm)
+	if mi.Info.Hash.HasV2 {
+		t.wg.Go(func() { t.offerTwins(ctx, o.DataDir) })
+	}
 	t.wg.Go(func() { t.awaitComplete(ctx) })
 	t.wg.Go(func() { t.awaitSelected(ctx, o.Select) })
 	t.wg.Go(func() { t.waits.watch(ctx) })

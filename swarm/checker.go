@@ -14,6 +14,12 @@ type doubts struct {
 	readers []*demand // reads that wait for a judgement
 }
 
+// checkJob is a piece for a checker: on disk, or to be put there from a twin.
+type checkJob struct {
+	piece int
+	twin  *twin
+}
+
 func newDoubts(words []uint64, pieces int) doubts {
 	d := doubts{pieces: newBitfield(pieces), taking: newBitfield(pieces)}
 	copy(d.pieces, words)
@@ -77,7 +83,7 @@ func (d *doubts) first() int {
 func (d *doubts) taken() { d.taking.set(d.first()) }
 
 // checkQueue is the checkers' channel while there is something to check, else nil.
-func (t *Torrent) checkQueue() chan<- int {
+func (t *Torrent) checkQueue() chan<- checkJob {
 	if t.doubt.n == 0 || t.doubt.first() < 0 {
 		return nil
 	}
@@ -89,13 +95,13 @@ func (t *Torrent) checkPieces() {
 	var scratch []byte
 	for {
 		select {
-		case piece := <-t.checks:
+		case j := <-t.checks:
 			if scratch == nil {
 				scratch = make([]byte, blockSize)
 			}
-			r := t.checkPiece(piece, scratch)
+			r := t.checkFilled(j, scratch)
 			if r.ok {
-				t.store.Commit(piece)
+				t.store.Commit(j.piece)
 			}
 			select {
 			case t.checked <- r:
@@ -106,6 +112,16 @@ func (t *Torrent) checkPieces() {
 			return
 		}
 	}
+}
+
+// checkFilled hashes a piece after it was copied from the twin that it is to come from, if any.
+func (t *Torrent) checkFilled(j checkJob, scratch []byte) hashResult {
+	if j.twin != nil {
+		if err := j.twin.Fill(j.piece); err != nil {
+			return hashResult{piece: j.piece, done: true, err: err, twin: true}
+		}
+	}
+	return t.checkPiece(j.piece, scratch)
 }
 
 // checkPiece hashes a piece that lies on disk. One whose hash is not known yet
@@ -152,6 +168,7 @@ func (p *pieceHash) check(block int, data []byte) hashResult {
 // handleChecked takes a checker's verdict; reads that waited for it go on.
 func (t *Torrent) handleChecked(r hashResult) {
 	t.doubt.remove(r.piece)
+	t.twinChecked(r)
 	switch {
 	case r.clash:
 		t.fail(clashError(r.piece))
@@ -159,7 +176,7 @@ func (t *Torrent) handleChecked(r hashResult) {
 		t.hold(r.piece)
 		t.picker.Verified(t.now(), r.piece, true) // of a piece in parts it does not count as held
 	default:
-		if now := t.now(); r.err != nil && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
+		if now := t.now(); r.err != nil && !r.twin && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
 			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}

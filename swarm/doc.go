@@ -14,6 +14,9 @@
 // A web seed is a peer of the picker that has no connection: its requests and
 // answers take the same way, and blame knows it by itself (torrent_webseeds.go).
 //
+// A file of another torrent that has what one of ours has is data found on
+// disk, too: a checker copies a piece before it hashes it (twins.go).
+//
 // # The way of a block
 //
 // The picker says Request; the loop encodes it into the peer's outbox; the
@@ -24,7 +27,7 @@
 // loop wakes whoever waits for it and tells the peers.
 //
 // A block of a v2 or hybrid torrent is also verified by itself (BEP 52): with
-// the request for it the loop sends one for its leaf (torrent_hashes.go), and
+// the request for it the loop sends one for its leaf (torrent_proofs.go), and
 // the worker that has both commits the block at once. What is known of the
 // files' trees is in hash_trees.go; hash_answers.go is the other direction.
 //

@@ -16,6 +16,7 @@ type Stats struct {
 	DownRate, UpRate     float64 // payload, bytes per second
 	Downloaded, Uploaded int64   // payload bytes since start
 	Wasted               int64   // payload bytes received twice, unasked or wrong
+	Taken                int64   // bytes that came from other torrents' files on this machine
 
 	Blocked []BlockedRead
 }
@@ -80,7 +81,7 @@ func (t *Torrent) Stats() Stats {
 }
 
 func (t *Torrent) fillStats(s *Stats) {
-	s.Held, s.Doubtful, s.Wasted = int(t.nHeld.Load()), t.doubt.n, t.wasted
+	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.nHeld.Load()), t.doubt.n, t.wasted, t.twins.taken
 	s.DownRate, s.UpRate = t.down.rate, t.up.rate
 	s.Known = len(t.known.list)
 	for _, c := range t.peers {

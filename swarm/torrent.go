@@ -58,7 +58,7 @@ type Torrent struct {
 	dialed    chan dialResult
 	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 	hashed    chan hashResult
-	checks    chan int
+	checks    chan checkJob
 	checked   chan hashResult
 	questions chan question
 	demands   chan *demand
@@ -100,6 +100,7 @@ type Torrent struct {
 	suspicious map[int]struct{}     // pieces that failed: each of their blocks is to be proven
 	fresh      []*demand            // admitted since the last flush
 	blame      blame
+	twins      twins
 	waiting    map[picker.ReadID]*demand
 	choker     choker
 	down, up   meter
@@ -191,7 +192,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		dialed:    make(chan dialResult),
 		stuck:     make(chan netip.AddrPort, maxDialing),
 		hashed:    make(chan hashResult, 16),
-		checks:    make(chan int),
+		checks:    make(chan checkJob),
 		checked:   make(chan hashResult, checkers),
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),

@@ -33,7 +33,7 @@ func (t *Torrent) run() {
 			t.handleStuck(a)
 		case r := <-t.hashed:
 			t.handleHashed(r)
-		case t.checkQueue() <- t.doubt.first():
+		case t.checkQueue() <- t.nextCheck():
 			t.doubt.taken()
 		case r := <-t.checked:
 			t.handleChecked(r)
@@ -88,6 +88,7 @@ func (t *Torrent) tick() {
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
 	t.reviewAsks(now)
+	t.claimTwins()
 	t.reviewManners(now)
 	t.rechoke(now)
 	t.connectPeers()

@@ -40,6 +40,7 @@ func (t *Torrent) admitDemand(d *demand) {
 	}
 	t.takeHints()
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
+	t.claimRange(first, last)
 	if t.doubt.hurry(first, last) {
 		t.doubt.readers = append(t.doubt.readers, d)
 		return

@@ -78,6 +78,7 @@ type hashResult struct {
 	clash bool  // its v1 and its v2 hash contradict each other: the torrent is at fault
 	waits bool  // it is complete, and what its hash must be is not known yet
 	err   error // its blocks could not be read back
+	twin  bool  // it was not to be had from its twin
 
 	// Of blocks that were judged by themselves (v2).
 	good, bad []int

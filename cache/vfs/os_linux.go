@@ -78,3 +78,23 @@ func nextData(f *os.File, off int64) (start, end int64, err error) {
 	}
 	return start, end, err
 }
+
+// copyRange has the kernel copy, or share, n bytes. It returns how many it did
+// before an error or the end of src.
+func copyRange(dst *os.File, to int64, src *os.File, from, n int64) (done int64, err error) {
+	for done < n && err == nil {
+		var k int
+		err = withFD(dst, func(d int) error {
+			return withFD(src, func(s int) (err error) {
+				a, b := from+done, to+done
+				k, err = unix.CopyFileRange(s, &a, d, &b, int(min(n-done, 1<<30)), 0)
+				return err
+			})
+		})
+		if err == nil && k <= 0 {
+			return done, nil
+		}
+		done += int64(max(k, 0))
+	}
+	return done, err
+}

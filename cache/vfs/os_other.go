@@ -26,3 +26,7 @@ func syncFS(*os.File) error { return errors.ErrUnsupported }
 func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 func nextData(*os.File, int64) (int64, int64, error) { return 0, 0, errors.ErrUnsupported }
+
+func copyRange(*os.File, int64, *os.File, int64, int64) (int64, error) {
+	return 0, errors.ErrUnsupported
+}

@@ -190,6 +190,7 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 	cacheSize, inFlight := p.shares()
 	s.lib, err = library.Open(library.Config{
 		MetadataDir: cacheFile("metadata"),
+		Shelf:       cacheFile(""),
 		MemoryCache: cacheSize,
 		InFlight:    inFlight,
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),

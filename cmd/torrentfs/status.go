@@ -73,6 +73,9 @@ func statusLine(st library.Stats, now time.Time) string {
 	}
 	parts = append(parts, fmt.Sprintf("verified %s of %s", formatBytes(st.Verified), formatBytes(st.Total)),
 		"uploaded "+formatBytes(st.Uploaded))
+	if st.Taken > 0 {
+		parts = append(parts, "copied "+formatBytes(st.Taken))
+	}
 	if st.DiskErr != nil {
 		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
 	}
@@ -137,6 +140,9 @@ func (a *app) logStats(msg string, st library.Stats, more ...any) {
 		"down_rate", int64(st.DownRate), "up_rate", int64(st.UpRate),
 		"downloaded", st.Downloaded, "uploaded", st.Uploaded, "wasted", st.Wasted,
 	}, more...)
+	if st.Taken > 0 {
+		args = append(args, "taken", st.Taken)
+	}
 	if st.Checking > 0 {
 		args = append(args, "checking", st.Checking)
 	}

@@ -1,0 +1,131 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"torrentfs/metainfo"
+)
+
+// The catalogue of a v2 torrent, stateDir/INFO-HASH.files, names its complete
+// files by the roots of their trees, so that other torrents find them (see
+// FindTwins). It is text:
+//
+//	torrentfs files 1
+//	<root, hex> <length> <path below the data folder, quoted>
+//	end <CRC-32C of all before, hex>
+//
+// It is a hint and nothing is trusted for its sake, so it is replaced without
+// a sync: one that a crash tore is refused, and made anew.
+const (
+	catalogueHead   = "torrentfs files 1\n"
+	catalogueSuffix = ".files"
+	maxCatalogue    = 16 << 20
+	catalogueEvery  = 10 * time.Second // from one writing to the next
+)
+
+var errCatalogue = errors.New("catalogue is damaged")
+
+// catalogued is a file that a catalogue names.
+type catalogued struct {
+	root   metainfo.SHA256
+	length int64
+	path   string
+}
+
+func encodeCatalogue(files []catalogued) []byte {
+	b := []byte(catalogueHead)
+	for _, f := range files {
+		b = hex.AppendEncode(b, f.root[:])
+		b = append(strconv.AppendInt(append(b, ' '), f.length, 10), ' ')
+		b = append(strconv.AppendQuote(b, f.path), '\n')
+	}
+	return fmt.Appendf(b, "end %08x\n", crc32.Checksum(b, castagnoli))
+}
+
+func decodeCatalogue(b []byte) ([]catalogued, error) {
+	at := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n') + 1
+	if want := fmt.Sprintf("end %08x\n", crc32.Checksum(b[:at], castagnoli)); string(b[at:]) != want {
+		return nil, errCatalogue
+	}
+	lines, ok := strings.CutPrefix(string(b[:at]), catalogueHead)
+	if !ok {
+		return nil, errCatalogue
+	}
+	var files []catalogued
+	for line := range strings.Lines(lines) {
+		root, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		number, quoted, _ := strings.Cut(rest, " ")
+		var f catalogued
+		n, err := hex.Decode(f.root[:], []byte(root[:min(len(root), 64)]))
+		length, lerr := strconv.ParseInt(number, 10, 64)
+		name, qerr := strconv.Unquote(quoted)
+		if err != nil || n != len(f.root) || len(root) != 64 || lerr != nil || length <= 0 || qerr != nil || checkPath(name) != nil {
+			return nil, errCatalogue
+		}
+		f.length, f.path = length, filepath.ToSlash(name)
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// completeFiles lists the files that others may take from here, also as a set.
+func (s *Store) completeFiles() (files []catalogued, set bitset) {
+	set = newBitset(len(s.lay.files))
+	for i := range s.lay.files {
+		f := &s.lay.files[i]
+		if stored(f) && f.Length > 0 && s.complete.has(i) {
+			set.set(i)
+			files = append(files, catalogued{f.PiecesRoot, f.Length, f.Path})
+		}
+	}
+	return files, set
+}
+
+// catalogue writes down which files are complete, where that changed. Where it
+// was written only just now it returns how long to wait.
+func (s *Store) catalogue(now time.Time) (wait time.Duration) {
+	if s.resume.id.v2 == [32]byte{} {
+		return 0
+	}
+	files, set := s.completeFiles()
+	if set.equal(s.catalogued) {
+		return 0
+	}
+	if next := s.cataloguedAt.Add(catalogueEvery); now.Before(next) {
+		return next.Sub(now)
+	}
+	s.catalogued, s.cataloguedAt = set, now
+	if err := s.writeCatalogue(files); err != nil {
+		s.log.Debug("write catalogue of complete files: " + err.Error())
+	}
+	return 0
+}
+
+func (s *Store) writeCatalogue(files []catalogued) error {
+	name := s.resume.base + catalogueSuffix
+	b := encodeCatalogue(files)
+	if len(b) > maxCatalogue {
+		return fmt.Errorf("%d bytes are too many", len(b))
+	}
+	f, err := s.fs.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return s.fs.Rename(name+".tmp", name)
+}

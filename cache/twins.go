@@ -1,0 +1,201 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"torrentfs/cache/vfs"
+	"torrentfs/metainfo"
+)
+
+// Limits on the search for twins.
+const (
+	maxCatalogues     = 4096     // that are read
+	maxCatalogueBytes = 64 << 20 // in all of them
+)
+
+// Twin is a file of another torrent that is said to have the content of one of
+// ours. Nobody vouches for that: what is taken from it has to be hashed.
+type Twin struct {
+	Root    metainfo.SHA256 // of its tree (BEP 52, "pieces root")
+	Length  int64
+	DataDir string
+	Path    string // below DataDir
+}
+
+// TwinSearch is where and what to look for.
+type TwinSearch struct {
+	Hash     metainfo.InfoHash         // of the torrent that looks, and is not its own twin
+	DataDir  string                    // of that torrent
+	DataDirs []string                  // folders to look into
+	Want     map[metainfo.SHA256]int64 // lengths by root
+}
+
+// FindTwins reads the catalogues of other torrents' complete files and returns
+// those that are wanted, one for each root. Folders and catalogues that cannot
+// be read, or are damaged, are passed over.
+func FindTwins(ctx context.Context, q TwinSearch) (found []Twin) {
+	left := map[metainfo.SHA256]int64{}
+	for root, n := range q.Want {
+		left[root] = n
+	}
+	number, size := 0, int64(0)
+	for _, dir := range q.DataDirs {
+		for name, b := range catalogues(dir) {
+			if ctx.Err() != nil || len(left) == 0 || number >= maxCatalogues || size+int64(len(b)) > maxCatalogueBytes {
+				return found
+			}
+			number, size = number+1, size+int64(len(b))
+			if dir == q.DataDir && name == q.Hash.String()+catalogueSuffix {
+				continue
+			}
+			files, err := decodeCatalogue(b)
+			if err != nil {
+				continue
+			}
+			for _, f := range files {
+				if n, ok := left[f.root]; ok && n == f.length {
+					delete(left, f.root)
+					found = append(found, Twin{f.root, f.length, dir, f.path})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// catalogues yields the catalogues in a data folder. No link leads out of it,
+// and nothing but a regular file is read.
+func catalogues(dir string) func(yield func(name string, b []byte) bool) {
+	return func(yield func(string, []byte) bool) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return
+		}
+		defer root.Close()
+		entries, err := fs.ReadDir(root.FS(), stateDir)
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), catalogueSuffix) || !e.Type().IsRegular() {
+				continue
+			}
+			if b, err := readCatalogue(root, stateDir+"/"+e.Name()); err == nil && !yield(e.Name(), b) {
+				return
+			}
+		}
+	}
+}
+
+func readCatalogue(root *os.Root, name string) ([]byte, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return nil, errCatalogue
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxCatalogue+1))
+	if err == nil && len(b) > maxCatalogue {
+		err = errCatalogue
+	}
+	return b, err
+}
+
+// SubFolders lists the folders in a folder, as candidates for data folders.
+func SubFolders(dir string) (dirs []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if e.IsDir() && len(dirs) < maxCatalogues {
+			dirs = append(dirs, filepath.Join(dir, e.Name()))
+		}
+	}
+	return dirs
+}
+
+// Fill puts the bytes of a piece on disk that a file of the same content has.
+// Where the file system can, both files then share their blocks on disk until
+// one is written to; never are they one file. Nothing is verified: the caller
+// hashes the piece (through Unverified), and calls Commit or Discard. It fails
+// where anything of the piece came already, and where the piece is not of one
+// file alone.
+func (s *Store) Fill(piece int, src vfs.File) error {
+	if !s.gate.enter() {
+		return ErrClosed
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	busy := s.verified.has(piece) || s.pieces[piece] != nil
+	s.mu.Unlock()
+	if busy {
+		return fmt.Errorf("fill piece %d: something of it came already", piece)
+	}
+	var of *part
+	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
+		switch {
+		case p.file < 0: // padding
+		case of != nil:
+			return fmt.Errorf("fill piece %d: it is of several files", piece)
+		default:
+			of = &p
+		}
+	}
+	if of == nil {
+		return fmt.Errorf("fill piece %d: it is of no file", piece)
+	}
+	if err := s.fillPart(*of, src); err != nil {
+		return &DiskError{Op: "copy into", Path: s.lay.files[of.file].Path, Err: err}
+	}
+	return nil
+}
+
+// fillPart copies as writePart writes: after the journal knows of it.
+func (s *Store) fillPart(p part, src vfs.File) error {
+	if err := s.beforeWrite(); err != nil {
+		return err
+	}
+	k := fileKey{s, p.file, true}
+	h, err := s.cache.files.acquire(k)
+	if err != nil {
+		return err
+	}
+	defer s.cache.files.release(h)
+	if err := s.touch(p.file, h); err != nil {
+		return err
+	}
+	ours, err := h.f.Stat()
+	if err != nil {
+		return err
+	}
+	theirs, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	if ours.Ino != 0 && ours.Ino == theirs.Ino {
+		return errors.New("it may be the same file")
+	}
+	s.changing(p.file, h.f)
+	err = vfs.Copy(h.f, p.at, src, p.at, p.n)
+	s.changed(p.file, h.f)
+	s.mu.Lock()
+	s.dirtyFiles[p.file] = struct{}{} // its date changed, which a snapshot must not run ahead of
+	s.mu.Unlock()
+	if err != nil {
+		s.cache.files.forget(k)
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+package library
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"torrentfs/metainfo"
+)
+
+// createTorrent makes a torrent of files below a top-level name.
+func createTorrent(t testing.TB, name string, version metainfo.Version, pieceLength int64, files []testFile) *metainfo.MetaInfo {
+	t.Helper()
+	spec := metainfo.CreateSpec{Name: name, Version: version, PieceLength: pieceLength}
+	for _, f := range files {
+		spec.Files = append(spec.Files, metainfo.SourceFile{
+			Path: f.path, Length: int64(len(f.data)),
+			Open: func() (metainfo.Content, error) { return memoryContent{bytes.NewReader(f.data)}, nil },
+		})
+	}
+	data, err := metainfo.Create(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mi, err := metainfo.Parse(data, metainfo.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mi
+}
+
+// A file that another torrent has, of this library or on the shelf, is taken
+// from there without a peer, whatever its name and piece length there. A file
+// that was spoiled since is noticed, and only its right pieces are taken.
+func TestTwins(t *testing.T) {
+	_, files := testTorrent(t, "")
+	for _, c := range []struct {
+		first, second metainfo.Version
+		same          bool // library and data folder
+		spoil         bool
+	}{
+		{metainfo.V2, metainfo.V2, false, false},
+		{metainfo.Hybrid, metainfo.V2, false, true},
+		{metainfo.V2, metainfo.Hybrid, true, false},
+	} {
+		t.Run(fmt.Sprintf("%v to %v, same %v, spoilt %v", c.first, c.second, c.same, c.spoil), func(t *testing.T) {
+			shelf := t.TempDir()
+			dir := filepath.Join(shelf, "first")
+			writeFiles(t, dir, files)
+			l := openLibrary(t, dir)
+			awaitComplete(t, addTorrent(t, l, createTorrent(t, "set", c.first, 64<<10, files), AddOptions{NoTrackers: true}))
+			if err := l.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			big := files[3]
+			if c.spoil {
+				f, err := os.OpenFile(filepath.Join(dir, "set", "dir", "b.bin"), os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.WriteAt([]byte("spoilt"), 500_000); err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+			}
+			second := filepath.Join(shelf, "second")
+			if c.same {
+				second = dir
+			}
+			l = openLibrary(t, second)
+			l.cfg.Shelf = shelf
+			other := []testFile{{[]string{"renamed"}, big.data}, {[]string{"z", "new"}, bytes.Repeat([]byte("new"), 50_000)}}
+			tor := addTorrent(t, l, createTorrent(t, "other", c.second, 32<<10, other), AddOptions{NoTrackers: true})
+			f, err := tor.Source().Open(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			got := make([]byte, 400_000)
+			if n, err := f.ReadAt(deadline(t), got, 1000); err != nil || !bytes.Equal(got, big.data[1000:401_000]) {
+				t.Errorf("read %d bytes: wrong, or %v", n, err)
+			}
+			want := int64(len(big.data))
+			if c.spoil {
+				want -= 32 << 10
+			}
+			for ctx := deadline(t); tor.Stats().Taken < want || tor.Stats().Checking > 0; runtime.Gosched() {
+				if ctx.Err() != nil {
+					t.Fatalf("not taken: %+v", tor.Stats())
+				}
+			}
+			if s := tor.Stats(); s.Downloaded != 0 || s.Taken != want {
+				t.Errorf("downloaded %d, taken %d, want %d", s.Downloaded, s.Taken, want)
+			}
+		})
+	}
+}
