@@ -163,9 +163,13 @@ func TestPeersThatDoNotProve(t *testing.T) {
 		"rejects":       {fakepeer.RejectHashes(-1)},
 		"rejects first": {fakepeer.RejectHashes(1)},
 	} {
-		for _, alone := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s/alone=%v", name, alone), func(t *testing.T) {
-				inV2World(t, metainfo.V2, 1<<20, []int64{6<<20 + 777, 40_000}, Config{}, func(w *world) {
+		for _, c := range []struct {
+			v     metainfo.Version
+			alone bool
+		}{{metainfo.V2, true}, {metainfo.V2, false}, {metainfo.Hybrid, true}} {
+			v, alone := c.v, c.alone
+			t.Run(fmt.Sprintf("%s/%v/alone=%v", name, v, alone), func(t *testing.T) {
+				inV2World(t, v, 1<<20, []int64{6<<20 + 777, 40_000}, Config{}, func(w *world) {
 					opt := w.options("bad")
 					opt.HashBehaviours = spoil
 					bad := w.serve(wan(20, 40*ms), opt)
