@@ -91,8 +91,8 @@ func (s *Store) completeFiles() (files []catalogued, set bitset) {
 }
 
 // catalogue writes down which files are complete, where that changed. Where it
-// was written only just now it returns how long to wait.
-func (s *Store) catalogue(now time.Time) (wait time.Duration) {
+// was written only just now it returns how long to wait, unless that is not to be.
+func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
 	if s.resume.id.v2 == [32]byte{} {
 		return 0
 	}
@@ -100,7 +100,7 @@ func (s *Store) catalogue(now time.Time) (wait time.Duration) {
 	if set.equal(s.catalogued) {
 		return 0
 	}
-	if next := s.cataloguedAt.Add(catalogueEvery); now.Before(next) {
+	if next := s.cataloguedAt.Add(catalogueEvery); !atOnce && now.Before(next) {
 		return next.Sub(now)
 	}
 	s.catalogued, s.cataloguedAt = set, now

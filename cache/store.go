@@ -196,8 +196,7 @@ func (s *Store) Close() error {
 	if perr := s.publish(); err == nil {
 		err = perr
 	}
-	s.cataloguedAt = time.Time{}
-	s.catalogue(time.Now())
+	s.catalogue(time.Now(), true)
 	s.resume.close()
 	for _, p := range s.pins {
 		s.cache.files.release(p.h)

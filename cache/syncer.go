@@ -42,7 +42,7 @@ func (s *Store) syncLoop() {
 		if err != nil {
 			timer.Reset(syncRetry)
 			armed = true
-		} else if wait := s.catalogue(time.Now()); wait > 0 {
+		} else if wait := s.catalogue(time.Now(), reply != nil); wait > 0 {
 			timer.Reset(wait)
 			armed = true
 		}

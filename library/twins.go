@@ -98,12 +98,7 @@ func (l *Library) dataDirs(own string) []string {
 	if l.cfg.Shelf != "" {
 		dirs = append(dirs, cache.SubFolders(l.cfg.Shelf)...)
 	}
-	slices.Sort(dirs[1:])
-	var out []string
-	for _, d := range dirs {
-		if !slices.Contains(out, d) {
-			out = append(out, d)
-		}
-	}
-	return out
+	others := slices.DeleteFunc(dirs[1:], func(d string) bool { return d == own })
+	slices.Sort(others)
+	return append(dirs[:1], slices.Compact(others)...)
 }

@@ -40,21 +40,26 @@ func TestTwins(t *testing.T) {
 	_, files := testTorrent(t, "")
 	for _, c := range []struct {
 		first, second metainfo.Version
-		same          bool // library and data folder
+		same          bool // data folder
+		live          bool // in one library
 		spoil         bool
 	}{
-		{metainfo.V2, metainfo.V2, false, false},
-		{metainfo.Hybrid, metainfo.V2, false, true},
-		{metainfo.V2, metainfo.Hybrid, true, false},
+		{metainfo.V2, metainfo.V2, false, false, false},
+		{metainfo.V2, metainfo.V2, false, true, false},
+		{metainfo.Hybrid, metainfo.V2, false, false, true},
+		{metainfo.V2, metainfo.Hybrid, true, false, false},
+		{metainfo.Hybrid, metainfo.Hybrid, true, true, false},
 	} {
-		t.Run(fmt.Sprintf("%v to %v, same %v, spoilt %v", c.first, c.second, c.same, c.spoil), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%v to %v, same %v, live %v, spoilt %v", c.first, c.second, c.same, c.live, c.spoil), func(t *testing.T) {
 			shelf := t.TempDir()
 			dir := filepath.Join(shelf, "first")
 			writeFiles(t, dir, files)
 			l := openLibrary(t, dir)
 			awaitComplete(t, addTorrent(t, l, createTorrent(t, "set", c.first, 64<<10, files), AddOptions{NoTrackers: true}))
-			if err := l.Close(context.Background()); err != nil {
-				t.Fatal(err)
+			if !c.live {
+				if err := l.Close(context.Background()); err != nil {
+					t.Fatal(err)
+				}
 			}
 			big := files[3]
 			if c.spoil {
@@ -71,10 +76,12 @@ func TestTwins(t *testing.T) {
 			if c.same {
 				second = dir
 			}
-			l = openLibrary(t, second)
-			l.cfg.Shelf = shelf
+			if !c.live {
+				l = openLibrary(t, second)
+				l.cfg.Shelf = shelf
+			}
 			other := []testFile{{[]string{"renamed"}, big.data}, {[]string{"z", "new"}, bytes.Repeat([]byte("new"), 50_000)}}
-			tor := addTorrent(t, l, createTorrent(t, "other", c.second, 32<<10, other), AddOptions{NoTrackers: true})
+			tor := addTorrent(t, l, createTorrent(t, "other", c.second, 32<<10, other), AddOptions{NoTrackers: true, DataDir: second})
 			f, err := tor.Source().Open(0)
 			if err != nil {
 				t.Fatal(err)

@@ -23,6 +23,7 @@ type twin struct {
 	faults int
 	taken  int64 // bytes
 	out    int   // pieces claimed, and not judged
+	told   bool  // in the log
 }
 
 // twins are the files on this machine that pieces may be taken from. The loop
@@ -162,8 +163,9 @@ func (t *Torrent) twinChecked(r hashResult) {
 		t.log.Warn("another torrent's file is not what it should be: the rest is downloaded", "file", w.Path, "piece", r.piece, "err", r.err)
 		t.releaseTwin(w)
 	}
-	if w.out == 0 && w.taken > 0 {
-		t.log.Info("took what another torrent had already", "file", w.Path, "bytes", w.taken, "wrong_pieces", w.faults)
+	if w.out == 0 && w.taken > 0 && !w.told {
+		w.told = true
+		t.log.Info("took what another torrent has already", "file", w.Path, "bytes", w.taken, "wrong_pieces", w.faults)
 	}
 }
 
