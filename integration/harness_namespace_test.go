@@ -60,6 +60,9 @@ func prepareNamespaces() error {
 		}
 	}
 	env.addr, env.private = swarmAddr, true
+	if err := nameTheServer(); err != nil {
+		return err
+	}
 	if err := openDevice(); err != nil {
 		env.noFUSE = err.Error()
 	}

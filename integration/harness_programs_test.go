@@ -19,6 +19,7 @@ var packages = map[string]string{
 	"fusermount3":         "fuse3",
 	"git":                 "git",
 	"iptables":            "iptables",
+	"microsocks":          "microsocks",
 	"miniupnpd":           "miniupnpd",
 	"mount.fuse3":         "fuse3",
 	"mpv":                 "mpv",
@@ -27,6 +28,7 @@ var packages = map[string]string{
 	"python3":             "python3",
 	"rsync":               "rsync",
 	"sqlite3":             "sqlite3",
+	"tinyproxy":           "tinyproxy",
 	"transmission-daemon": "transmission-daemon",
 	"unzip":               "unzip",
 }

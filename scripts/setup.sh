@@ -121,6 +121,8 @@ want_programs() {
     want iptables iptables
     want miniupnpd miniupnpd miniupnpd-nftables
     want nft nftables
+    want microsocks microsocks
+    want tinyproxy tinyproxy
     want transmission-daemon transmission-daemon
     want aria2c aria2
     want opentracker opentracker

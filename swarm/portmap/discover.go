@@ -37,6 +37,20 @@ func systemRoute(way *egress.Way) (Route, error) {
 	return Route{Local: l.Unmap(), Gateway: g.Unmap(), Way: way}, nil
 }
 
+// findNewer finds a router that speaks PCP, or NAT-PMP, whose successor it is:
+// many speak both.
+func findNewer(ctx context.Context, r Route) (Gateway, error) {
+	g, err := findPCP(ctx, r)
+	if err == nil {
+		return g, nil
+	}
+	g, second := findPMP(ctx, r)
+	if second != nil {
+		return nil, errors.Join(err, second)
+	}
+	return g, nil
+}
+
 // discover tries all protocols at once. The channel is closed when all have
 // been tried or ctx has ended.
 func discover(ctx context.Context, r Route, description string, logger *slog.Logger) <-chan Gateway {
@@ -56,8 +70,7 @@ func discover(ctx context.Context, r Route, description string, logger *slog.Log
 		})
 	}
 	if r.Gateway.IsValid() {
-		try("PCP", findPCP)
-		try("NAT-PMP", findPMP)
+		try("PCP or NAT-PMP", findNewer)
 	}
 	try("UPnP", func(ctx context.Context, r Route) (Gateway, error) { return findUPnP(ctx, r, description) })
 	go func() {

@@ -1,0 +1,275 @@
+//go:build linux
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+
+	"torrentfs/internal/fakeproxy"
+)
+
+// nameServerAddr is what the system's configuration says to all that runs in
+// the tests' namespaces. Most of them have nobody there.
+const nameServerAddr = "45.66.99.53"
+
+// nameTheServer puts a resolv.conf of its own in the place of the machine's.
+// Nobody outside sees it.
+func nameTheServer() error {
+	name := filepath.Join(env.scratch, "resolv.conf")
+	if err := os.WriteFile(name, []byte("nameserver "+nameServerAddr+"\noptions timeout:2 attempts:2\n"), 0o644); err != nil {
+		return err
+	}
+	if err := os.Chmod(name, 0o644); err != nil { // whatever the umask
+		return err
+	}
+	return os.NewSyscallError("mount", unix.Mount(name, "/etc/resolv.conf", "", unix.MS_BIND, ""))
+}
+
+// inside runs f, which opens sockets, on the host. They stay there.
+func (h *host) inside(f func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- h.enter(f) }()
+	return <-ended
+}
+
+// enter is inside on a goroutine of its own. The thread comes back from there: its
+// end would be the signal to die for the processes that it has started.
+func (h *host) enter(f func() error) error {
+	runtime.LockOSThread()
+	ours, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer ours.Close() //nolint:errcheck // was only entered
+	there, err := os.Open("/proc/" + h.pid + "/ns/net")
+	if err != nil {
+		return err
+	}
+	defer there.Close() //nolint:errcheck // likewise
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	err = f()
+	if back := unix.Setns(int(ours.Fd()), unix.CLONE_NEWNET); back != nil {
+		return os.NewSyscallError("setns", back) // and the thread stays locked, so that nobody else gets it
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+func (h *host) listenTCP(addr string) net.Listener {
+	h.t.Helper()
+	var l net.Listener
+	if err := h.inside(func() (err error) { l, err = net.Listen("tcp", addr); return err }); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// dial connects from the host to an address: no name is looked up.
+func (h *host) dial(ctx context.Context, addr string) (c net.Conn, err error) {
+	err = h.inside(func() (err error) {
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", addr)
+		return err
+	})
+	return c, err
+}
+
+// names answers the host's part of what is asked of a name server: all names of
+// example.org are at one address, all others nowhere.
+func (h *host) names(addr string) {
+	h.t.Helper()
+	var pc net.PacketConn
+	if err := h.inside(func() (err error) { pc, err = net.ListenPacket("udp", nameServerAddr+":53"); return err }); err != nil {
+		h.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	h.t.Cleanup(func() { pc.Close(); <-done })
+	go func() {
+		defer close(done)
+		b := make([]byte, 1500)
+		for {
+			n, from, err := pc.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			if reply, err := resolve(b[:n], addr); err == nil {
+				_, _ = pc.WriteTo(reply, from)
+			}
+		}
+	}()
+}
+
+func resolve(query []byte, addr string) ([]byte, error) {
+	var m dnsmessage.Message
+	if err := m.Unpack(query); err != nil {
+		return nil, err
+	}
+	m.Response, m.Authoritative, m.Additionals = true, true, nil
+	for _, q := range m.Questions {
+		if !strings.HasSuffix(q.Name.String(), ".example.org.") {
+			m.RCode = dnsmessage.RCodeNameError
+		} else if q.Type == dnsmessage.TypeA {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
+				Body:   &dnsmessage.AResource{A: [4]byte(net.ParseIP(addr).To4())},
+			})
+		}
+	}
+	return m.Pack()
+}
+
+// web serves a directory on the host.
+func (h *host) web(addr, dir string) {
+	h.t.Helper()
+	l := h.listenTCP(addr)
+	srv := &http.Server{Handler: http.FileServer(http.Dir(dir))}
+	go srv.Serve(l) //nolint:errcheck // it ends with the test
+	h.t.Cleanup(func() { srv.Close() })
+}
+
+// world is a host that has what a torrent can name, each under a name and an
+// address that are not on the segment: a tracker over HTTP and UDP, a seeder, a
+// web server with the data, the torrent and a blocklist, a name server.
+type world struct {
+	*host
+	c       content
+	magnet  string
+	tracker *process
+}
+
+// The world's addresses and ports.
+const (
+	worldAddr   = "45.66.99.1"
+	worldPeer   = worldAddr + ":7000"
+	trackerPort = "6969"
+	webPort     = "8080"
+)
+
+// newWorld plugs a world into segments, under an address on each.
+func newWorld(t testing.TB, seed uint64, addrs map[string]*host) *world {
+	t.Helper()
+	w := &world{host: newHost(t), c: makeFile(t, 3_000_000, seed)}
+	for i, addr := range slices.Sorted(maps.Keys(addrs)) {
+		w.plug(addrs[addr], fmt.Sprintf("eth%d", i), addr)
+	}
+	w.sh("ip address add " + worldAddr + "/32 dev lo; ip address add " + nameServerAddr + "/32 dev lo; ip route add default dev eth0")
+	w.c = w.c.create(t, "--tracker", "http://tracker.example.org:"+trackerPort+"/announce")
+	torrent, err := os.ReadFile(w.c.torrent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"a.torrent": torrent, "list": []byte("192.0.2.1\n")} {
+		if err := os.WriteFile(filepath.Join(w.c.dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.names(worldAddr)
+	w.web(worldAddr+":"+webPort, w.c.dir)
+	w.tracker = w.on(torrentfs(t, slices.Concat([]string{
+		"tracker", "--listen", worldAddr + ":" + trackerPort, "--udp", worldAddr + ":" + trackerPort, "--interval", "5s", "--min-interval", "2s",
+	}, logFlags)...)).start(t)
+	w.tracker.logged("listening", func(r record) bool { return r["network"] == "udp" })
+	w.magnet = magnetOf(t, w.c) + "&tr=http://tracker.example.org:" + trackerPort + "/announce&tr=udp://tracker.example.org:" + trackerPort +
+		"&ws=http://web.example.org:" + webPort + "/"
+	w.seed(w.c, 7000, "--max-upload-rate", "500K/s") // so that the web seed is of use
+	w.tracker.logged("status", func(r record) bool { return r.number("seeders") >= 1 })
+	return w
+}
+
+// proxy runs a proxy of ours on the host, which reaches the world's names.
+func (h *host) proxy(addr string, cfg fakeproxy.Config) *fakeproxy.Proxy {
+	h.t.Helper()
+	cfg.Dial = func(ctx context.Context, target string) (net.Conn, error) {
+		name, port, err := net.SplitHostPort(target)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(name, ".example.org") {
+			name = worldAddr
+		}
+		return h.dial(ctx, net.JoinHostPort(name, port))
+	}
+	p := fakeproxy.Serve(h.listenTCP(addr), cfg)
+	h.t.Cleanup(p.Close)
+	return p
+}
+
+// watch counts what leaves the host by an interface and is not for the one
+// address and port that may be spoken to ("" is none). What the kernel says by
+// itself to find neighbours does not count.
+func (h *host) watch(name, allowed, port string) {
+	h.t.Helper()
+	may := ""
+	if allowed != "" {
+		may = "ip daddr " + allowed + " tcp dport " + port + " counter name allowed accept"
+	}
+	h.sh(`nft -f - <<'.'
+		table inet watch {
+			counter allowed { }
+			counter names { }
+			counter datagrams { }
+			counter streams { }
+			counter others { }
+			chain output {
+				type filter hook output priority 0
+				oifname != "` + name + `" accept
+				` + may + `
+				icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept
+				meta l4proto { tcp, udp } th dport 53 counter name names accept
+				meta l4proto udp counter name datagrams accept
+				meta l4proto tcp counter name streams accept
+				counter name others
+			}
+		}
+.`)
+}
+
+// counted is what watch has counted, in packets.
+func (h *host) counted() map[string]int {
+	h.t.Helper()
+	counts := map[string]int{}
+	name := ""
+	for line := range strings.Lines(h.sh("nft list counters table inet watch")) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) >= 2 && fields[0] == "counter":
+			name = fields[1]
+		case len(fields) >= 2 && fields[0] == "packets":
+			var n int
+			if _, err := fmt.Sscan(fields[1], &n); err != nil {
+				h.t.Fatal(err)
+			}
+			counts[name] = n
+		}
+	}
+	if len(counts) != 5 {
+		h.t.Fatalf("counted %v", counts)
+	}
+	return counts
+}
+
+// nothingBeside fails the test if anything was counted that was not allowed.
+func (h *host) nothingBeside() {
+	h.t.Helper()
+	counts := h.counted()
+	for _, kind := range []string{"names", "datagrams", "streams", "others"} {
+		if counts[kind] > 0 {
+			h.t.Errorf("%d packets of kind %s went beside: %v", counts[kind], kind, counts)
+		}
+	}
+}
