@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,14 +16,15 @@ import (
 // A process that is killed while one of its threads waits for an answer of its own file system cannot end: the wait ends
 // with the answer or with the connection, nobody is left to answer, and the connection is open as long as the waiting
 // thread shares the table that has it. With a table apart, the end of the other threads closes it, and so the wait.
-// The rest of the table stays: on any thread, the runtime may have to use its poller.
+// All else that is open goes as well: a peer would wait for the end of a connection of which this thread has a copy, and
+// the main thread, if that is the one, never ends. Only the runtime's poller stays, which it may use on any thread.
 func apart(touch func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_FILES)
 		if err == nil {
-			err = closeConnections()
+			err = closeCopies()
 		}
 		if err != nil {
 			done <- fmt.Errorf("leave descriptors: %w", err)
@@ -33,8 +35,8 @@ func apart(touch func() error) error {
 	return <-done
 }
 
-// closeConnections closes all FUSE connections in this thread's table.
-func closeConnections() error {
+// closeCopies closes all in this thread's table but the standard descriptors and what has no name: the poller.
+func closeCopies() error {
 	const table = "/proc/thread-self/fd"
 	entries, err := os.ReadDir(table)
 	if err != nil {
@@ -42,10 +44,11 @@ func closeConnections() error {
 	}
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
-		if err != nil {
+		if err != nil || fd <= 2 {
 			continue
 		}
-		if target, err := os.Readlink(table + "/" + e.Name()); err == nil && target == "/dev/fuse" {
+		target, err := os.Readlink(table + "/" + e.Name())
+		if err == nil && !strings.HasPrefix(target, "anon_inode:") {
 			if err := unix.Close(fd); err != nil {
 				return fmt.Errorf("close %s: %w", target, err)
 			}
