@@ -45,7 +45,7 @@
 //
 // A disk that refuses to write loses nothing: blocks wait in memory, readable
 // if verified, and are tried again with growing pauses; Dirty tells whoever
-// puts to hold back. A file whose sync failed is not trusted at the next
+// puts to hold back, and Shed gives up what is too much. A file whose sync failed is not trusted at the next
 // start, since the system may have dropped its data without a further word.
 //
 // # What is in memory

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -119,8 +120,23 @@ func (s *Store) unverify(piece int) {
 	}
 }
 
-// Shed gives up verified pieces that wait in memory for a disk that refuses
-// them, the oldest first, until no more than most bytes wait. They cannot be
+// stallTime is how long one write may take before the disk counts as stalled.
+const stallTime = 2 * time.Second
+
+// Stalled reports whether the disk takes nothing now: it refuses, or has been
+// at one write for seconds.
+func (s *Store) Stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stalled()
+}
+
+func (s *Store) stalled() bool {
+	return s.trouble[writing] != nil || !s.writeBegun.IsZero() && time.Since(s.writeBegun) > stallTime
+}
+
+// Shed gives up verified pieces that wait in memory for a disk that is
+// stalled, the oldest first, until no more than most bytes wait. They cannot be
 // read any more and have to be fetched again. While the disk works it does
 // nothing: then waiting is enough.
 func (s *Store) Shed(most int64) (lost []int) {
@@ -130,7 +146,7 @@ func (s *Store) Shed(most int64) (lost []int) {
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trouble[writing] == nil {
+	if !s.stalled() {
 		return nil
 	}
 	over := s.dirty.Load() - most
@@ -172,6 +188,39 @@ func (s *Store) failReading(err error) {
 	s.readFailed = now
 	s.mu.Unlock()
 	s.fail(reading, err)
+}
+
+// readsBadly says that the disk failed to read not long ago: nobody is sent to
+// its files past us, for we can mend what it does not read.
+func (s *Store) readsBadly() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.readFailed.IsZero() && time.Since(s.readFailed) < quiet
+}
+
+// probeEvery is how often a file is read from before it is handed out.
+const probeEvery = time.Second
+
+// probe reads a little somewhere in a file that is to be handed out, past the
+// page cache where that works. The kernel does not tell us what it cannot read
+// of such a file; so a disk that is gone is noticed here.
+func (s *Store) probe(file int, h *handle) error {
+	now := time.Now()
+	s.mu.Lock()
+	fresh := now.Sub(s.probed) < probeEvery
+	if !fresh {
+		s.probed = now
+	}
+	s.mu.Unlock()
+	size := s.lay.files[file].Length
+	if fresh || size == 0 {
+		return nil
+	}
+	err := h.f.Probe(rand.Int64N(size))
+	if err != nil {
+		s.failReading(&DiskError{Op: "read", Path: s.lay.files[file].Path, Err: err})
+	}
+	return err
 }
 
 // takeLost takes the pieces that the journal must no longer call held.

@@ -38,10 +38,16 @@ const (
 	numChores
 )
 
-// fail notes that the disk refuses, and reports it if that is news.
+// fail notes that the disk refuses, and reports it if that is news: of one
+// cause, which hinders several chores at once, one word is enough.
 func (s *Store) fail(c chore, err error) {
 	s.mu.Lock()
 	news := s.trouble[c] == nil
+	for other, known := range s.trouble {
+		if chore(other) != c && known != nil && errnoOf(known) == errnoOf(err) {
+			news = false
+		}
+	}
 	s.trouble[c] = err
 	s.mu.Unlock()
 	if !news {
@@ -53,13 +59,24 @@ func (s *Store) fail(c chore, err error) {
 	}
 }
 
+// errnoOf is what the system calls the cause, 0 where it does not.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return errno
+}
+
 // recovered ends the episode.
 func (s *Store) recovered(c chore) {
 	s.mu.Lock()
 	was := s.trouble[c]
 	s.trouble[c] = nil
+	well := true
+	for _, err := range s.trouble {
+		well = well && err == nil
+	}
 	s.mu.Unlock()
-	if was != nil {
+	if was != nil && well {
 		s.log.Info("disk works again", "after", was)
 	}
 }

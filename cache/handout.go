@@ -4,7 +4,7 @@ import "os"
 
 // Section returns the file that holds the n verified bytes at off, and where
 // they begin in it, for sendfile. It is false unless all of them are written
-// and lie in one file.
+// and lie in one file, and while the disk reads badly.
 //
 // The store may close f at any time to stay within its limit of open files.
 // So use it through f.SyscallConn (never a bare descriptor) with explicit
@@ -15,7 +15,7 @@ func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
 		return nil, 0, false
 	}
 	defer s.gate.leave()
-	if off < 0 || n <= 0 || off+int64(n) > s.lay.size {
+	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.readsBadly() {
 		return nil, 0, false
 	}
 	for piece := int(off / s.lay.pieceLen); piece <= int((off+int64(n)-1)/s.lay.pieceLen); piece++ {
@@ -48,7 +48,8 @@ type pin struct {
 // kernel to read by itself (passthrough). The store owns f and keeps it open,
 // and Forget keeps off it, until ReleaseBacking was called as often or the
 // store is closed. It is false for a file that is not complete, that has
-// another length on disk, or when too many are handed out.
+// another length on disk, on a disk that failed to read not long ago, or when
+// too many are handed out.
 func (s *Store) Backing(file int) (f *os.File, ok bool) {
 	if !s.gate.enter() {
 		return nil, false
@@ -57,12 +58,15 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 	if !s.complete.has(file) {
 		return nil, false
 	}
+	if s.readsBadly() {
+		return nil, false
+	}
 	h, err := s.cache.files.acquire(fileKey{s, file, false})
 	if err != nil {
 		return nil, false
 	}
 	st, err := h.f.Stat()
-	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length || s.intact(file, h.f) != nil {
+	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length || s.intact(file, h.f) != nil || s.probe(file, h) != nil {
 		s.cache.files.release(h)
 		return nil, false
 	}

@@ -85,6 +85,8 @@ type Store struct {
 	watches    map[int]*watch   // of files that were opened
 	toLose     []int            // doubted, and still held for the journal
 	readFailed time.Time        // last
+	probed     time.Time        // last
+	writeBegun time.Time        // of the write under way; zero: none is
 
 	stale bool // the resume data on disk says less than we know
 

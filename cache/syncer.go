@@ -81,7 +81,9 @@ func (s *Store) syncBatch() error {
 		s.fail(syncing, err)
 		return err
 	}
-	fileErr := s.syncFiles(b)
+	bad, fileErr := s.syncFiles(b)
+	s.distrust(bad)
+	s.giveBack(batch{files: bad}) // to learn when the disk works again
 	if err := s.syncDirs(b); err != nil {
 		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, dirs: b.dirs})
 		s.fail(syncing, err)
@@ -128,25 +130,23 @@ func (s *Store) giveBack(b batch) {
 	}
 }
 
-// syncFiles syncs the batch's files and distrusts those for which it fails.
-func (s *Store) syncFiles(b batch) error {
+// syncFiles syncs the batch's files and returns those for which it fails.
+func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 	if len(b.files) == 0 {
-		return nil
+		return nil, nil
 	}
 	if len(b.files) > manyFiles || s.syncAll {
 		err := s.fs.SyncAll()
 		if err == nil {
 			s.syncAll = false
 			clear(b.dirs)
-			return nil
+			return nil, nil
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
-			s.distrust(b.files)
-			return &DiskError{Op: "sync", Path: ".", Err: err}
+			return b.files, &DiskError{Op: "sync", Path: ".", Err: err}
 		}
 	}
-	bad := make(map[int]struct{})
-	var first error
+	bad = make(map[int]struct{})
 	for file := range b.files {
 		if err := s.syncFile(file); err != nil {
 			bad[file] = struct{}{}
@@ -155,8 +155,7 @@ func (s *Store) syncFiles(b batch) error {
 			}
 		}
 	}
-	s.distrust(bad)
-	return first
+	return bad, first
 }
 
 func (s *Store) syncFile(file int) error {

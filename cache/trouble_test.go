@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 	"sync"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/vfs"
 	"torrentfs/internal/crashfs"
 )
 
@@ -280,5 +282,149 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		if err := s.Close(); !errors.Is(err, syscall.EROFS) {
 			t.Errorf("Close: %v", err)
 		}
+	})
+}
+
+// A disk that refuses everything for one cause is complained of once, and
+// praised once; a second cause is news.
+func TestOneCauseIsSaidOnce(t *testing.T) {
+	tor := crashTorrent(t)
+	synctest.Test(t, func(t *testing.T) {
+		disk, said := crashfs.New(), &reports{}
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk, OnError: said.add})
+		tor.fetch(s, 0)
+		time.Sleep(gatherTime * 2) // written, not synced
+		disk.Inject(func(crashfs.Op) error { return syscall.EIO })
+		tor.fetch(s, 1)
+		time.Sleep(time.Minute)
+		if n := len(said.take()); n != 1 {
+			t.Errorf("said %d times that nothing works, want once", n)
+		}
+		disk.Inject(failing("write", "top/", syscall.ENOSPC))
+		time.Sleep(time.Minute)
+		if errs := said.take(); len(errs) != 0 || !errors.Is(s.Err(), syscall.ENOSPC) {
+			t.Errorf("an episode that goes on was reported: %v; now %v", errs, s.Err())
+		}
+		disk.Inject(nil)
+		time.Sleep(time.Minute)
+		if s.Err() != nil {
+			t.Errorf("afterwards: %v", s.Err())
+		}
+		closeStore(t, s)
+	})
+}
+
+// While a file cannot be synced it is tried again, until that works.
+func TestSyncIsTriedAgain(t *testing.T) {
+	tor := crashTorrent(t)
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+		disk.Inject(failing("sync", "top/", syscall.EIO))
+		tor.fetchAll(s)
+		time.Sleep(time.Minute)
+		if !errors.Is(s.Err(), syscall.EIO) {
+			t.Errorf("in the trouble: %v", s.Err())
+		}
+		disk.Inject(nil)
+		time.Sleep(2 * syncRetry)
+		if s.Err() != nil {
+			t.Errorf("after the trouble: %v", s.Err())
+		}
+		closeStore(t, s)
+	})
+}
+
+// A file on a disk that is gone is not handed out: the kernel would read from
+// it without us. Nor is it while the disk has failed to read not long ago.
+func TestBadDiskIsNotHandedOut(t *testing.T) {
+	tor := crashTorrent(t)
+	dir := t.TempDir()
+	disk := openDisk(t, dir)
+	s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+	tor.fetchAll(s)
+	syncStore(t, s)
+	if _, ok := s.Backing(0); !ok {
+		t.Fatal("a good file is not handed out")
+	}
+	s.ReleaseBacking(0)
+	s.probed = time.Time{}
+	disk.bad = true
+	if _, ok := s.Backing(0); ok || !errors.Is(s.Err(), syscall.EIO) {
+		t.Errorf("handed out: %v, %v", ok, s.Err())
+	}
+	disk.bad = false
+	if _, ok := s.Backing(0); ok {
+		t.Error("handed out right after it failed")
+	}
+	if _, _, ok := s.Section(0, 100); ok {
+		t.Error("lent right after it failed")
+	}
+	s.readFailed = time.Now().Add(-2 * quiet)
+	if _, ok := s.Backing(0); !ok {
+		t.Error("not handed out a while later")
+	}
+	closeStore(t, s)
+}
+
+// badDisk is a real file system of which the files do not read while it is bad.
+type badDisk struct {
+	vfs.FS
+	bad bool
+}
+
+func openDisk(t *testing.T, dir string) *badDisk {
+	t.Helper()
+	f, err := vfs.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &badDisk{FS: f}
+}
+
+func (d *badDisk) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	f, err := d.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &badFile{f, d}, nil
+}
+
+type badFile struct {
+	vfs.File
+	disk *badDisk
+}
+
+func (f *badFile) Probe(off int64) error {
+	if f.disk.bad {
+		return syscall.EIO
+	}
+	return f.File.Probe(off)
+}
+
+// A disk that has been at one write for long has what waits behind it given
+// up, like one that refuses.
+func TestShedBehindAStalledWrite(t *testing.T) {
+	tor := crashTorrent(t)
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: crashfs.New(), OnWritten: func() { <-hang }})
+		tor.fetch(s, 0)
+		time.Sleep(2 * gatherTime) // the writer hangs in the callback
+		for p := 1; p < 4; p++ {
+			tor.fetch(s, p)
+		}
+		if lost := s.Shed(0); s.Stalled() || lost != nil {
+			t.Errorf("shed %v although nothing is under way", lost)
+		}
+		s.mu.Lock()
+		s.writeBegun = time.Now()
+		s.mu.Unlock()
+		time.Sleep(stallTime + time.Second)
+		if lost := s.Shed(tor.PieceLength()); !s.Stalled() || len(lost) == 0 || lost[0] != 1 {
+			t.Errorf("stalled %v, shed %v", s.Stalled(), lost)
+		}
+		close(hang)
+		closeStore(t, s)
 	})
 }

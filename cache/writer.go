@@ -12,6 +12,7 @@ const (
 	gatherTime  = 100 * time.Millisecond
 	gatherBytes = 4 << 20
 	runBytes    = 4 << 20
+	batchBytes  = 16 << 20
 	retryFirst  = time.Second
 	retryMost   = 30 * time.Second
 )
@@ -59,9 +60,59 @@ func (s *Store) writeLoop() {
 
 // writeAll writes what is queued, and puts back what the disk did not take.
 func (s *Store) writeAll() error {
+	var failed []item
+	var first error
 	s.mu.Lock()
-	batch := s.queue
-	s.queue, s.queued = nil, 0
+	todo := s.queued
+	s.mu.Unlock()
+	for {
+		batch, n := s.takeQueued()
+		if n == 0 {
+			break
+		}
+		slices.SortFunc(batch, func(a, b item) int { return cmp.Compare(a.off, b.off) })
+		for rest := batch; len(rest) > 0; {
+			n := run(rest)
+			bad, err := s.writeRun(rest[:n])
+			if err != nil && first == nil {
+				first = err
+			}
+			failed = append(failed, bad...)
+			rest = rest[n:]
+		}
+		if todo -= n; todo <= 0 {
+			break
+		}
+	}
+	s.mu.Lock()
+	s.queue = append(failed, s.queue...)
+	for i := range failed {
+		s.queued += int64(len(failed[i].data))
+	}
+	more := len(s.queue) > len(failed)
+	s.mu.Unlock()
+	if more {
+		signal(s.kick)
+	}
+	if first != nil {
+		s.fail(writing, first)
+		return first
+	}
+	s.recovered(writing)
+	return nil
+}
+
+// takeQueued takes the oldest blocks out of the queue, and says how many bytes
+// it took. What stays can be given up while these are written.
+func (s *Store) takeQueued() (batch []item, bytes int64) {
+	s.mu.Lock()
+	i := 0
+	for ; i < len(s.queue) && bytes < batchBytes; i++ {
+		bytes += int64(len(s.queue[i].data))
+	}
+	batch = slices.Clone(s.queue[:i])
+	s.queue = slices.Delete(s.queue, 0, i)
+	s.queued -= bytes
 	dropped := int64(0)
 	batch = slices.DeleteFunc(batch, func(it item) bool {
 		if it.current() {
@@ -75,31 +126,7 @@ func (s *Store) writeAll() error {
 		s.dirty.Add(-dropped)
 		s.written()
 	}
-	slices.SortFunc(batch, func(a, b item) int { return cmp.Compare(a.off, b.off) })
-
-	var failed []item
-	var first error
-	for rest := batch; len(rest) > 0; {
-		n := run(rest)
-		bad, err := s.writeRun(rest[:n])
-		if err != nil && first == nil {
-			first = err
-		}
-		failed = append(failed, bad...)
-		rest = rest[n:]
-	}
-	if first == nil {
-		s.recovered(writing)
-		return nil
-	}
-	s.fail(writing, first)
-	s.mu.Lock()
-	s.queue = append(failed, s.queue...)
-	for i := range failed {
-		s.queued += int64(len(failed[i].data))
-	}
-	s.mu.Unlock()
-	return first
+	return batch, bytes
 }
 
 // run returns how many of the sorted items follow each other without a gap.
@@ -186,7 +213,13 @@ func (s *Store) writePart(items []item, p part) error {
 	}
 	v := s.slices(items, p.off, p.n)
 	s.changing(p.file, h.f)
+	s.mu.Lock()
+	s.writeBegun = time.Now()
+	s.mu.Unlock()
 	_, err = h.f.WriteVectorAt(v, p.at)
+	s.mu.Lock()
+	s.writeBegun = time.Time{}
+	s.mu.Unlock()
 	s.changed(p.file, h.f)
 	clear(v) // keeps no block alive
 	if err != nil {

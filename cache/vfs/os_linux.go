@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,34 @@ func syncFS(d *os.File) error {
 		return &fs.PathError{Op: "syncfs", Path: d.Name(), Err: err}
 	}
 	return nil
+}
+
+// probe reads with a descriptor of its own, past the page cache where the file
+// system has such a thing (O_DIRECT).
+func probe(f *os.File, off int64) error {
+	const n = 4096 // a multiple of every disk's block
+	err := withFD(f, func(fd int) error {
+		direct, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(direct)
+		buf, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // aligned
+		if err != nil {
+			return err
+		}
+		defer unix.Munmap(buf) //nolint:errcheck // nothing could be done
+		_, err = unix.Pread(direct, buf, off&^(n-1))
+		return err
+	})
+	if err == unix.EIO {
+		return &fs.PathError{Op: "read", Path: f.Name(), Err: err}
+	}
+	if err == nil {
+		return nil
+	}
+	_, err = f.ReadAt(make([]byte, 1), off) // it has no such way
+	return err
 }
 
 func punchHole(f *os.File, off, n int64) error {

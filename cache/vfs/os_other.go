@@ -23,6 +23,11 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func syncFS(*os.File) error { return errors.ErrUnsupported }
 
+func probe(f *os.File, off int64) error {
+	_, err := f.ReadAt(make([]byte, 1), off)
+	return err
+}
+
 func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 func nextData(*os.File, int64) (int64, int64, error) { return 0, 0, errors.ErrUnsupported }

@@ -61,6 +61,9 @@ type File interface {
 	NextData(off int64) (start, end int64, err error)
 	// PunchHole gives a range back to the system; it then reads as zeros.
 	PunchHole(off, n int64) error
+	// Probe reads a little at about off, from the disk itself where the system
+	// has a way past its cache, and only says whether that works.
+	Probe(off int64) error
 	// OS is the file of the operating system, nil if there is none.
 	OS() *os.File
 }

@@ -161,3 +161,15 @@ func TestLock(t *testing.T) {
 	}
 	_ = l.Close()
 }
+
+func TestProbe(t *testing.T) {
+	h := create(t, open(t, t.TempDir()), "f")
+	if _, err := h.WriteAt(make([]byte, 10_000), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int64{0, 1, 4095, 4096, 9_999} {
+		if err := h.Probe(off); err != nil {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+}

@@ -299,6 +299,14 @@ func (h *file) WriteVectorAt(bufs [][]byte, off int64) (int, error) {
 	return h.WriteAt(slices.Concat(bufs...), off)
 }
 
+func (h *file) Probe(int64) error {
+	if err := h.begin("read", false); err != nil {
+		return err
+	}
+	h.fs.mu.Unlock()
+	return nil
+}
+
 func (h *file) Sync() error {
 	if err := h.begin("sync", false); err != nil {
 		return err
