@@ -169,6 +169,9 @@ func (p *pieceHash) check(block int, data []byte) hashResult {
 func (t *Torrent) handleChecked(r hashResult) {
 	t.doubt.remove(r.piece)
 	t.twinChecked(r)
+	if !unreadable(r.err) {
+		t.unreadVerdict(r.piece)
+	}
 	switch {
 	case r.clash:
 		t.fail(clashError(r.piece))
@@ -180,7 +183,11 @@ func (t *Torrent) handleChecked(r hashResult) {
 			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
-		t.store.Discard(r.piece)
+		if unreadable(r.err) {
+			t.unread.add(t.now(), r.piece)
+		} else {
+			t.store.Discard(r.piece)
+		}
 		t.hashing[r.piece] = nil // it may know of blocks that are gone
 		delete(t.proofs, r.piece)
 		t.picker.Lost(t.now(), r.piece)

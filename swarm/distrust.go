@@ -81,7 +81,7 @@ func (t *Torrent) needSeeds() {
 	t.connectPeers()
 }
 
-// shed bounds the memory that waits for a disk that refuses to write: the
+// shed bounds the memory that waits for a disk that takes nothing: the
 // oldest pieces go. Until the disk has taken half of what is left, nothing is
 // fetched in the background, only to be given up again.
 func (t *Torrent) shed() {

@@ -1,7 +1,9 @@
 package swarm
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -130,5 +132,88 @@ func TestFullDiskBoundsMemory(t *testing.T) {
 		w.store.mu.Unlock()
 		tor.DiskReady()
 		w.await(tor, time.Minute)
+	})
+}
+
+// Pieces that nobody else has, and that the disk does not read for a while,
+// are not lost: whoever waits for them gets them once the disk reads again.
+func TestTheDiskIsTriedAgain(t *testing.T) {
+	inWorld(t, 2<<20, 64<<10, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		tor := w.add(TorrentConfig{})
+		rot := func(pieces ...int) {
+			w.store.mu.Lock()
+			defer w.store.mu.Unlock()
+			w.store.rotten = map[int]bool{}
+			for _, p := range pieces {
+				w.store.rotten[p] = true
+			}
+		}
+		rot(3, 4, 5, 20)
+		r := tor.NewReader(nil)
+		defer r.Close()
+		done := make(chan error, 1)
+		go func() {
+			buf := make([]byte, 3*64<<10)
+			_, err := r.ReadAt(context.Background(), buf, 3*64<<10)
+			if err == nil && !bytes.Equal(buf, w.data[3*64<<10:6*64<<10]) {
+				err = errors.New("wrong bytes")
+			}
+			done <- err
+		}()
+		time.Sleep(5 * time.Minute)
+		rot(4) // one stays bad: the others come back all the same
+		time.Sleep(3 * rereadMost)
+		if s := tor.Stats(); s.Held != s.Pieces-1 {
+			t.Errorf("%d of %d pieces", s.Held, s.Pieces)
+		}
+		rot()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(3 * rereadMost)
+		if s := tor.Stats(); s.Held != s.Pieces || s.Doubtful != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A disk that works, and is behind, holds a reader to its pace: what it was
+// given is not given up to fetch more.
+func TestSlowDiskPacesReaders(t *testing.T) {
+	const budget = 1 << 20
+	inWorld(t, 8<<20, 64<<10, Config{}, func(w *world) {
+		w.serve(wan(100, 20*ms), w.options("seed"))
+		tor := w.add(TorrentConfig{Memory: budget})
+		r := tor.NewReader(nil)
+		defer r.Close()
+		w.read(r, 0, 64<<10, time.Minute)
+		behind := func(n int64) {
+			w.store.mu.Lock()
+			w.store.dirty = n
+			w.store.mu.Unlock()
+			tor.DiskReady()
+		}
+		behind(budget + 2*64<<10)
+		time.Sleep(time.Second)
+		before := tor.Stats().Downloaded
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.ReadAt(context.Background(), make([]byte, 64<<10), 4<<20)
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		if more := tor.Stats().Downloaded - before; more > 0 {
+			t.Errorf("%d bytes fetched while the disk was behind", more)
+		}
+		behind(budget)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("still waits although the disk has caught up")
+		}
 	})
 }

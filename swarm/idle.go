@@ -18,9 +18,9 @@ func (t *Torrent) nextHouse(now time.Duration) time.Duration {
 		return now + houseInterval
 	}
 	full := int(t.nHeld.Load()) == t.info.NumPieces()
-	at := never
+	at := t.unread.due()
 	if !full {
-		at = max(min(t.hungryDue, t.webSeedDue()), now+houseInterval)
+		at = min(at, max(min(t.hungryDue, t.webSeedDue()), now+houseInterval))
 	}
 	if full && t.cfg.NoUpload {
 		return at

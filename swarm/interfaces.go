@@ -27,7 +27,7 @@ type Store interface {
 	// and in others that the reason concerns. It returns those that are to be
 	// hashed, and then committed or discarded.
 	Doubt(piece int, reason error) (doubtful []int)
-	// Shed gives up committed pieces that a failing disk does not take, until
+	// Shed gives up committed pieces that a stalled disk does not take, until
 	// no more than most bytes are dirty, and returns them.
 	Shed(most int64) (lost []int)
 	// CommitBlock publishes one block, whose own hash was right, before its
@@ -42,6 +42,9 @@ type Store interface {
 	Blocks(yield func(piece int, blocks []uint64) bool)
 	// Dirty is how many bytes were put and are not yet on disk.
 	Dirty() int64
+	// Stalled says that the disk takes nothing now: it refuses, or has been at
+	// one write for seconds.
+	Stalled() bool
 
 	// Has says whether a piece is committed; it takes no lock.
 	Has(piece int) bool

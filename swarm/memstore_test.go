@@ -94,6 +94,12 @@ func (s *memStore) Dirty() int64 {
 	return s.dirty
 }
 
+func (s *memStore) Stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full
+}
+
 func (s *memStore) Doubt(piece int, _ error) []int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,6 +114,9 @@ func (s *memStore) Doubt(piece int, _ error) []int {
 func (s *memStore) Shed(most int64) (lost []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.full {
+		return nil // it works: waiting is enough
+	}
 	for i := s.have.next(0); i >= 0 && s.dirty > most; i = nextOf(s.have, i, s.info.NumPieces()) {
 		s.have.clear(i)
 		clear(s.put[i])

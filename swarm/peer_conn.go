@@ -79,7 +79,8 @@ type peerConn struct {
 	answersSent   int64         // sent, when the budget was last looked at
 
 	closing sync.Once
-	reason  error // why it was closed; set within closing
+	reason  error          // why it was closed; set within closing
+	closed  sync.WaitGroup // of nc.Close, begun within closing
 }
 
 func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerConn {
@@ -99,12 +100,13 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 }
 
 // close ends the connection from any goroutine; the first reason counts. The
-// loop hears of it from the connection's reader.
+// loop hears of it from the connection's reader. It does not wait for the
+// socket, which closes when its writer is done: that may be waiting for a disk.
 func (c *peerConn) close(reason error) {
 	c.closing.Do(func() {
 		c.reason = reason
 		c.out.close()
-		c.nc.Close()
+		c.closed.Go(func() { c.nc.Close() })
 	})
 }
 

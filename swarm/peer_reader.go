@@ -56,6 +56,7 @@ func (c *peerConn) run() {
 	}
 	c.close(err)
 	<-written
+	c.closed.Wait()
 	c.t.s.conns.give()
 	c.tell(peerEvent{c: c, kind: eventGone, err: c.reason})
 }

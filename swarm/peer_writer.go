@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -163,6 +164,9 @@ func (w *blockWriter) send(u upload) error {
 	if f, at, ok := c.t.store.Section(off, u.n); ok {
 		switch sent, err := sendSection(c.nc, header, f, at, u.n); {
 		case err != nil:
+			if fault := (*fileError)(nil); errors.As(err, &fault) { // in the middle of a message: the peer has to come back
+				c.t.distrust(u.piece, fault.err)
+			}
 			return err
 		case sent:
 			w.count(u.n)

@@ -55,7 +55,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		}
 		return n, err
 	}
-	waited, distrusted := false, 0
+	waited, distrusted, suspect := false, 0, int64(-1)
 	for {
 		var k int
 		k, err = t.store.ReadAt(p[n:], off+int64(n))
@@ -68,6 +68,10 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		}
 		at := off + int64(n)
 		if piece := t.info.PieceOf(at); t.store.HasBlock(piece, int(at%t.info.PieceLength()/blockSize)) { // the disk's fault
+			if suspect != at { // it may have been committed since the store looked
+				suspect = at
+				continue
+			}
 			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
@@ -76,7 +80,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			}
 			t.distrust(piece, err)
 		}
-		waited = true
+		waited, suspect = true, -1
 		if err := r.wait(ctx, off+int64(n), len(p)-n); err != nil {
 			return n, err
 		}

@@ -1,12 +1,20 @@
 package swarm
 
 import (
+	"cmp"
+	"io"
 	"net"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// fileError says that the file was the fault, not the connection.
+type fileError struct{ err error }
+
+func (e *fileError) Error() string { return "read for a peer: " + e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
 
 // sendSection sends header and then n bytes of f at offset at, without copying
 // them through this process. It reports sent = false, with nothing written,
@@ -59,11 +67,11 @@ func sendfile(sock syscall.RawConn, src int, header []byte, at int64, n int) (bo
 			if err == unix.EAGAIN {
 				return false
 			}
-			if sysErr = err; err != nil {
+			if err == unix.EIO || err == nil && k == 0 { // sockets do not fail so; or the file is shorter than it was
+				sysErr = &fileError{cmp.Or(err, io.ErrUnexpectedEOF)}
 				return true
 			}
-			if k == 0 { // the file is shorter than it was
-				sysErr = os.ErrInvalid
+			if sysErr = err; err != nil {
 				return true
 			}
 			n -= k

@@ -94,6 +94,7 @@ type Torrent struct {
 	dialing    int
 	held       bitfield // committed pieces
 	doubt      doubts
+	unread     unreadPieces
 	hashing    []*pieceHash         // by piece, nil where none is under way
 	proofs     map[int]*blockProofs // of pieces that readers need leaves of
 	unjudged   map[int]struct{}     // pieces that are complete and wait for their layer

@@ -92,6 +92,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewManners(now)
 	t.rechoke(now)
 	t.connectPeers()
+	t.tryUnread(now)
 	t.tendWebSeeds(now)
 	t.exchangePeers(now)
 	t.askForPeers(now)
@@ -165,12 +166,17 @@ func (t *Torrent) split(b picker.BlockID) (piece, block int) {
 
 // updateCredit tells the picker how much may still be asked for. What was
 // received and is not yet hashed or on disk counts against it: the background
-// stops first, then read-ahead; a blocked read keeps a reserve.
+// stops first, then read-ahead; a blocked read keeps a reserve. Beyond that a
+// reader goes at the pace of the disk.
 func (t *Torrent) updateCredit() {
 	t.shed()
 	room := t.cfg.Memory - t.store.Dirty() - t.hashBacklog.Load()
+	reserve := 2 * t.info.PieceLength()
+	if t.store.Stalled() { // what is given up makes room: see shed
+		room = max(room, 0)
+	}
 	c := picker.Credit{
-		Urgent:     max(room, 0) + 2*t.info.PieceLength(),
+		Urgent:     max(room+reserve, 0),
 		ReadAhead:  max(room*3/4, 0),
 		Background: max(room/2, 0),
 	}
