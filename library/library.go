@@ -201,8 +201,21 @@ func (l *Library) Remove(ctx context.Context, t *Torrent) error {
 	return t.close()
 }
 
-// Close stops every torrent and loses nothing: what is verified is on disk when it returns.
+// Close stops every torrent and loses nothing: what is verified is on disk when
+// it returns without an error. If ctx ends first, the disk takes too long: the
+// rest of it goes on in the background, until the process ends.
 func (l *Library) Close(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- l.close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("close library: not everything was written in time, the disk is too slow or hangs: %w", ctx.Err())
+	}
+}
+
+func (l *Library) close() error {
 	l.mu.Lock()
 	l.closed = true
 	all := l.torrents

@@ -13,6 +13,10 @@ import (
 	"torrentfs/swarm"
 )
 
+// syncRetry is the pause before a disk that failed is asked again whether it
+// has everything.
+const syncRetry = 2 * time.Second
+
 // Torrent is one torrent of a library.
 type Torrent struct {
 	l        *Library
@@ -90,8 +94,12 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 	if received, _, _ := t.swarm.Totals(); t.sources.trackers != nil && received > 0 {
 		t.sources.trackers.completed()
 	}
-	if err := t.store.Sync(ctx); err != nil {
-		return // the store has said why, and Stats does
+	for t.store.Sync(ctx) != nil { // the store has said why, and Stats does
+		select {
+		case <-time.After(syncRetry):
+		case <-ctx.Done():
+			return
+		}
 	}
 	close(t.complete)
 }

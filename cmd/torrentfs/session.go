@@ -20,7 +20,7 @@ import (
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
 // still in memory. A second signal ends it sooner.
-const closeTimeout = 20 * time.Second
+const closeTimeout = time.Minute
 
 // lockPatience is how long a command waits for another process to let go of
 // the data directory: `umount` returns while the mount's process still writes.
