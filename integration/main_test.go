@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 
 // run builds the program and starts over in namespaces, where the tests then run.
 func run(m *testing.M) (int, error) {
+	if spec := os.Getenv(faultVariable); spec != "" {
+		return 0, serveDisk(spec)
+	}
 	if os.Getenv(scratchVariable) != "" {
 		return runTests(m)
 	}

@@ -1,0 +1,309 @@
+//go:build linux
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// faultVariable makes this test binary a faulty disk: it names the directory
+// that holds the disk's content, and the mount point.
+const faultVariable = "TORRENTFS_INTEGRATION_DISK"
+
+// faultAttribute is the extended attribute of the disk's root by which a test
+// says what is wrong with the disk. Its value has a line for each operation:
+// read, write, sync, or change (of a directory, and opening for writing);
+// behind it an errno ("EIO"), an errno for one of so many ("EIO/3"), a
+// duration ("300ms") or "hold", which lasts until the fault is taken away.
+const faultAttribute = "user.fault"
+
+// faultyDisk is a mounted file system that fails on demand. What it took lies
+// in the directory content.
+type faultyDisk struct {
+	t       testing.TB
+	dir     string // the mount point
+	content string
+}
+
+// newFaultyDisk mounts a disk that works, in a process of its own.
+func newFaultyDisk(t testing.TB) *faultyDisk {
+	t.Helper()
+	needPrivateNetwork(t) // and with it, mounts of our own
+	d := &faultyDisk{t: t, dir: mkdir(t, scratch(t), "disk"), content: scratch(t)}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := command{name: self, args: []string{"disk"}, env: []string{faultVariable + "=" + d.content + "\n" + d.dir}}.start(t)
+	t.Cleanup(func() {
+		if err := detach(d.dir); err != nil {
+			t.Error(err)
+		}
+		p.wait()
+	})
+	eventually(t, "the disk is mounted", func() bool {
+		if !p.running() {
+			t.Fatalf("the disk ended: %s", p.stderr.tail(5))
+		}
+		return mounted(t, d.dir)
+	})
+	return d
+}
+
+// fail makes operations fail from now on, as faultAttribute says; without any
+// all is well again.
+func (d *faultyDisk) fail(faults ...string) {
+	d.t.Helper()
+	if err := unix.Setxattr(d.dir, faultAttribute, []byte(strings.Join(faults, "\n")), 0); err != nil {
+		d.t.Fatal(os.NewSyscallError("setxattr", err))
+	}
+}
+
+// hits is how often the present faults were felt.
+func (d *faultyDisk) hits() int {
+	d.t.Helper()
+	b := make([]byte, 32)
+	n, err := unix.Getxattr(d.dir, faultAttribute, b)
+	if err != nil {
+		d.t.Fatal(os.NewSyscallError("getxattr", err))
+	}
+	hits, err := strconv.Atoi(string(b[:n]))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return hits
+}
+
+// felt waits until the present faults were felt at least so often.
+func (d *faultyDisk) felt(times int) {
+	d.t.Helper()
+	eventually(d.t, fmt.Sprintf("%d operations of the disk have failed", times), func() bool { return d.hits() >= times })
+}
+
+// serveDisk is the disk's process.
+func serveDisk(spec string) error {
+	content, dir, _ := strings.Cut(spec, "\n")
+	faults := &faults{changed: make(chan struct{})}
+	data := &gofs.LoopbackRoot{Path: content}
+	node := func() gofs.InodeEmbedder {
+		return &diskNode{LoopbackNode: gofs.LoopbackNode{RootData: data}, faults: faults}
+	}
+	data.NewNode = func(*gofs.LoopbackRoot, *gofs.Inode, string, *syscall.Stat_t) gofs.InodeEmbedder { return node() }
+	root := node()
+	data.RootNode = root
+	server, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: fuse.MountOptions{
+		DirectMountStrict: true, FsName: "faulty", MaxWrite: 1 << 20,
+	}})
+	if err != nil {
+		return err
+	}
+	server.Wait()
+	return nil
+}
+
+// fault is what is wrong with an operation.
+type fault struct {
+	errno syscall.Errno
+	every int // of so many, one fails
+	delay time.Duration
+	hold  bool
+}
+
+// faults are what is wrong with the disk.
+type faults struct {
+	mu      sync.Mutex
+	of      map[string]*fault
+	hits    int
+	seen    int
+	changed chan struct{} // closed with the next change
+}
+
+func (f *faults) set(text string) error {
+	of := map[string]*fault{}
+	for line := range strings.Lines(text) {
+		op, what, _ := strings.Cut(strings.TrimSpace(line), " ")
+		errno, every, _ := strings.Cut(what, "/")
+		ft := &fault{hold: what == "hold", every: 1}
+		if every != "" {
+			ft.every, _ = strconv.Atoi(every)
+		}
+		switch errno {
+		case "EIO":
+			ft.errno = syscall.EIO
+		case "EROFS":
+			ft.errno = syscall.EROFS
+		default:
+			var err error
+			if ft.delay, err = time.ParseDuration(what); err != nil && !ft.hold {
+				return err
+			}
+		}
+		if !slices.Contains([]string{"read", "write", "sync", "change"}, op) || ft.every < 1 {
+			return fmt.Errorf("parse fault %q", line)
+		}
+		of[op] = ft
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.of, f.hits, f.seen = of, 0, 0
+	close(f.changed)
+	f.changed = make(chan struct{})
+	return nil
+}
+
+// of an operation: it waits as long as the operation is to take, like a real
+// disk without a thought for signals, and returns how it is to end.
+func (f *faults) feel(op string) syscall.Errno {
+	f.mu.Lock()
+	ft, changed := f.of[op], f.changed
+	if ft == nil {
+		f.mu.Unlock()
+		return 0
+	}
+	f.seen++
+	if ft.errno != 0 && f.seen%ft.every != 0 {
+		f.mu.Unlock()
+		return 0
+	}
+	f.hits++
+	f.mu.Unlock()
+	switch {
+	case ft.hold:
+		<-changed
+	case ft.delay > 0:
+		select {
+		case <-time.After(ft.delay):
+		case <-changed:
+		}
+	}
+	return ft.errno
+}
+
+// diskNode is a file or directory of a faulty disk.
+type diskNode struct {
+	gofs.LoopbackNode
+	faults *faults
+}
+
+func (n *diskNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		if errno := n.faults.feel("change"); errno != 0 {
+			return nil, 0, errno
+		}
+	}
+	h, _, errno := n.LoopbackNode.Open(ctx, flags)
+	return n.wrap(h), fuse.FOPEN_DIRECT_IO, errno
+}
+
+func (n *diskNode) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	if errno := n.faults.feel("change"); errno != 0 {
+		return nil, nil, 0, errno
+	}
+	in, h, _, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
+	return in, n.wrap(h), fuse.FOPEN_DIRECT_IO, errno
+}
+
+func (n *diskNode) wrap(h gofs.FileHandle) gofs.FileHandle {
+	if f, ok := h.(*gofs.LoopbackFile); ok {
+		return &diskFile{LoopbackFile: f, faults: n.faults}
+	}
+	return h
+}
+
+func (n *diskNode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if errno := n.faults.feel("change"); errno != 0 {
+		return nil, errno
+	}
+	return n.LoopbackNode.Mkdir(ctx, name, mode, out)
+}
+
+func (n *diskNode) Rename(ctx context.Context, name string, to gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	if errno := n.faults.feel("change"); errno != 0 {
+		return errno
+	}
+	return n.LoopbackNode.Rename(ctx, name, to, newName, flags)
+}
+
+func (n *diskNode) Unlink(ctx context.Context, name string) syscall.Errno {
+	if errno := n.faults.feel("change"); errno != 0 {
+		return errno
+	}
+	return n.LoopbackNode.Unlink(ctx, name)
+}
+
+func (n *diskNode) Setxattr(_ context.Context, attr string, data []byte, _ uint32) syscall.Errno {
+	if attr != faultAttribute {
+		return syscall.ENOTSUP
+	}
+	if err := n.faults.set(string(data)); err != nil {
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+func (n *diskNode) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	if attr != faultAttribute {
+		return 0, syscall.ENODATA
+	}
+	n.faults.mu.Lock()
+	defer n.faults.mu.Unlock()
+	hits := strconv.AppendInt(nil, int64(n.faults.hits), 10)
+	copy(dest, hits)
+	return uint32(len(hits)), 0 //nolint:gosec // a few digits
+}
+
+// diskFile is an open file of a faulty disk.
+type diskFile struct {
+	*gofs.LoopbackFile
+	faults *faults
+}
+
+// PassthroughFd keeps the kernel from going past the faults.
+func (f *diskFile) PassthroughFd() (int, bool) { return 0, false }
+
+func (f *diskFile) Read(ctx context.Context, buf []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if errno := f.faults.feel("read"); errno != 0 {
+		return nil, errno
+	}
+	return f.LoopbackFile.Read(ctx, buf, off)
+}
+
+func (f *diskFile) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	if errno := f.faults.feel("write"); errno != 0 {
+		return 0, errno
+	}
+	return f.LoopbackFile.Write(ctx, data, off)
+}
+
+// Writev is what the library prefers to Write.
+func (f *diskFile) Writev(ctx context.Context, data [][]byte, off int64) (uint32, syscall.Errno) {
+	return f.Write(ctx, bytes.Join(data, nil), off)
+}
+
+func (f *diskFile) Fsync(ctx context.Context, flags uint32) syscall.Errno {
+	if errno := f.faults.feel("sync"); errno != 0 {
+		return errno
+	}
+	return f.LoopbackFile.Fsync(ctx, flags)
+}
+
+func (f *diskFile) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	if errno := f.faults.feel("write"); errno != 0 {
+		return errno
+	}
+	return f.LoopbackFile.Allocate(ctx, off, size, mode)
+}
