@@ -169,7 +169,7 @@ func (p *pieceHash) check(block int, data []byte) hashResult {
 func (t *Torrent) handleChecked(r hashResult) {
 	t.doubt.remove(r.piece)
 	t.twinChecked(r)
-	if !unreadable(r.err) {
+	if !unreadable(r.err) || r.twin {
 		t.unreadVerdict(r.piece)
 	}
 	switch {
@@ -183,7 +183,7 @@ func (t *Torrent) handleChecked(r hashResult) {
 			t.diskWarned = now
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
-		if unreadable(r.err) {
+		if unreadable(r.err) && !r.twin {
 			t.unread.add(t.now(), r.piece)
 		} else {
 			t.store.Discard(r.piece)
