@@ -97,13 +97,8 @@ func (d *faultyDisk) felt(times int) {
 // serveDisk is the disk's process.
 func serveDisk(spec string) error {
 	content, dir, _ := strings.Cut(spec, "\n")
-	faults := &faults{changed: make(chan struct{})}
 	data := &gofs.LoopbackRoot{Path: content}
-	node := func() gofs.InodeEmbedder {
-		return &diskNode{LoopbackNode: gofs.LoopbackNode{RootData: data}, faults: faults}
-	}
-	data.NewNode = func(*gofs.LoopbackRoot, *gofs.Inode, string, *syscall.Stat_t) gofs.InodeEmbedder { return node() }
-	root := node()
+	root := &diskNode{&gofs.LoopbackNode{RootData: data}, &faults{changed: make(chan struct{})}}
 	data.RootNode = root
 	server, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "faulty", MaxWrite: 1 << 20,
@@ -165,7 +160,7 @@ func (f *faults) set(text string) error {
 	return nil
 }
 
-// of an operation: it waits as long as the operation is to take, like a real
+// feel is what happens to an operation: it waits as long as the operation is to take, like a real
 // disk without a thought for signals, and returns how it is to end.
 func (f *faults) feel(op string) syscall.Errno {
 	f.mu.Lock()
@@ -195,8 +190,13 @@ func (f *faults) feel(op string) syscall.Errno {
 
 // diskNode is a file or directory of a faulty disk.
 type diskNode struct {
-	gofs.LoopbackNode
+	*gofs.LoopbackNode
 	faults *faults
+}
+
+// WrapChild makes the library's nodes ours.
+func (n *diskNode) WrapChild(_ context.Context, ops gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return &diskNode{ops.(*gofs.LoopbackNode), n.faults}
 }
 
 func (n *diskNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
