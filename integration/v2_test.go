@@ -102,3 +102,25 @@ func TestV2SmallReads(t *testing.T) {
 		}
 	}
 }
+
+// Through the page cache, where the kernel asks for the pages of what we have not
+// got one by one, a seek costs what it reads, too, and not its piece.
+func TestV2SeeksCostWhatTheyRead(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"--v2", "--hybrid"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			c := largePieces(t, version)
+			l := startLibtorrent(t, c.torrent, c.dir)
+			l.complete()
+			m := mountTorrent(t, c.torrent, "--peer", l.peer(), "--no-trackers", "--no-prefetch")
+			const seeks, n = 8, 64 << 10
+			for i := range int64(seeks) {
+				readRange(t, c.root(), m.path(c.name), (i*19+3)%40<<20, n)
+			}
+			if got := m.stop().number("downloaded"); got > 2*seeks*n || got < seeks*n {
+				t.Errorf("%d bytes came for %d read", got, seeks*n)
+			}
+		})
+	}
+}
