@@ -68,7 +68,7 @@ func (t *Torrent) Stats() Stats {
 	}
 	if len(out.Blocked) > 0 {
 		if _, oldest := t.waits.snapshot(); oldest != nil {
-			out.WaitsFor = reason(t.waits.reach(oldest))
+			out.WaitsFor = t.reason(t.waits.reach(oldest))
 		}
 	}
 	if tr := t.sources.trackers; tr != nil {

@@ -195,7 +195,7 @@ func (ws *waits) refuse(w *wait, r swarm.Reach) {
 	if r.Piece < 0 {
 		return // it came just now
 	}
-	err := w.gaveUp(reason(r))
+	err := w.gaveUp(ws.t.reason(r))
 	ws.mu.Lock()
 	ws.refused[r.Piece] = time.Now()
 	ws.mu.Unlock()
@@ -219,7 +219,7 @@ func (ws *waits) logWaiting(oldest *wait, count int, now time.Time) {
 	}
 	ws.report, ws.reported = min(2*waited, waited+lastReport), true
 	ws.t.log().Info("a read waits", "path", oldest.file.meta.Path, "offset", oldest.off-oldest.file.meta.Offset,
-		"waited", waited.Truncate(time.Second).String(), "for", reason(ws.reach(oldest)), "reads", count)
+		"waited", waited.Truncate(time.Second).String(), "for", ws.t.reason(ws.reach(oldest)), "reads", count)
 }
 
 // of counts the waiting reads of the files, and says what the oldest of them waits for.
@@ -237,7 +237,15 @@ func (ws *waits) of(want func(file int) bool) (count int, oldest *wait) {
 	return count, oldest
 }
 
-// reason says in words what a read waits for.
+// reason says in words what a read waits for: the way out of this machine first,
+// while that is shut.
+func (t *Torrent) reason(r swarm.Reach) string {
+	if err := t.l.cfg.Way.Err(); err != nil && r.Piece >= 0 && !r.Checking {
+		return err.Error()
+	}
+	return reason(r)
+}
+
 func reason(r swarm.Reach) string {
 	switch {
 	case r.Checking:

@@ -63,7 +63,7 @@ func (tr *tree) GetXattr(o fs.Object, name string) ([]byte, bool) {
 			return []byte{}, true
 		}
 		return fmt.Appendf(nil, "%d for %s: %s", count, time.Since(oldest.since).Truncate(time.Millisecond),
-			reason(t.waits.reach(oldest))), true
+			t.reason(t.waits.reach(oldest))), true
 	}
 	have := tr.count(o)
 	switch name {
