@@ -1,8 +1,6 @@
 package swarm
 
 import (
-	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -19,8 +17,9 @@ const (
 type upload struct{ piece, begin, n int }
 
 // outbox is what waits to be sent on one connection. The loop fills it, the
-// connection's writer empties it: protocol messages first, then one block at a
-// time, so that a have or a request never waits behind many blocks.
+// connection's writer empties it: protocol messages first, then a block, or a
+// short run of them where the connection is fast, so that a have or a request
+// never waits behind many blocks.
 type outbox struct {
 	mu       sync.Mutex
 	messages []byte
@@ -90,18 +89,24 @@ func (o *outbox) close() {
 	o.wakeWriter()
 }
 
-// take swaps the waiting messages with buf and pops one block.
-func (o *outbox) take(buf []byte) (messages []byte, u upload, haveUpload, closed bool) {
+// take swaps the waiting messages with buf and pops a block, and those that
+// follow it in its piece and in the queue, at most so many. The run is
+// appended to blocks.
+func (o *outbox) take(buf []byte, blocks []upload, most int) (messages []byte, run []upload, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	messages, o.messages = o.messages, buf[:0]
-	if o.first < len(o.uploads) {
-		u, haveUpload = o.uploads[o.first], true
+	for o.first < len(o.uploads) && len(blocks) < most {
+		u := o.uploads[o.first]
+		if n := len(blocks); n > 0 && (u.piece != blocks[n-1].piece || u.begin != blocks[n-1].begin+blocks[n-1].n) {
+			break
+		}
+		blocks = append(blocks, u)
 		if o.first++; o.first == len(o.uploads) {
 			o.uploads, o.first = o.uploads[:0], 0
 		}
 	}
-	return messages, u, haveUpload, o.closed
+	return messages, blocks, o.closed
 }
 
 // takeMessages is take without a block.
@@ -119,12 +124,12 @@ func (c *peerConn) write() error {
 	defer idle.Stop()
 	var buf []byte
 	for {
-		msgs, u, haveUpload, closed := c.out.take(buf)
+		msgs, blocks, closed := c.out.take(buf, w.blocks[:0], w.runLength())
 		if closed {
 			return ErrClosed
 		}
 		buf = msgs
-		if len(msgs) == 0 && !haveUpload {
+		if len(msgs) == 0 && len(blocks) == 0 {
 			select {
 			case <-c.out.wake:
 			case <-idle.C:
@@ -139,99 +144,10 @@ func (c *peerConn) write() error {
 				return err
 			}
 		}
-		if haveUpload {
-			if err := w.send(u); err != nil {
+		if len(blocks) > 0 {
+			if err := w.sendRun(blocks); err != nil {
 				return err
 			}
-		}
-	}
-}
-
-// blockWriter sends blocks: by sendfile where the bytes lie in a file, else from memory.
-type blockWriter struct {
-	c       *peerConn
-	header  [wire.PieceHeaderLen]byte
-	scratch []byte
-}
-
-func (w *blockWriter) send(u upload) error {
-	c := w.c
-	if err := w.waitForRate(u.n); err != nil {
-		return err
-	}
-	header := wire.AppendPieceHeader(w.header[:0], uint32(u.piece), uint32(u.begin), uint32(u.n))
-	off := int64(u.piece)*c.t.info.PieceLength() + int64(u.begin)
-	if f, at, ok := c.t.store.Section(off, u.n); ok {
-		switch sent, err := sendSection(c.nc, header, f, at, u.n); {
-		case err != nil:
-			if fault := (*fileError)(nil); errors.As(err, &fault) { // in the middle of a message: the peer has to come back
-				c.t.distrust(u.piece, fault.err)
-			}
-			return err
-		case sent:
-			w.count(u.n)
-			return nil
-		}
-	}
-	if w.scratch == nil {
-		w.scratch = make([]byte, blockSize)
-	}
-	p := w.scratch[:u.n]
-	content := p[:min(int64(u.n), max(c.t.info.Size()-off, 0))]
-	clear(p[len(content):]) // see servable
-	if _, err := c.t.store.ReadAt(content, off); err != nil && len(content) > 0 {
-		// Evicted, or the disk failed: the peer gets its answer and asks another.
-		c.t.log.Debug("serve block: "+err.Error(), "piece", u.piece)
-		if c.t.store.Has(u.piece) {
-			c.t.distrust(u.piece, err)
-		}
-		if c.fast {
-			c.out.add(func(b []byte) []byte {
-				return wire.AppendReject(b, uint32(u.piece), uint32(u.begin), uint32(u.n))
-			})
-		}
-		return nil
-	}
-	bufs := net.Buffers{header, p}
-	if _, err := bufs.WriteTo(c.nc); err != nil {
-		return err
-	}
-	w.count(u.n)
-	return nil
-}
-
-func (w *blockWriter) count(n int) {
-	w.c.sent.Add(int64(n))
-	w.c.t.sent.Add(int64(n))
-}
-
-// waitForRate waits for the upload limit, and meanwhile goes on sending messages.
-func (w *blockWriter) waitForRate(n int) error {
-	c := w.c
-	l := c.t.s.up
-	if l == nil {
-		return nil
-	}
-	r := l.ReserveN(time.Now(), n)
-	timer := time.NewTimer(r.Delay())
-	defer timer.Stop()
-	var buf []byte
-	for {
-		select {
-		case <-timer.C:
-			c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			return nil
-		case <-c.out.wake:
-			msgs, closed := c.out.takeMessages(buf)
-			if closed {
-				r.Cancel()
-				return ErrClosed
-			}
-			c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := c.nc.Write(msgs); err != nil {
-				return err
-			}
-			buf = msgs
 		}
 	}
 }

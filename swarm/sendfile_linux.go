@@ -10,12 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileError says that the file was the fault, not the connection.
-type fileError struct{ err error }
-
-func (e *fileError) Error() string { return "read for a peer: " + e.err.Error() }
-func (e *fileError) Unwrap() error { return e.err }
-
 // sendSection sends header and then n bytes of f at offset at, without copying
 // them through this process. It reports sent = false, with nothing written,
 // where that is not possible on this connection or file.
