@@ -13,7 +13,6 @@ import (
 	"torrentfs/swarm"
 	"torrentfs/swarm/dht"
 	"torrentfs/swarm/egress"
-	"torrentfs/swarm/lsd"
 	"torrentfs/swarm/portmap"
 	"torrentfs/swarm/udpport"
 )
@@ -32,14 +31,19 @@ type Discovery struct {
 // works in the background; nothing waits for it.
 type discovery struct {
 	dht   *dht.DHT        // nil: off
-	lsd   *lsd.Service    // nil: off
 	ports *portmap.Mapper // nil: off
+	local localPeers
 
+	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+}
 
-	mu    sync.Mutex // guards what follows; a leaf
-	local map[[20]byte]swarm.Seeker
+func newDiscovery() *discovery {
+	d := &discovery{}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.local.seekers = map[[20]byte]swarm.Seeker{}
+	return d
 }
 
 // openDHT makes the node, which does nothing before run. Where the port has no
@@ -57,16 +61,6 @@ func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpport.Port, 
 		d.dht = nil
 		log.Warn("there is no DHT", "err", err)
 	}
-}
-
-// openLSD joins the groups of the local network. port is where peers reach us.
-func (d *discovery) openLSD(way *egress.Way, port int, log *slog.Logger) {
-	groups, err := lsd.Groups(way, nil)
-	if len(groups) == 0 {
-		log.Debug("no local service discovery", "err", err)
-		return
-	}
-	d.lsd = lsd.New(lsd.Config{Groups: groups, Port: uint16(port), Found: d.foundLocally, Logger: log.With("from", "lsd")})
 }
 
 // openPorts makes the mapper of the ports that peers and nodes come to: one
@@ -88,8 +82,7 @@ func (d *discovery) openPorts(way *egress.Way, tcp, udp uint16, log *slog.Logger
 
 // run starts what was opened.
 func (d *discovery) run(log *slog.Logger) {
-	ctx, stop := context.WithCancel(context.Background())
-	d.stop = stop
+	ctx := d.ctx
 	if d.dht != nil {
 		d.wg.Go(func() {
 			if err := d.dht.Run(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, dht.ErrClosed) {
@@ -100,13 +93,18 @@ func (d *discovery) run(log *slog.Logger) {
 	if d.ports != nil {
 		d.wg.Go(func() { d.ports.Run(ctx) })
 	}
-	if d.lsd != nil {
-		d.wg.Go(func() {
-			if err := d.lsd.Run(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("local service discovery ended", "err", err)
-			}
-		})
+	d.local.begin(ctx, &d.wg, log)
+}
+
+// networkChanged makes each way begin anew.
+func (d *discovery) networkChanged(log *slog.Logger) {
+	if d.dht != nil {
+		d.dht.NetworkChanged()
 	}
+	if d.ports != nil {
+		d.ports.NetworkChanged()
+	}
+	d.local.begin(d.ctx, &d.wg, log)
 }
 
 func (d *discovery) close() error {
@@ -118,23 +116,13 @@ func (d *discovery) close() error {
 	return nil
 }
 
-// foundLocally hands a peer of the local network to who wants it.
-func (d *discovery) foundLocally(infoHash [20]byte, peer netip.AddrPort) {
-	d.mu.Lock()
-	w := d.local[infoHash]
-	d.mu.Unlock()
-	if w != nil {
-		w.Found([]netip.AddrPort{peer})
-	}
-}
-
 // sources are the ways to find a torrent's peers.
 func (d *discovery) sources(hash metainfo.InfoHash, port int) (all []swarm.PeerSource) {
 	if d.dht != nil {
 		all = append(all, &dhtSource{d: d.dht, hash: hash.Wire(), port: uint16(port), need: make(chan struct{}, 1)})
 	}
-	if d.lsd != nil {
-		all = append(all, &lsdSource{d: d, hash: hash.Wire()})
+	if d.local.port != 0 {
+		all = append(all, &lsdSource{l: &d.local, hash: hash.Wire()})
 	}
 	return all
 }
@@ -163,26 +151,3 @@ func (s *dhtSource) NeedPeers() {
 	default:
 	}
 }
-
-// lsdSource finds one torrent's peers in the local network.
-type lsdSource struct {
-	d    *discovery
-	hash [20]byte
-}
-
-// Run implements [swarm.PeerSource].
-func (s *lsdSource) Run(ctx context.Context, w swarm.Seeker) error {
-	s.d.mu.Lock()
-	s.d.local[s.hash] = w
-	s.d.mu.Unlock()
-	s.d.lsd.Add(s.hash)
-	<-ctx.Done()
-	s.d.lsd.Remove(s.hash)
-	s.d.mu.Lock()
-	delete(s.d.local, s.hash)
-	s.d.mu.Unlock()
-	return nil
-}
-
-// NeedPeers implements [swarm.PeerSource]: the BEP allows no announce out of turn.
-func (s *lsdSource) NeedPeers() {}

@@ -83,12 +83,11 @@ func TestPrivateTorrentsAreNotDiscovered(t *testing.T) {
 
 // What the local network tells goes to the torrent that is meant, while it is there.
 func TestLocalPeersAreHandedOn(t *testing.T) {
-	d := &discovery{local: map[[20]byte]swarm.Seeker{}}
 	w := make(oneSeeker, 1)
-	d.local[[20]byte{1}] = w
+	l := localPeers{seekers: map[[20]byte]swarm.Seeker{{1}: w}}
 	peer := netip.MustParseAddrPort("192.168.1.7:6881")
-	d.foundLocally([20]byte{2}, peer)
-	d.foundLocally([20]byte{1}, peer)
+	l.found([20]byte{2}, peer)
+	l.found([20]byte{1}, peer)
 	select {
 	case got := <-w:
 		if !slices.Equal(got, []netip.AddrPort{peer}) {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
@@ -95,9 +96,12 @@ type Library struct {
 	port      int
 	key       uint32 // BEP 7: the same towards every tracker
 
+	offline atomic.Bool // there is no network
+
 	mu       sync.Mutex // guards what follows; a leaf
 	torrents map[*Torrent]struct{}
 	relays   map[metainfo.InfoHash]*relay // of metadata found, until its torrent is added
+	seeking  map[*relay]struct{}          // of metadata that is sought
 	closed   bool
 }
 
@@ -115,7 +119,7 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]struct{}{}}
 	var err error
 	if l.doors, err = openDoors(cfg, l.log); err != nil {
 		return nil, err
@@ -126,12 +130,12 @@ func Open(cfg Config) (*Library, error) {
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
 	l.trackers = announce.NewClient(announce.ClientConfig{Way: cfg.Way, Logger: cfg.Logger})
-	l.discover = &discovery{local: map[[20]byte]swarm.Seeker{}}
+	l.discover = newDiscovery()
 	if cfg.Discovery.DHT && l.doors.shared != nil {
 		l.discover.openDHT(cfg.Discovery, cfg.Way, l.doors.shared, cfg.Blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
-		l.discover.openLSD(cfg.Way, l.port, l.log)
+		l.discover.local.port, l.discover.local.way = uint16(l.port), cfg.Way
 	}
 	sc := swarm.Config{
 		Listener: l.doors.tcp, Dialer: cfg.Way, Logger: cfg.Logger, Client: Client,
@@ -148,6 +152,7 @@ func Open(cfg Config) (*Library, error) {
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
+	l.watchNetwork()
 	return l, nil
 }
 

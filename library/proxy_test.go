@@ -76,7 +76,7 @@ func TestThroughProxy(t *testing.T) {
 			awaitComplete(t, seed)
 
 			l := openBehind(t, p, scheme)
-			if l.Port() != 0 || l.doors.tcp != nil || l.doors.shared != nil || l.doors.utp != nil || l.discover.dht != nil || l.discover.lsd != nil || l.discover.ports != nil {
+			if l.Port() != 0 || l.doors.tcp != nil || l.doors.shared != nil || l.doors.utp != nil || l.discover.dht != nil || l.discover.local.port != 0 || l.discover.ports != nil {
 				t.Error("something listens or looks beside the proxy")
 			}
 			m := &metainfo.Magnet{Hash: mi.Info.Hash, Trackers: []string{"http://tracker.example:80/announce", "udp://tracker.example:80"}}

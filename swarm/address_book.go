@@ -134,6 +134,14 @@ func (a *address) postponed(now time.Duration) {
 	a.due = now + firstRetry
 }
 
+// forgive makes every address due that failed before, or that waits for
+// another attempt: the network is another one.
+func (b *addressBook) forgive(now time.Duration) {
+	for _, a := range b.list {
+		a.failures, a.due = 0, min(a.due, now)
+	}
+}
+
 // released schedules a new attempt after a connection that worked.
 func (a *address) released(now time.Duration) {
 	a.inUse = false

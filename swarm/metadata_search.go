@@ -111,6 +111,9 @@ func (m *metadataSearch) close() {
 	m.wg.Wait()
 }
 
+// now is the clock of its address book.
+func (m *metadataSearch) now() time.Duration { return time.Since(m.start) }
+
 // Found implements [Seeker].
 func (m *metadataSearch) Found(peers []netip.AddrPort) {
 	now := time.Since(m.start)

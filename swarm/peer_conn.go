@@ -35,6 +35,7 @@ type peerConn struct {
 	ext    bool // BEP 10 in both handshakes
 	dht    bool // BEP 5 in both handshakes
 	since  time.Time
+	from   netip.Addr // ours, that its packets come from; invalid while unknown
 
 	out outbox
 
@@ -92,6 +93,7 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 		dht:   t.usesDHT() && h.Features().Has(wire.FeatureDHT),
 		since: time.Now(), pex: pexState{next: -pexPause}, remote: newBitfield(n), choking: true, peerChoking: true,
 	}
+	c.from = t.s.sourceOf(nc)
 	if d.outgoing {
 		c.listens = d.addr
 	}

@@ -45,7 +45,7 @@ func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o librar
 	case ref.url != "":
 		return fetchTorrent(ctx, s.way, ref.url)
 	}
-	w := &metadataWait{app: a, label: ref.name(), started: time.Now()}
+	w := &metadataWait{app: a, offline: s.lib.Offline, label: ref.name(), started: time.Now()}
 	if ref.magnet.Name != "" {
 		w.label = ref.magnet.Name
 	}
@@ -72,6 +72,7 @@ func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o librar
 // metadataWait shows what a magnet link waits for.
 type metadataWait struct {
 	app     *app
+	offline func() bool
 	label   string
 	started time.Time
 	now     atomic.Pointer[swarm.MetadataProgress]
@@ -84,6 +85,9 @@ func (w *metadataWait) tell(p swarm.MetadataProgress) {
 }
 
 func (w *metadataWait) line() string {
+	if w.offline() {
+		return "looking for the metadata of " + printable(fit(w.label, 40)) + "  this computer has no network"
+	}
 	return metadataText(w.label, *w.now.Load())
 }
 

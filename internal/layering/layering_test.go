@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"swarm/blocklist":  1,
 	"swarm/netguard":   1,
 	"swarm/egress":     0,
+	"swarm/netwatch":   1,
 	"swarm":            3,
 	"fs":               4,
 	"web":              4,

@@ -96,6 +96,30 @@ func (a *Announcer) NeedPeers() {
 	a.poke()
 }
 
+// NetworkChanged says that this computer is in another network: trackers that
+// did not answer are asked again at once, those that did as soon as they allow,
+// as they know an address of ours that may be gone. Those that refused keep
+// their time.
+func (a *Announcer) NetworkChanged() {
+	a.mu.Lock()
+	now := time.Now()
+	for _, tier := range a.tiers {
+		for _, e := range tier {
+			switch {
+			case e.running:
+				e.anew = true
+				e.cancel()
+			case e.working:
+				e.hungry = true
+			case !e.disabled && e.failures > 0 && !e.refused():
+				e.failures, e.next = 0, now
+			}
+		}
+	}
+	a.mu.Unlock()
+	a.poke()
+}
+
 func (a *Announcer) poke() {
 	select {
 	case a.wake <- struct{}{}:
@@ -117,7 +141,12 @@ func (a *Announcer) launch(ctx context.Context) (wait time.Duration, ok bool) {
 	})
 	for _, e := range start {
 		r := a.request(e)
-		a.tasks.Go(func() { a.announce(ctx, e, r) })
+		inner, cancel := context.WithCancel(ctx)
+		e.cancel = cancel
+		a.tasks.Go(func() {
+			defer cancel()
+			a.announce(inner, e, r)
+		})
 	}
 	return wake.Sub(now), !wake.IsZero()
 }
@@ -176,9 +205,14 @@ func (a *Announcer) finish(o outcome) {
 	e.running = false
 	if o.err != nil {
 		e.fail(now, o.err, limits, a.cfg.Rand)
+		if e.anew && !e.refused() {
+			e.failures, e.next = 0, now
+		}
+		e.anew = false
 		a.log.Debug("announce failed", "err", o.err, "failures", e.failures, "retry", e.next.Sub(now))
 		return
 	}
+	e.anew = false
 	e.succeed(now, o.resp, limits)
 	promote(a.tierOf(e), e)
 	a.log.Debug("announced", "tier", e.tier, "event", e.event.String(), "peers", e.peers,

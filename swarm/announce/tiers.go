@@ -1,6 +1,7 @@
 package announce
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -17,7 +18,8 @@ type entry struct {
 	// The announce under way, if any.
 	running bool
 	event   Event
-	since   time.Time // when the last announce began
+	cancel  context.CancelFunc // ends it
+	since   time.Time          // when the last announce began
 
 	// The timetable.
 	working  bool      // the last announce was answered
@@ -26,6 +28,7 @@ type entry struct {
 	next     time.Time // of the next announce; zero before the first
 	soonest  time.Time // of an announce out of turn, where working
 	hungry   bool      // peers are wanted before next
+	anew     bool      // the announce under way belongs to a network that is gone
 
 	// The session with this tracker.
 	started   bool // it answered a "started"
@@ -175,6 +178,13 @@ func promote(tier []*entry, e *entry) {
 	}
 	copy(tier[to+1:from+1], tier[to:from])
 	tier[to] = e
+}
+
+// refused reports whether the last answer was a refusal, which the network has
+// nothing to do with.
+func (e *entry) refused() bool {
+	_, ok := errors.AsType[*FailureError](e.err)
+	return ok
 }
 
 // bounds are the limits on what trackers may ask for.

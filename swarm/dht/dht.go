@@ -179,6 +179,17 @@ func (d *DHT) AddHost(hostport string) {
 	}
 }
 
+// NetworkChanged says that this computer is in another network: where too few
+// nodes are known, they are looked for at once. It does not block.
+func (d *DHT) NetworkChanged() {
+	for _, n := range d.nodes {
+		select {
+		case n.moved <- struct{}{}:
+		default: // is known
+		}
+	}
+}
+
 // Stats takes a snapshot.
 func (d *DHT) Stats() (s Stats) {
 	for _, n := range d.nodes {

@@ -33,6 +33,7 @@ type node struct {
 	sibling *node
 	hints   chan netip.AddrPort
 	hosts   chan string
+	moved   chan struct{} // the network is another one; holds one token
 	lanes   lanes
 	logger  *slog.Logger
 
@@ -62,6 +63,7 @@ func newNode(cfg *Config, conn net.PacketConn, v6 bool, s saved, rnd *rand.Rand)
 		host:    newHost(v6, rand.New(rand.NewPCG(rnd.Uint64(), rnd.Uint64()))),
 		hints:   make(chan netip.AddrPort, maxHints),
 		hosts:   make(chan string, maxHints),
+		moved:   make(chan struct{}, 1),
 		lanes:   newLanes(),
 		logger:  cfg.Logger,
 		rnd:     rnd,

@@ -48,6 +48,9 @@ func (n *node) tend(ctx context.Context, s *server) {
 			if s.NumNodes() < plentyNodes {
 				n.ask(ctx, s, n.resolve(ctx, []string{host}, false))
 			}
+		case <-n.moved:
+			wait, next = firstRescue, time.Now()
+			t.Reset(0)
 		case <-t.C:
 			t.Reset(tendInterval)
 			if n.misplaced(s) {

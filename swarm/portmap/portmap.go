@@ -85,7 +85,8 @@ const (
 
 // Mapper keeps mappings. Its methods may be called from any goroutine.
 type Mapper struct {
-	cfg Config
+	cfg  Config
+	look chan struct{} // holds one token
 
 	// owned by Run
 	route   Route
@@ -123,7 +124,7 @@ func New(cfg Config) *Mapper {
 			return discover(ctx, r, cfg.Description, cfg.Logger)
 		}
 	}
-	return &Mapper{cfg: cfg, active: make(map[Mapping]uint16)}
+	return &Mapper{cfg: cfg, look: make(chan struct{}, 1), active: make(map[Mapping]uint16)}
 }
 
 // Status takes a snapshot.
@@ -146,6 +147,7 @@ func (m *Mapper) Run(ctx context.Context) {
 			m.farewell(context.WithoutCancel(ctx))
 			return
 		case <-t.C:
+		case <-m.look:
 		}
 		moved := m.moved()
 		if moved {
@@ -166,6 +168,14 @@ func (m *Mapper) Run(ctx context.Context) {
 			tried = time.Now()
 		}
 		t.Reset(m.nextLook())
+	}
+}
+
+// NetworkChanged makes Run look at the route now. It does not block.
+func (m *Mapper) NetworkChanged() {
+	select {
+	case m.look <- struct{}{}:
+	default:
 	}
 }
 

@@ -1,0 +1,97 @@
+package library
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"torrentfs/swarm"
+	"torrentfs/swarm/netwatch"
+)
+
+// watchNetwork follows this computer from one network to the next, until the
+// library is closed. It is discovery's because that has the goroutines which
+// outlive no torrent.
+func (l *Library) watchNetwork() {
+	l.discover.wg.Go(func() { netwatch.Watch(l.discover.ctx, nil, l.networkChanged) })
+}
+
+// networkChanged makes everything that waits for an answer from the network of
+// before begin anew in this one.
+func (l *Library) networkChanged(c netwatch.Change) {
+	l.offline.Store(len(c.Have) == 0)
+	if len(c.Have) == 0 {
+		l.log.Warn("there is no network: waiting for one")
+	} else {
+		l.log.Info("the network has changed", "gained", fmt.Sprint(c.Gained), "lost", fmt.Sprint(c.Lost))
+	}
+	l.session.NetworkChanged(func(a netip.Addr) bool {
+		_, found := slices.BinarySearchFunc(c.Have, a, netip.Addr.Compare)
+		return found
+	})
+	l.discover.networkChanged(l.log)
+	if len(c.Gained) == 0 {
+		return // nothing is reached now that was not before
+	}
+	for _, r := range l.allSources() {
+		r.networkChanged()
+	}
+}
+
+// Offline reports whether this computer has no network.
+func (l *Library) Offline() bool { return l.offline.Load() }
+
+// allSources are the sources of torrents, and of the metadata that is sought or was found.
+func (l *Library) allSources() (all []*relay) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for t := range l.torrents {
+		all = append(all, t.sources)
+	}
+	for _, r := range l.relays {
+		all = append(all, r)
+	}
+	for r := range l.seeking {
+		all = append(all, r)
+	}
+	return all
+}
+
+// seek notes the sources of a search for metadata while it lasts.
+func (l *Library) seek(r *relay) (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seeking[r] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.seeking, r)
+	}
+}
+
+// networkChanged asks the trackers and all other sources again.
+func (r *relay) networkChanged() {
+	if r.trackers != nil {
+		r.trackers.networkChanged()
+	}
+	for _, src := range r.others {
+		src.NeedPeers()
+	}
+}
+
+func (s *trackers) networkChanged() {
+	if a := s.announcer.Load(); a != nil {
+		a.NetworkChanged()
+	}
+	if s.twin != nil {
+		s.twin.networkChanged()
+	}
+}
+
+// reason says in words what a read waits for.
+func (t *Torrent) reason(r swarm.Reach) string {
+	if t.l.offline.Load() && r.Piece >= 0 && !r.Checking && r.Holders == 0 {
+		return fmt.Sprintf("this computer has no network, piece %d is missing", r.Piece)
+	}
+	return reason(r)
+}

@@ -1,0 +1,65 @@
+package swarm
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+var errNetworkGone = errors.New("this computer no longer has the address of the connection")
+
+// NetworkChanged says that this computer has other addresses than before, and
+// which: connections from one that is gone are over, though no packet will ever
+// say so, and what could not be reached before is tried anew, and soon. have
+// must be cheap.
+func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
+	s.mu.Lock()
+	torrents := make(map[*Torrent]struct{}, len(s.torrents))
+	for _, t := range s.torrents {
+		torrents[t] = struct{}{}
+	}
+	searches := make([]*metadataSearch, 0, len(s.searches))
+	for _, m := range s.searches {
+		searches = append(searches, m)
+	}
+	s.mu.Unlock()
+	for t := range torrents {
+		_ = t.call(func() { t.moveNetwork(have) }) // it has ended: nothing to do
+	}
+	for _, m := range searches {
+		m.mu.Lock()
+		m.known.forgive(m.now())
+		m.mu.Unlock()
+		m.poke()
+	}
+}
+
+// moveNetwork is NetworkChanged for one torrent, in its loop.
+func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
+	for _, c := range t.peers {
+		if c != nil && c.from.IsValid() && !c.from.IsLoopback() && !have(c.from) {
+			c.close(errNetworkGone)
+		}
+	}
+	now := t.now()
+	t.known.forgive(now)
+	t.hungryDue = now
+	t.houseDue = now
+	t.connectPeers()
+}
+
+// sourceOf is the address of ours from which a connection's packets go out;
+// invalid where that cannot be told. A uTP connection has the address of its
+// socket, which is most often none in particular: the system knows which it takes.
+func (s *Session) sourceOf(nc net.Conn) netip.Addr {
+	local := addrPort(nc.LocalAddr()).Addr()
+	if !local.IsUnspecified() {
+		return local
+	}
+	probe, err := s.cfg.Dialer.DialContext(s.ctx, "udp", nc.RemoteAddr().String()) // sends nothing
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer probe.Close()
+	return addrPort(probe.LocalAddr()).Addr()
+}
