@@ -67,9 +67,10 @@ func TestDHTAlone(t *testing.T) {
 			t.Parallel()
 			c, other := makeFile(t, 200_000, 71).create(t), makeFile(t, 1000, 72).create(t)
 			hosts := segment(t, "198.51.100.%d/24", 4)
-			hosts[0].libtorrent(other.torrent, other.dir, entry, "--dht", "none")
+			node := hosts[0].libtorrent(other.torrent, other.dir, entry, "--dht", "none")
 			hosts[3].aria2(other, 7000, "--enable-dht=true", "--dht-listen-port=7000", "--dht-entry-point="+entry)
 			tc.start(hosts[1], c)
+			node.says("incoming dht announce")
 			hosts[2].readOn(c, magnetOf(t, c), "TORRENTFS_DISABLE_DHT=0", "--no-trackers", "--dht-bootstrap", entry).stop()
 		})
 	}

@@ -34,7 +34,7 @@ func (h *host) tracker(addr string) *process {
 // and goes on by itself when it is there, by whatever way to peers it has.
 func TestNetworkComesLate(t *testing.T) {
 	t.Parallel()
-	const first, second = "198.51.100.1:6969", "198.51.100.2:7000"
+	const first, entry, second = "198.51.100.1:6969", "198.51.100.1:7000", "198.51.100.2:7000"
 	for _, tc := range []struct {
 		name, variable string
 		tracker        string // scheme; "": none
@@ -42,7 +42,7 @@ func TestNetworkComesLate(t *testing.T) {
 	}{
 		{"HTTP tracker", "", "http", nil},
 		{"UDP tracker", "", "udp", nil},
-		{"DHT", "TORRENTFS_DISABLE_DHT=0", "", []string{"--dht-bootstrap", second}},
+		{"DHT", "TORRENTFS_DISABLE_DHT=0", "", []string{"--dht-bootstrap", entry}},
 		{"local network", "TORRENTFS_DISABLE_LSD=0", "", nil},
 		{"peer", "", "", []string{"--peer", second}},
 	} {
@@ -52,7 +52,7 @@ func TestNetworkComesLate(t *testing.T) {
 			there, here := newHost(t), newHost(t)
 			there.plug(s, "eth0", "198.51.100.1/24", "198.51.100.2/24")
 			there.sh("ip route add default dev eth0")
-			c := makeFile(t, 200_000, 90).create(t)
+			c, other := makeFile(t, 200_000, 90).create(t), makeFile(t, 1000, 94).create(t)
 			link := magnetOf(t, c)
 			if tc.tracker != "" {
 				announce := tc.tracker + "://" + first + "/announce"
@@ -60,7 +60,9 @@ func TestNetworkComesLate(t *testing.T) {
 				c = c.create(t, "--tracker", announce)
 				there.tracker(first)
 			}
-			there.libtorrent(c.torrent, c.dir, second, "--dht", "none", "--lsd").complete()
+			node := there.libtorrent(other.torrent, other.dir, entry, "--dht", "none")
+			there.libtorrent(c.torrent, c.dir, second, "--dht", entry, "--lsd").complete()
+			node.says("incoming dht announce")
 			m := here.startLink(link, tc.variable, tc.flags...)
 			m.says("there is no network: waiting for one")
 			m.says("waiting for metadata")

@@ -35,8 +35,9 @@ func TestIPv6Alone(t *testing.T) {
 		t.Parallel()
 		c, other := makeFile(t, 200_000, 81).create(t), makeFile(t, 1000, 82).create(t)
 		hosts := segment(t, network, 3)
-		hosts[0].libtorrent(other.torrent, other.dir, first, "--dht", "none")
+		node := hosts[0].libtorrent(other.torrent, other.dir, first, "--dht", "none")
 		hosts[1].libtorrent(c.torrent, c.dir, second, "--dht", first).complete()
+		node.says("incoming dht announce")
 		hosts[2].readOn(c, magnetOf(t, c), "TORRENTFS_DISABLE_DHT=0", "--no-trackers", "--dht-bootstrap", first).stop()
 	})
 	t.Run("local network", func(t *testing.T) {

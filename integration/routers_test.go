@@ -103,10 +103,12 @@ func TestPortMappingByMiniupnpd(t *testing.T) {
 	t.Parallel()
 	for i, tc := range []struct {
 		name, flags string
-		renews      bool // within the test: UPnP has a life of an hour
+		deaf        string // version that is dropped, of those that share a port
+		renews      bool   // within the test: the others have a life of an hour
 	}{
-		{"UPnP", "enable_natpmp=no\n", false},
-		{"NAT-PMP and PCP", "enable_natpmp=yes\nenable_upnp=no\n", true},
+		{"UPnP", "enable_natpmp=no\n", "0", false},
+		{"NAT-PMP", "enable_natpmp=yes\nenable_upnp=no\n", "2", false},
+		{"PCP", "enable_natpmp=yes\nenable_upnp=no\n", "0", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -117,6 +119,7 @@ func TestPortMappingByMiniupnpd(t *testing.T) {
 			router, ours := home(t, internet, "45.66.77.10", 1)
 			ours.sh("ip route add 239.0.0.0/8 dev eth0")
 			d := miniupnpd(t, router, tc.flags)
+			router.sh("nft 'add chain inet filter deaf { type filter hook input priority 0; }; add rule inet filter deaf udp dport 5351 @th,64,8 " + tc.deaf + " drop'")
 			cmd := ours.on(torrentfs(t, slices.Concat([]string{"seed", c.torrent, "--data-dir", c.dir, "--listen-port", "7001", "--no-trackers"}, logFlags)...))
 			cmd.env = append(cmd.env, "TORRENTFS_DISABLE_PORTMAP=0")
 			s := &server{process: cmd.start(t)}

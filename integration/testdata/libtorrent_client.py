@@ -34,7 +34,7 @@ session = lt.session({
     "auto_sequential": False, "announce_to_all_trackers": True, "announce_to_all_tiers": True,
     "min_reconnect_time": 1, "connection_speed": 50,
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
-                  | lt.alert.category_t.tracker_notification | lt.alert.category_t.connect_notification,
+                  | lt.alert.category_t.tracker_notification | lt.alert.category_t.connect_notification | lt.alert.category_t.dht_notification,
 })
 if args.encrypted:
     session.apply_settings({

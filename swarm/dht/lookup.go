@@ -13,6 +13,7 @@ import (
 const (
 	announceInterval = 15 * time.Minute // between announces that found peers
 	firstRetry       = 30 * time.Second // after one that found none; doubles, up to announceInterval
+	soonRetry        = time.Second      // after one that found nobody to ask; doubles, up to firstRetry
 	shortestInterval = 30 * time.Second // however much peers are needed
 	lookupLimit      = 2 * time.Minute  // of one lookup with its announce
 	lookupLanes      = 4                // lookups at once, and as many first ones
@@ -82,10 +83,18 @@ func (n *node) announce(ctx context.Context, a Announcement, need <-chan struct{
 	case <-ctx.Done():
 		return
 	}
-	retry := firstRetry
+	retry, soon := firstRetry, soonRetry
 	for first := true; ctx.Err() == nil; first = false {
 		began := time.Now()
-		found := n.lookup(ctx, a, first)
+		asked, found := n.lookup(ctx, a, first)
+		if asked == 0 { // the first replies are on their way into the table, or the network is gone
+			if !pause(ctx, soon, need) {
+				return
+			}
+			soon = min(2*soon, firstRetry)
+			continue
+		}
+		soon = soonRetry
 		wait := announceInterval
 		if found == 0 {
 			wait, retry = retry, min(2*retry, announceInterval)
@@ -115,15 +124,15 @@ func pause(ctx context.Context, d time.Duration, need <-chan struct{}) bool {
 }
 
 // lookup makes one lookup and announces us to the nodes nearest to the
-// info-hash. It returns how many peers it found.
-func (n *node) lookup(ctx context.Context, a Announcement, first bool) int {
+// info-hash. It returns how many nodes it asked, and how many peers it found.
+func (n *node) lookup(ctx context.Context, a Announcement, first bool) (asked, found int) {
 	if !n.lanes.enter(ctx, first) {
-		return 0
+		return 0, 0
 	}
 	defer n.lanes.leave(first)
 	s := n.server(ctx)
 	if s == nil {
-		return 0
+		return 0, 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 	defer cancel()
@@ -134,7 +143,7 @@ func (n *node) lookup(ctx context.Context, a Announcement, first bool) int {
 	op, err := s.AnnounceTraversal(a.InfoHash, opts...)
 	if err != nil {
 		n.logger.Debug("look for peers in the DHT", "err", err)
-		return 0
+		return 0, 0
 	}
 	defer op.Close()
 	seen := make(map[netip.AddrPort]bool)
@@ -147,7 +156,7 @@ func (n *node) lookup(ctx context.Context, a Announcement, first bool) int {
 		case v, ok := <-op.Peers:
 			if !ok {
 				n.logger.Debug("looked for peers in the DHT", "nodes", op.NumContacted(), "peers", len(seen))
-				return len(seen)
+				return int(op.NumContacted()), len(seen)
 			}
 			var fresh []netip.AddrPort
 			for _, p := range v.Peers {
