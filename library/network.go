@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"torrentfs/swarm"
 	"torrentfs/swarm/netwatch"
 )
 
@@ -86,12 +85,4 @@ func (s *trackers) networkChanged() {
 	if s.twin != nil {
 		s.twin.networkChanged()
 	}
-}
-
-// reason says in words what a read waits for.
-func (t *Torrent) reason(r swarm.Reach) string {
-	if t.l.offline.Load() && r.Piece >= 0 && !r.Checking && r.Holders == 0 {
-		return fmt.Sprintf("this computer has no network, piece %d is missing", r.Piece)
-	}
-	return reason(r)
 }

@@ -238,10 +238,13 @@ func (ws *waits) of(want func(file int) bool) (count int, oldest *wait) {
 }
 
 // reason says in words what a read waits for: the way out of this machine first,
-// while that is shut.
+// while that is shut or there is none.
 func (t *Torrent) reason(r swarm.Reach) string {
 	if err := t.l.cfg.Way.Err(); err != nil && r.Piece >= 0 && !r.Checking {
 		return err.Error()
+	}
+	if t.l.Offline() && r.Piece >= 0 && !r.Checking && r.Holders == 0 {
+		return fmt.Sprintf("this computer has no network, piece %d is missing", r.Piece)
 	}
 	return reason(r)
 }
