@@ -39,3 +39,13 @@ func (p *Picker) Adopt(now time.Duration, block BlockID) {
 	pt.leaf.set(index)
 	p.serve(piece)
 }
+
+// Owes reports whether a block is requested from a peer and not cancelled, answered or given up.
+func (p *Picker) Owes(id PeerID, block BlockID) bool {
+	pr := p.table.get(id)
+	if pr == nil {
+		return false
+	}
+	i := pr.ring.find(block)
+	return i >= 0 && pr.ring.at(i).live()
+}

@@ -71,9 +71,11 @@ func (t *Torrent) wrongHashes(c *peerConn, a *hashAsk) {
 	t.proofFailed(a, true)
 }
 
-// handleHashReject takes a peer's refusal. A seed that has not hashed its own
-// data rejects leaves until it has read the block: it is asked again after it
-// sent one of the range.
+// handleHashReject takes a peer's refusal. libtorrent in seed mode, in which it
+// has not hashed its own data, refuses the leaves of a piece until it has read
+// of it for somebody: it reads a block when it queues it, so the second try is
+// made at once, and the last when a block of the piece has come from it.
+// Another peer, which is to send nothing of the piece, is of no use for it.
 func (t *Torrent) handleHashReject(c *peerConn, e peerEvent) {
 	i := c.findAsk(e.ask)
 	if i < 0 {
@@ -83,28 +85,25 @@ func (t *Torrent) handleHashReject(c *peerConn, e peerEvent) {
 	switch {
 	case a.piece < 0:
 		c.layerAgain = t.now() + proofPause
-		return
 	case a.late:
-		return
+	case a.after:
+		t.notProver(c)
+		t.proofFailed(&a, true)
+	case t.hasSent(c, a.piece):
+		a.after, a.sent = true, t.now()
+		t.sendAsk(c, a)
+	case !t.owes(c, a.piece):
+		a.late, a.refused = true, true // remembered, so that it is not asked soon again
+		c.asks = append(c.asks, a)
+		t.proofFailed(&a, true)
+	case !a.again:
+		a.again, a.sent = true, t.now()
+		t.sendAsk(c, a)
+	default:
+		a.wait = true
+		c.asks = append(c.asks, a)
+		t.askProver(&a)
 	}
-	if !a.again {
-		a.again = true
-		came := false
-		if b := t.proofs[a.piece]; b != nil {
-			t.eachBlock(&a, func(i int) { came = came || b.came.has(i) })
-		}
-		if came {
-			a.sent = t.now()
-			t.sendAsk(c, a)
-		} else {
-			a.wait = true
-			c.asks = append(c.asks, a)
-			t.askProver(&a)
-		}
-		return
-	}
-	t.notProver(c)
-	t.proofFailed(&a, true)
 }
 
 // notProver leaves a peer alone that was of no use for hashes.
@@ -125,7 +124,8 @@ func (t *Torrent) notProver(c *peerConn) {
 }
 
 // proofFailed asks others for leaves that a peer did not prove. Where nobody is
-// left who could, and resign says so, the piece is fetched as a whole.
+// left who could, and resign says so, the piece is fetched as a whole. Where the
+// block is still to come its sender may tell, see proveLate.
 func (t *Torrent) proofFailed(a *hashAsk, resign bool) {
 	b := t.proofs[a.piece]
 	if b == nil || b.whole {
@@ -138,7 +138,7 @@ func (t *Torrent) proofFailed(a *hashAsk, resign bool) {
 	})
 	t.eachBlock(a, func(i int) {
 		if b.wanted.has(i) && !b.known.has(i) && !b.asked.has(i) && !b.whole {
-			if !t.askAnother(b, a.piece, i, 2) && resign {
+			if !t.askAnother(b, a.piece, i, 2) && resign && b.came.has(i) {
 				t.fetchWhole(b, a.piece)
 			}
 		}

@@ -2,25 +2,41 @@ package swarm
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
 
-// blockCame sends again what was rejected because its block had not been read.
+// blockCame sends again what was rejected because the peer had not read of the
+// piece, and has a block proven that nobody is asked about.
 func (t *Torrent) blockCame(c *peerConn, piece, block int) {
-	if b := t.proofs[piece]; b != nil {
+	b := t.proofs[piece]
+	if b != nil {
 		b.came.set(block)
 	}
 	if c == nil {
 		return // it came from a web seed, which is asked for no hashes
 	}
+	c.asks = slices.DeleteFunc(c.asks, func(a hashAsk) bool { return a.refused && a.piece == piece })
 	for i := range c.asks {
-		if a := &c.asks[i]; a.wait && a.covers(t, piece, block) {
-			a.wait, a.sent = false, t.now()
+		if a := &c.asks[i]; a.wait && a.piece == piece {
+			a.wait, a.after, a.sent = false, true, t.now()
 			t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, a.HashRange) })
 		}
+	}
+	t.proveLate(b, piece, block)
+}
+
+// proveLate asks for the leaf of a block that is here, that a reader needs and
+// that nobody is asked about.
+func (t *Torrent) proveLate(b *blockProofs, piece, block int) {
+	if b == nil || b.whole || !b.wanted.has(block) || b.known.has(block) || b.asked.has(block) {
+		return
+	}
+	if !t.askAnother(b, piece, block, 2) {
+		t.fetchWhole(b, piece)
 	}
 }
 
@@ -110,6 +126,7 @@ func (t *Torrent) reviewAsks(now time.Duration) {
 				break
 			}
 		}
+		t.giveUpWaiting(c)
 		c.forgetLate(now)
 	}
 	t.fetchLayers(now)
@@ -123,6 +140,18 @@ func (t *Torrent) reviewAsks(now time.Duration) {
 				t.hashing[piece] = nil
 				delete(t.blame.senders, piece)
 			}
+		}
+	}
+}
+
+// giveUpWaiting ends the wait for a block that the peer will not send: it was
+// taken back, or came from another.
+func (t *Torrent) giveUpWaiting(c *peerConn) {
+	for i := 0; i < len(c.asks); i++ {
+		if a := &c.asks[i]; a.wait && !t.owes(c, a.piece) {
+			a.wait, a.late, a.refused = false, true, true
+			given := *a
+			t.proofFailed(&given, true)
 		}
 	}
 }

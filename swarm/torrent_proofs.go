@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"slices"
 	"time"
 
 	"torrentfs/swarm/wire"
@@ -46,9 +47,12 @@ type hashAsk struct {
 	file  *v2File
 	piece int // of leaves; -1: nodes of the piece layer
 	sent  time.Duration
-	again bool // it was rejected once
-	wait  bool // rejected, and to be asked again when a block of the range came
+	again bool // it was rejected before the peer sent a block of the piece
+	after bool // it was sent after the peer sent one
+	wait  bool // rejected, and to be sent again when the peer sends one
 	late  bool // given up; a late answer is as good as any
+
+	refused bool // given up, and no answer comes: the peer has not read of the piece
 }
 
 // covers reports whether the answer tells the leaf of a block.
@@ -176,7 +180,10 @@ func (t *Torrent) askLeaves(c *peerConn, b *blockProofs, piece, block, n int) {
 	t.sendAsk(c, ask)
 }
 
+// sendAsk sends a request; an earlier one of the same that was given up is
+// forgotten, since an answer would be taken for that one's.
 func (t *Torrent) sendAsk(c *peerConn, ask hashAsk) {
+	c.asks = slices.DeleteFunc(c.asks, func(a hashAsk) bool { return a.late && a.HashRange == ask.HashRange })
 	c.asks = append(c.asks, ask)
 	t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, ask.HashRange) })
 }
@@ -190,15 +197,23 @@ func (t *Torrent) eachBlock(a *hashAsk, f func(block int)) {
 }
 
 // askAnother asks whoever can prove a block's leaf soonest, and says whether
-// there was anybody.
+// there was anybody: first those that have read of the piece already.
 func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) bool {
 	var best *peerConn
+	most := 0
 	for _, c := range t.peers {
 		if c == nil || !t.canProve(c, piece) || t.isAsked(c, piece, block) {
 			continue
 		}
-		if best == nil || c.proves && !best.proves || c.proves == best.proves && c.rtt < best.rtt {
-			best = c
+		rank := 0
+		if t.hasSent(c, piece) {
+			rank = 2
+		}
+		if c.proves {
+			rank++
+		}
+		if best == nil || rank > most || rank == most && c.rtt < best.rtt {
+			best, most = c, rank
 		}
 	}
 	if best == nil {
@@ -211,6 +226,21 @@ func (t *Torrent) askAnother(b *blockProofs, piece, block, n int) bool {
 func (t *Torrent) isAsked(c *peerConn, piece, block int) bool {
 	for i := range c.asks {
 		if c.asks[i].covers(t, piece, block) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSent reports whether blocks of a piece came from a peer.
+func (t *Torrent) hasSent(c *peerConn, piece int) bool {
+	return slices.Contains(t.blame.senders[piece], sender{peer: c.addr})
+}
+
+// owes reports whether a peer is to send a block of a piece.
+func (t *Torrent) owes(c *peerConn, piece int) bool {
+	for i := range t.info.NumBlocks(piece) {
+		if t.picker.Owes(c.id, t.blockID(piece, i)) {
 			return true
 		}
 	}

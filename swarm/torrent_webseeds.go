@@ -261,19 +261,7 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 	t.takeBlock(sender{web: w}, e.piece, block, e.data)
 	if t.trees != nil {
 		t.blockCame(nil, e.piece, block)
-		t.proveWebBlock(e.piece, block)
-	}
-}
-
-// proveWebBlock asks peers for the leaf of a block that a reader needs: the
-// server that sent it cannot tell, and there may be nobody else.
-func (t *Torrent) proveWebBlock(piece, block int) {
-	b := t.proofs[piece]
-	if b == nil || b.whole || !b.wanted.has(block) || b.known.has(block) || b.asked.has(block) {
-		return
-	}
-	if !t.askAnother(b, piece, block, 2) {
-		t.fetchWhole(b, piece)
+		t.proveLate(t.proofs[e.piece], e.piece, block) // the server cannot tell, and there may be nobody else
 	}
 }
 

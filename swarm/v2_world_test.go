@@ -201,6 +201,50 @@ func TestPeersThatDoNotProve(t *testing.T) {
 	}
 }
 
+// lazyHashes is libtorrent in seed mode: it knows the leaves of a piece only
+// from when it has sent of it.
+func (w *world) lazyHashes() fakepeer.HashBehaviour {
+	return func(a *fakepeer.HashAnswer) {
+		for i := range w.info.Files {
+			if f := &w.info.Files[i]; [32]byte(f.PiecesRoot) == a.Ask.Root && a.Ask.Base == 0 {
+				a.Reject = a.Reject || !a.Sent(w.info.PieceOf(f.Offset)+int(a.Ask.Index)/w.info.BlocksPerPiece())
+			}
+		}
+	}
+}
+
+// Peers that prove the leaves of a piece only when they have sent of it are
+// asked again then: a read costs two round trips, nobody is given up, no piece
+// is fetched for a block, and no read waits for proofs that nobody can give.
+func TestSeedModePeers(t *testing.T) {
+	for _, prefetch := range []bool{false, true} {
+		for _, v := range v2Versions {
+			t.Run(fmt.Sprintf("%v/prefetch=%v", v, prefetch), func(t *testing.T) {
+				inV2World(t, v, 4<<20, []int64{96 << 20}, Config{}, func(w *world) {
+					for range 5 {
+						opt := w.options("lazy")
+						opt.HashBehaviours = []fakepeer.HashBehaviour{w.lazyHashes()}
+						w.serve(wan(20, 40*ms), opt)
+					}
+					tor := w.add(TorrentConfig{Prefetch: prefetch})
+					time.Sleep(time.Second)
+					r := tor.NewReader(nil)
+					defer r.Close()
+					for i := range int64(20) {
+						off := i*4_999_999&^4095 + 8192
+						if took := w.read(r, off, 64<<10, time.Minute); took > 400*ms {
+							t.Errorf("read %d took %v, two round trips and five blocks from five peers need 90 ms", i, took)
+						}
+					}
+					if got := tor.Stats().Downloaded; !prefetch && got > 20*2*64<<10 {
+						t.Errorf("%d bytes came for %d read", got, 20*64<<10)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A v1 peer of a hybrid proves nothing, and is asked for no hashes.
 func TestHybridWithOldPeers(t *testing.T) {
 	inV2World(t, metainfo.Hybrid, 256<<10, []int64{3 << 20, 70_000}, Config{}, func(w *world) {

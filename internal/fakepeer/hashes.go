@@ -16,6 +16,8 @@ type HashAnswer struct {
 	Delay  time.Duration  // from the request's arrival
 	Reject bool           // a reject is sent instead
 	Silent bool           // nothing is
+
+	Sent func(piece int) bool // whether the peer has sent a block of a piece
 }
 
 // HashBehaviour spoils an answer. It is called with the peer's lock held, once
@@ -84,7 +86,7 @@ func (s *session) hashRequest(ask wire.HashRange) {
 		return
 	}
 	hashes, ok := p.opt.Hashes(ask)
-	a := HashAnswer{Ask: ask, N: p.hashAnswers, Hashes: hashes, Reject: !ok}
+	a := HashAnswer{Ask: ask, N: p.hashAnswers, Hashes: hashes, Reject: !ok, Sent: func(piece int) bool { return p.sentOf[piece] }}
 	p.hashAnswers++
 	for _, spoil := range p.opt.HashBehaviours {
 		spoil(&a)

@@ -24,8 +24,9 @@ type Peer struct {
 	listeners   []net.Listener
 	sessions    []*session
 	have        []bool
-	answers     int // requests answered or not
-	hashAnswers int // the same of hash requests
+	answers     int          // requests answered or not
+	hashAnswers int          // the same of hash requests
+	sentOf      map[int]bool // pieces of which a block was sent
 	missing     []Block
 	left        map[int]int // blocks of wanted pieces that did not come
 	complete    chan struct{}

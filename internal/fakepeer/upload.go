@@ -204,6 +204,10 @@ func (s *session) upload(a Answer, done <-chan struct{}) bool {
 		}
 		s.peer.mu.Lock()
 		s.peer.rec.Uploaded += int64(len(data))
+		if s.peer.sentOf == nil {
+			s.peer.sentOf = map[int]bool{}
+		}
+		s.peer.sentOf[int(a.Block.Piece)] = true
 		s.peer.note()
 		s.peer.mu.Unlock()
 		if a.Cut {
