@@ -68,6 +68,7 @@ func (c command) start(t testing.TB) *process {
 	p.cmd.Dir = c.dir
 	p.cmd.Env = slices.Concat(os.Environ(), []string{
 		"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1", "TORRENTFS_DISABLE_PORTMAP=1", // nothing goes beyond this host
+		"TORRENTFS_PROXY=", "TORRENTFS_BIND_INTERFACE=",
 		"LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0 exitcode=66 log_path=" + p.races,
 	}, c.env)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr

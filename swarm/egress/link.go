@@ -22,6 +22,7 @@ type link struct {
 	log      *slog.Logger
 	index    func() int // of the interface now, 0 where there is none; for tests
 	done     chan struct{}
+	once     sync.Once // closes done
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows; a leaf
@@ -76,7 +77,7 @@ func interfaceNames() string {
 }
 
 func (l *link) close() {
-	close(l.done)
+	l.once.Do(func() { close(l.done) })
 	l.wg.Wait()
 }
 

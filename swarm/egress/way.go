@@ -42,8 +42,8 @@ type Way struct {
 	patience time.Duration // for a proxy's own answers
 }
 
-// Open makes a way that Close ends. It fails where the interface is not there;
-// the proxy is asked by [Way.Check].
+// Open makes a way that Close ends. It fails where the interface is not there
+// or not to be bound to; the proxy is asked by [Way.Check].
 func Open(cfg Config) (*Way, error) {
 	w := &Way{cfg: cfg, log: cfg.Logger, resolver: net.DefaultResolver, patience: greetPatience}
 	if w.log == nil {
@@ -55,6 +55,10 @@ func Open(cfg Config) (*Way, error) {
 			return nil, err
 		}
 		w.link = l
+		if err := w.tryBind(); err != nil {
+			l.close()
+			return nil, err
+		}
 	}
 	if w.link != nil || len(cfg.DNS) > 0 {
 		w.resolver = &net.Resolver{PreferGo: true, Dial: w.dialDNS}
@@ -62,7 +66,19 @@ func Open(cfg Config) (*Way, error) {
 	return w, nil
 }
 
-// Close stops the watcher. Sockets are their owners' to close.
+// tryBind binds a socket and closes it again, to know at once whether we may.
+func (w *Way) tryBind() error {
+	pc, err := w.listenPacket(context.Background(), "udp", ":0") // does not wait
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("bind to interface %s: not allowed; it takes Linux 5.7 or the capability CAP_NET_RAW", w.cfg.Interface)
+	case err != nil:
+		return err
+	}
+	return pc.Close()
+}
+
+// Close stops the watcher. It may be called again. Sockets are their owners' to close.
 func (w *Way) Close() error {
 	if w != nil && w.link != nil {
 		w.link.close()

@@ -139,6 +139,9 @@ func TestVia(t *testing.T) {
 	if _, err := d.Resolve(t.Context(), "tracker.example"); !errors.Is(err, egress.ErrProxied) {
 		t.Errorf("resolved: %v", err)
 	}
+	if addrs, err := d.Resolve(t.Context(), "8.8.8.8"); err != nil || len(addrs) != 1 { // asks nobody
+		t.Errorf("an address: %v, %v", addrs, err)
+	}
 }
 
 func TestDialTakesTheFirstThatAnswers(t *testing.T) {
