@@ -31,6 +31,13 @@
 // the worker that has both commits the block at once. What is known of the
 // files' trees is in hash_trees.go; hash_answers.go is the other direction.
 //
+// # Peers behind routers
+//
+// Peers tell each other of those they are connected to (pex.go). An address that
+// neither TCP nor uTP reaches is reached with the help of who told of it, and we
+// help others likewise (holepunch.go). [Session.NetworkChanged] is for a
+// computer that moves (network_change.go).
+//
 // # What it never does
 //
 // It never shows an unverified byte to a [Reader] or to a peer, never imports

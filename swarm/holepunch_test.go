@@ -249,6 +249,14 @@ func TestRelayAnswers(t *testing.T) {
 		if got := punchesSent(t, mute); len(got) != 0 {
 			t.Errorf("who does not know the extension got %+v", got)
 		}
+	})
+}
+
+// A flood of rendezvous from one, and a crowd that wants the same peer, are not passed on.
+func TestRelayIsNoAmplifier(t *testing.T) {
+	inPunchLoop(t, func(_ *world, tor *Torrent, _ *counter) {
+		asker, target := standIn(tor, "8.2.2.1:1001", true), standIn(tor, "8.2.2.2:1002", true)
+		wanted := standIn(tor, "8.2.2.6:1006", true)
 		for range 1000 {
 			tor.handleHolepunch(asker, &wire.Holepunch{Addr: target.addr})
 		}
@@ -257,9 +265,9 @@ func TestRelayAnswers(t *testing.T) {
 		}
 		for i := range 100 { // of many, against one
 			c := standIn(tor, fmt.Sprintf("8.3.3.%d:1", i+1), true)
-			tor.handleHolepunch(c, &wire.Holepunch{Addr: overUTP.addr})
+			tor.handleHolepunch(c, &wire.Holepunch{Addr: wanted.addr})
 		}
-		if n := len(punchesSent(t, overUTP)); n > targetBurst {
+		if n := len(punchesSent(t, wanted)); n > targetBurst {
 			t.Errorf("a crowd of 100: %d messages to the target", n)
 		}
 	})

@@ -10,6 +10,33 @@ import (
 	"time"
 )
 
+// comes sends a datagram and says whether it arrives, after the delay of both hosts.
+func comes(t *testing.T, from, to *PacketConn) bool {
+	t.Helper()
+	if _, err := from.WriteTo([]byte("x"), to.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if err := to.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	k, addr, err := to.ReadFrom(buf)
+	if err != nil {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		return false
+	}
+	if k != 1 || addr.String() != from.LocalAddr().String() {
+		t.Errorf("%d bytes from %v", k, addr)
+	}
+	if took, want := time.Since(begun), from.host.link.Delay+to.host.link.Delay; took != want {
+		t.Errorf("took %v, want %v", took, want)
+	}
+	return true
+}
+
 // Datagrams come after the delay of both hosts, and a router lets in only what
 // answers one that went out.
 func TestDatagramsAndRouters(t *testing.T) {
@@ -29,31 +56,6 @@ func TestDatagramsAndRouters(t *testing.T) {
 			defer x.Close()
 		}
 		inside.Shield(true)
-		send := func(from, to *PacketConn) bool { // and says whether it came
-			t.Helper()
-			if _, err := from.WriteTo([]byte("x"), to.LocalAddr()); err != nil {
-				t.Fatal(err)
-			}
-			buf := make([]byte, 10)
-			if err := to.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			begun := time.Now()
-			k, addr, err := to.ReadFrom(buf)
-			if err != nil {
-				if !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Error(err)
-				}
-				return false
-			}
-			if k != 1 || addr.String() != from.LocalAddr().String() {
-				t.Errorf("%d bytes from %v", k, addr)
-			}
-			if took, want := time.Since(begun), from.host.link.Delay+to.host.link.Delay; took != want {
-				t.Errorf("took %v, want %v", took, want)
-			}
-			return true
-		}
 		for _, step := range []struct {
 			from, to *PacketConn
 			after    time.Duration
@@ -68,7 +70,7 @@ func TestDatagramsAndRouters(t *testing.T) {
 			{b, d, 0, true}, // no router
 		} {
 			time.Sleep(step.after)
-			if got := send(step.from, step.to); got != step.comes {
+			if got := comes(t, step.from, step.to); got != step.comes {
 				t.Errorf("from %v to %v after %v: came: %v", step.from.addr, step.to.addr, step.after, got)
 			}
 		}
