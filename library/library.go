@@ -142,7 +142,7 @@ func Open(cfg Config) (*Library, error) {
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: cfg.Blocked,
 	}
 	if l.doors.utp != nil {
-		sc.UTP = l.doors.utp
+		sc.UTP, sc.Source = l.doors.utp, l.sourceOf
 	}
 	if l.discover.dht != nil {
 		sc.DHTPort, sc.DHTNode = l.doors.udpPort(), l.discover.dht.AddNode

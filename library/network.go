@@ -1,7 +1,9 @@
 package library
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -85,4 +87,17 @@ func (s *trackers) networkChanged() {
 	if s.twin != nil {
 		s.twin.networkChanged()
 	}
+}
+
+// sourceOf is the address of ours that the system would send from to a peer.
+func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
+	probe, err := l.cfg.Way.DialContext(context.Background(), "udp", to.String()) // sends nothing
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer probe.Close()
+	if local, ok := probe.LocalAddr().(*net.UDPAddr); ok {
+		return local.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }

@@ -37,7 +37,7 @@ func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
 // moveNetwork is NetworkChanged for one torrent, in its loop.
 func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
 	for _, c := range t.peers {
-		if c != nil && c.from.IsValid() && !c.from.IsLoopback() && !have(c.from) {
+		if c != nil && c.from.IsGlobalUnicast() && !have(c.from) {
 			c.close(errNetworkGone)
 		}
 	}
@@ -50,16 +50,11 @@ func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
 
 // sourceOf is the address of ours from which a connection's packets go out;
 // invalid where that cannot be told. A uTP connection has the address of its
-// socket, which is most often none in particular: the system knows which it takes.
+// socket, which is most often none in particular.
 func (s *Session) sourceOf(nc net.Conn) netip.Addr {
 	local := addrPort(nc.LocalAddr()).Addr()
-	if !local.IsUnspecified() {
-		return local
+	if local.IsUnspecified() && s.cfg.Source != nil {
+		return s.cfg.Source(addrPort(nc.RemoteAddr()))
 	}
-	probe, err := s.cfg.Dialer.DialContext(s.ctx, "udp", nc.RemoteAddr().String()) // sends nothing
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer probe.Close()
-	return addrPort(probe.LocalAddr()).Addr()
+	return local
 }

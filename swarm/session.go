@@ -48,9 +48,13 @@ type Config struct {
 	UTP         Transport             // uTP beside TCP, both ways; the session closes it. nil: none
 	Encryption  Encryption            // policy on MSE
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
-	DHTPort     uint16                // of our DHT node, told to peers (BEP 5); 0: none
-	DHTNode     func(netip.AddrPort)  // is told of peers' nodes; must not block
-	Seed        uint64                // for every random choice; 0 = random
+	// Source is the address from which packets to a peer go out, as the system
+	// has it now; invalid where that is not known. nil: it never is. It sends
+	// nothing and does not wait.
+	Source  func(netip.AddrPort) netip.Addr
+	DHTPort uint16               // of our DHT node, told to peers (BEP 5); 0: none
+	DHTNode func(netip.AddrPort) // is told of peers' nodes; must not block
+	Seed    uint64               // for every random choice; 0 = random
 }
 
 // Session is what the torrents of one process share: the listening port, the
