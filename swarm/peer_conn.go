@@ -74,6 +74,7 @@ type peerConn struct {
 	manners       manners
 	asks          []hashAsk     // for hashes (BEP 52), in the order sent
 	proves        bool          // its last answer to one was right
+	lazy          bool          // it proves only when it has read of the piece, see handleHashReject
 	proveAgain    time.Duration // not to be asked for leaves before
 	layerAgain    time.Duration // nor for piece layers
 	answers       budget        // bytes of hashes that we send

@@ -116,6 +116,7 @@ type Torrent struct {
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
 	houseDue   time.Duration
+	askDue     time.Duration // when a held request for hashes is to be sent
 	rechokeDue time.Duration
 	hungryDue  time.Duration
 	timer      *time.Timer
@@ -207,6 +208,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		held:      newBitfield(n),
 		hashing:   make([]*pieceHash, n),
 		waiting:   map[picker.ReadID]*demand{},
+		askDue:    never,
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.choker = choker{slots: cfg.Slots, rand: t.rand}

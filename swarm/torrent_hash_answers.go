@@ -24,6 +24,7 @@ func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
 		t.handleLayer(c, a, pr)
 		return
 	}
+	c.lazy = c.lazy && (a.held || a.again || a.after || t.hasSent(c, a.piece))
 	h := t.hashing[a.piece]
 	if h == nil {
 		if t.held.has(a.piece) || t.proofs[a.piece] == nil {
@@ -97,6 +98,7 @@ func (t *Torrent) handleHashReject(c *peerConn, e peerEvent) {
 		c.asks = append(c.asks, a)
 		t.proofFailed(&a, true)
 	case !a.again:
+		c.lazy = true
 		a.again, a.sent = true, t.now()
 		t.sendAsk(c, a)
 	default:

@@ -22,7 +22,7 @@ func (t *Torrent) blockCame(c *peerConn, piece, block int) {
 	c.asks = slices.DeleteFunc(c.asks, func(a hashAsk) bool { return a.refused && a.piece == piece })
 	for i := range c.asks {
 		if a := &c.asks[i]; a.wait && a.piece == piece {
-			a.wait, a.after, a.sent = false, true, t.now()
+			a.wait, a.due, a.after, a.sent = false, 0, true, t.now()
 			t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, a.HashRange) })
 		}
 	}

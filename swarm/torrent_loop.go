@@ -75,6 +75,9 @@ func (t *Torrent) handlePeerEvents(e peerEvent) {
 func (t *Torrent) tick() {
 	now := t.now()
 	t.picker.Tick(now)
+	if now >= t.askDue {
+		t.sendHeld(now)
+	}
 	if t.trees != nil && len(t.waiting) > 0 {
 		t.hurryProofs(now)
 	}
@@ -116,7 +119,7 @@ func (t *Torrent) flush() {
 	if t.houseDue > now+houseInterval {
 		t.houseDue = t.nextHouse(now) // it was idle: an event may have ended that
 	}
-	if at := min(t.picker.NextDeadline(), t.houseDue); at == never {
+	if at := min(t.picker.NextDeadline(), t.houseDue, t.askDue); at == never {
 		t.timer.Stop()
 	} else {
 		t.timer.Reset(max(0, at-now))

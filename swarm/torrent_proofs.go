@@ -14,6 +14,7 @@ const (
 	proofPause    = time.Minute            // for so long it is then left alone
 	maxAsks       = 400                    // requests for hashes that one peer is to answer; libtorrent takes 500
 	layerAsks     = 4                      // of them for piece layers
+	lazyPause     = 30 * time.Millisecond  // after the request for its block a lazy peer is asked for a leaf
 	idleProofs    = 256                    // pieces whose leaves are remembered although nothing is under way
 )
 
@@ -53,6 +54,9 @@ type hashAsk struct {
 	late  bool // given up; a late answer is as good as any
 
 	refused bool // given up, and no answer comes: the peer has not read of the piece
+
+	held bool          // it was not sent with the request for the block
+	due  time.Duration // while it waits: when it is sent at the latest; 0: when the block came
 }
 
 // covers reports whether the answer tells the leaf of a block.
@@ -119,7 +123,7 @@ func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
 	}
 	switch {
 	case c != nil && t.canProve(c, piece):
-		t.askLeaves(c, b, piece, block, n)
+		t.askSender(c, b, piece, block, n)
 	case b.asked.has(block):
 	case !t.askAnother(b, piece, block, n):
 		t.fetchWhole(b, piece)
@@ -178,6 +182,45 @@ func (t *Torrent) askLeaves(c *peerConn, b *blockProofs, piece, block, n int) {
 	ask := hashAsk{HashRange: t.leafAsk(b.file, piece, block, n), file: b.file, piece: piece, sent: t.now()}
 	t.eachBlock(&ask, func(i int) { b.asked.set(i) })
 	t.sendAsk(c, ask)
+}
+
+// askSender asks the peer that is to send a block for its leaf: at once, so that
+// both come together; a lazy one when it has had time to read the block, which
+// it does long before it sends it.
+func (t *Torrent) askSender(c *peerConn, b *blockProofs, piece, block, n int) {
+	if !c.lazy || t.hasSent(c, piece) {
+		t.askLeaves(c, b, piece, block, n)
+		return
+	}
+	for i := range c.asks {
+		if a := &c.asks[i]; !a.late && a.covers(t, piece, block) {
+			return
+		}
+	}
+	ask := hashAsk{HashRange: t.leafAsk(b.file, piece, block, n), file: b.file, piece: piece, wait: true, held: true, due: t.now() + lazyPause}
+	t.eachBlock(&ask, func(i int) { b.asked.set(i) })
+	c.asks = append(c.asks, ask)
+	t.askDue = min(t.askDue, ask.due)
+}
+
+// sendHeld sends the requests that were held back and are due.
+func (t *Torrent) sendHeld(now time.Duration) {
+	t.askDue = never
+	for _, c := range t.peers {
+		if c == nil {
+			continue
+		}
+		for i := range c.asks {
+			switch a := &c.asks[i]; {
+			case !a.wait || a.late || a.due == 0:
+			case a.due <= now:
+				a.wait, a.due, a.sent = false, 0, now
+				t.post(c, func(b []byte) []byte { return wire.AppendHashRequest(b, a.HashRange) })
+			default:
+				t.askDue = min(t.askDue, a.due)
+			}
+		}
+	}
 }
 
 // sendAsk sends a request; an earlier one of the same that was given up is

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"torrentfs/swarm/wire"
 )
@@ -24,9 +25,10 @@ type Peer struct {
 	listeners   []net.Listener
 	sessions    []*session
 	have        []bool
-	answers     int          // requests answered or not
-	hashAnswers int          // the same of hash requests
-	sentOf      map[int]bool // pieces of which a block was sent
+	answers     int               // requests answered or not
+	hashAnswers int               // the same of hash requests
+	sentOf      map[int]bool      // pieces of which a block was sent
+	askedOf     map[int]time.Time // when a block of a piece was first asked for
 	missing     []Block
 	left        map[int]int // blocks of wanted pieces that did not come
 	complete    chan struct{}

@@ -241,6 +241,12 @@ func (s *session) take(m *wire.Message, data []byte) error {
 		}
 	case wire.Request:
 		add(p, &rec.Requests, event)
+		if piece := int(event.Block.Piece); p.askedOf[piece].IsZero() {
+			if p.askedOf == nil {
+				p.askedOf = map[int]time.Time{}
+			}
+			p.askedOf[piece] = time.Now()
+		}
 		return s.request(event.Block)
 	case wire.Cancel:
 		add(p, &rec.Cancels, event)
