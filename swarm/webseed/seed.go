@@ -120,7 +120,7 @@ func (s *Seed) Run(ctx context.Context) error {
 				if f == nil {
 					return
 				}
-				s.serve(runCtx, f)
+				s.serve(ctx, runCtx, f)
 			}
 		})
 	}
@@ -183,16 +183,24 @@ func (s *Seed) choke(choked bool) {
 	s.cfg.Handler.Choke(false)
 }
 
-// serve fetches a run, and reports a failure that is the server's.
-func (s *Seed) serve(ctx context.Context, f *run) {
-	err := s.fetch(ctx, f)
-	canceled := ctx.Err() != nil && context.Cause(ctx) == context.Canceled
+// serve fetches a run, and reports a failure that is the server's. That it is
+// useless counts also where nobody wants the run any more: once told that all
+// files lack, the engine takes its requests back.
+func (s *Seed) serve(ctx, runCtx context.Context, f *run) {
+	err := s.fetch(runCtx, f)
+	canceled := runCtx.Err() != nil && context.Cause(runCtx) == context.Canceled
 	s.finish(f)
-	if err == nil || canceled || errors.Is(err, errLost) {
-		return
-	}
 	fail, ok := errors.AsType[*failure](err)
-	if !ok {
+	switch {
+	case ok && fail.fatal:
+		select {
+		case s.failed <- fail:
+		case <-ctx.Done():
+		}
+		return
+	case err == nil || canceled || errors.Is(err, errLost):
+		return
+	case !ok:
 		fail = &failure{err: err}
 	}
 	select {

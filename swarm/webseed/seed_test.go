@@ -141,6 +141,34 @@ func TestMissingFile(t *testing.T) {
 	check(t, tt, a, []request{last})
 }
 
+// takesBack is an engine that wants nothing more of a server once it hears what the server lacks.
+type takesBack struct {
+	*answers
+	seed *Seed
+}
+
+func (h takesBack) Lost(first, last int) {
+	h.answers.Lost(first, last)
+	h.seed.Cancel(0, 0, metainfo.BlockSize)
+}
+
+// A server that has nothing is useless, also where its requests are taken back before that is said.
+func TestUselessServerIsWantedNoMore(t *testing.T) {
+	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 1 << 20})
+	h := takesBack{answers: newAnswers()}
+	s, err := New(Config{URL: serve(t, http.NotFoundHandler()), Info: tt.info, Handler: &h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.seed = s
+	s.Request(0, 0, metainfo.BlockSize)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.Run(ctx); !errors.Is(err, ErrMissing) {
+		t.Errorf("run ended with %v, want that all is missing", err)
+	}
+}
+
 func TestRedirectIsRemembered(t *testing.T) {
 	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 200_000})
 	var first, second atomic.Int64
