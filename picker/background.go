@@ -14,13 +14,7 @@ func (p *Picker) fill(pr *peer) {
 	if pr.mute() || p.unissued > 0 && pr.kept {
 		return
 	}
-	slack := p.cfg.SlackBulk.Seconds()
-	if len(p.reads) > 0 {
-		slack = p.cfg.SlackUrgent.Seconds()
-	} else if p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds() {
-		slack = p.cfg.SlackReader.Seconds()
-	}
-	depth := pr.depth(p.now, slack, firstDepth)
+	depth := p.depth(pr)
 	n := pr.room(depth)
 	if n <= 0 || n < min(refillBatch, depth/8) && pr.outstanding() > 0 {
 		return
@@ -42,6 +36,23 @@ func (p *Picker) fill(pr *peer) {
 		n--
 	}
 	pr.starved = n > 0
+}
+
+// depth is how many requests a peer is to have while no read needs it: the more a reader may come to wait for them, the fewer.
+func (p *Picker) depth(pr *peer) int {
+	slack, gain := p.cfg.SlackBulk.Seconds(), startupGain
+	switch {
+	case len(p.reads) > 0:
+		slack = p.cfg.SlackUrgent.Seconds()
+	case p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds():
+		slack = p.cfg.SlackReader.Seconds()
+	default:
+		return pr.depth(p.now, slack, gain, firstDepth)
+	}
+	if p.sequential() == 0 {
+		gain = seekStartupGain
+	}
+	return pr.depth(p.now, slack, gain, firstDepth)
 }
 
 // pickBackground chooses a wanted block: of the peer's own piece, of a partial piece, of the rarest fresh piece.

@@ -176,7 +176,7 @@ func (p *Picker) hedge(l late, gain, slack float64, over int, flags uint8) {
 		if q.suspect || q.blocks == 0 || q.mute() || !q.serves(piece) {
 			continue
 		}
-		if f := q.base(p.now) + q.blockTime() + q.dev; f < at && q.room(q.depth(p.now, slack, 0)+over) > 0 && !q.owes(l.block) {
+		if f := q.base(p.now) + q.blockTime() + q.dev; f < at && q.room(q.depth(p.now, slack, startupGain, 0)+over) > 0 && !q.owes(l.block) {
 			best, at = q, f
 		}
 	}

@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	priorRate   = 300e3 // bytes/s, until blocks tell
-	priorWeight = 2     // blocks that the prior counts for
-	rateMemory  = 0.8   // s of busy time after which a sample has lost most of its weight
-	minRate     = 500.0
-	maxRate     = 2e9
-	startupGain = 2.5  // the rate is taken times this until it stops growing
-	plateaus    = 3    // round trips without growth by 25 % that end the startup
-	minPlateau  = 0.02 // s that count as a round trip where it is shorter: below, a busy machine's scheduler sets the pace
+	priorRate       = 300e3 // bytes/s, until blocks tell
+	priorWeight     = 2     // blocks that the prior counts for
+	rateMemory      = 0.8   // s of busy time after which a sample has lost most of its weight
+	minRate         = 500.0
+	maxRate         = 2e9
+	startupGain     = 2.5  // the rate is taken times this until it stops growing
+	seekStartupGain = 1.25 // the same for the background while a reader seeks: what is queued then is in the way of its next read
+	plateaus        = 3    // round trips without growth by 25 % that end the startup
+	minPlateau      = 0.02 // s that count as a round trip where it is shorter: below, a busy machine's scheduler sets the pace
 
 	fastRate  = 10e6 // bytes/s from which a peer's queue has at least fastDepth blocks: scheduling jitter, not the network, empties it
 	fastDepth = 32
@@ -220,7 +221,7 @@ func (pr *peer) slowStart(x float64) float64 {
 }
 
 // depth is how many requests keep the peer busy for a round trip and slack seconds.
-func (pr *peer) depth(now, slack float64, first int) int {
+func (pr *peer) depth(now, slack, startup float64, first int) int {
 	switch {
 	case pr.suspect:
 		if now < pr.probeAt || pr.ring.n > 0 {
@@ -234,7 +235,7 @@ func (pr *peer) depth(now, slack float64, first int) int {
 	}
 	gain := 1.0
 	if pr.startup {
-		gain = startupGain
+		gain = startup
 	}
 	d := int((gain*pr.rate*(pr.rtt+2*pr.rttvar)+slack*pr.rate)/BlockSize) + 2
 	if pr.startup && first > firstDepth { // another with each block, as the peer's TCP window grows: it grows only while it is full

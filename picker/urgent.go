@@ -128,7 +128,7 @@ func (p *Picker) collectCandidates() {
 		if pr.mute() {
 			continue
 		}
-		c := candidate{pr: pr, base: pr.base(p.now), bt: pr.blockTime(), room: pr.room(pr.depth(p.now, slack, first))}
+		c := candidate{pr: pr, base: pr.base(p.now), bt: pr.blockTime(), room: pr.room(pr.depth(p.now, slack, startupGain, first))}
 		if pr.suspect && pr.ring.n > 0 {
 			c.room = 0
 		}
