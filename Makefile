@@ -12,7 +12,7 @@ RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.release=$(RELEASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz soak bench lint fmt install uninstall clean
+.PHONY: help demo build test fuzz soak bench figures lint fmt install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ soak: ## kill the program 200 times, then use one mount for an hour; SOAK=10m, K
 bench: ## run the benchmarks; BENCH=regexp picks some
 	@scripts/setup.sh build
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+figures: build ## print what a mount, the ways of bytes and seeding cost, side by side
+	@scripts/setup.sh test
+	TORRENTFS_BENCH=1 TORRENTFS_BINARY=$(CURDIR)/bin/torrentfs go test -count=1 -timeout 1h -v -run Figures ./fs ./integration
 
 lint: ## check format, vet, staticcheck and other systems' builds
 	@scripts/setup.sh lint

@@ -14,7 +14,7 @@ import (
 
 // benchVariable makes the tests that print figures run. They want a program without the race detector:
 //
-//	make build && TORRENTFS_BENCH=1 TORRENTFS_BINARY=$PWD/bin/torrentfs go test -run Figures -v ./integration
+//	make figures
 const benchVariable = "TORRENTFS_BENCH"
 
 func needBench(t testing.TB) {
