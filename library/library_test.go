@@ -244,3 +244,28 @@ func TestBlockedReadIsSeenAndCancelled(t *testing.T) {
 		t.Errorf("still blocked after its end: %+v", b)
 	}
 }
+
+type memoryContent struct{ *bytes.Reader }
+
+func (memoryContent) Close() error { return nil }
+
+// createTorrent makes a torrent of files below a top-level name.
+func createTorrent(t testing.TB, name string, version metainfo.Version, pieceLength int64, files []testFile) *metainfo.MetaInfo {
+	t.Helper()
+	spec := metainfo.CreateSpec{Name: name, Version: version, PieceLength: pieceLength}
+	for _, f := range files {
+		spec.Files = append(spec.Files, metainfo.SourceFile{
+			Path: f.path, Length: int64(len(f.data)),
+			Open: func() (metainfo.Content, error) { return memoryContent{bytes.NewReader(f.data)}, nil },
+		})
+	}
+	data, err := metainfo.Create(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mi, err := metainfo.Parse(data, metainfo.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mi
+}

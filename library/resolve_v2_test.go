@@ -11,31 +11,13 @@ import (
 	"torrentfs/metainfo"
 )
 
-type memoryContent struct{ *bytes.Reader }
-
-func (memoryContent) Close() error { return nil }
-
 // A link by either info-hash is enough for v2 and hybrid torrents: the piece
 // layers, which are no part of the metadata, come from peers, also where the
 // metadata was kept.
 func TestMagnetsOfV2(t *testing.T) {
 	_, files := testTorrent(t, "")
 	for _, version := range []metainfo.Version{metainfo.V2, metainfo.Hybrid} {
-		spec := metainfo.CreateSpec{Name: "set", Version: version, PieceLength: 64 << 10}
-		for _, f := range files {
-			spec.Files = append(spec.Files, metainfo.SourceFile{
-				Path: f.path, Length: int64(len(f.data)),
-				Open: func() (metainfo.Content, error) { return memoryContent{bytes.NewReader(f.data)}, nil },
-			})
-		}
-		data, err := metainfo.Create(context.Background(), spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mi, err := metainfo.Parse(data, metainfo.Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mi := createTorrent(t, "set", version, 64<<10, files)
 		seedDir := t.TempDir()
 		writeFiles(t, seedDir, files)
 		seeder := openLibrary(t, seedDir)

@@ -12,27 +12,6 @@ import (
 	"torrentfs/metainfo"
 )
 
-// createTorrent makes a torrent of files below a top-level name.
-func createTorrent(t testing.TB, name string, version metainfo.Version, pieceLength int64, files []testFile) *metainfo.MetaInfo {
-	t.Helper()
-	spec := metainfo.CreateSpec{Name: name, Version: version, PieceLength: pieceLength}
-	for _, f := range files {
-		spec.Files = append(spec.Files, metainfo.SourceFile{
-			Path: f.path, Length: int64(len(f.data)),
-			Open: func() (metainfo.Content, error) { return memoryContent{bytes.NewReader(f.data)}, nil },
-		})
-	}
-	data, err := metainfo.Create(context.Background(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mi, err := metainfo.Parse(data, metainfo.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return mi
-}
-
 // A file that another torrent has, of this library or on the shelf, is taken
 // from there without a peer, whatever its name and piece length there. A file
 // that was spoiled since is noticed, and only its right pieces are taken.
