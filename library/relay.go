@@ -49,15 +49,15 @@ func newRelay(t *trackers, others ...swarm.PeerSource) *relay {
 // Run attaches w until ctx ends. The first call starts the sources; they end
 // with close.
 func (r *relay) Run(ctx context.Context, w swarm.Seeker) error {
-	r.begin.Do(r.start)
 	r.mu.Lock()
-	r.seeker, r.attached = w, true
+	r.seeker, r.attached = w, true // before the sources begin: the first thing that they ask is how much lacks
 	known := make([]netip.AddrPort, len(r.found))
 	for i, f := range r.found {
 		known[i] = f.addr
 	}
 	sights := maps.Clone(r.sights)
 	r.mu.Unlock()
+	r.begin.Do(r.start)
 	if len(known) > 0 {
 		w.Found(known)
 	}
