@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -113,7 +114,7 @@ func serveDisk(spec string) error {
 // fault is what is wrong with an operation.
 type fault struct {
 	errno syscall.Errno
-	every int // of so many, one fails
+	every int // of so many, one fails, by chance: a count would keep step with who tries again
 	delay time.Duration
 	hold  bool
 }
@@ -123,7 +124,7 @@ type faults struct {
 	mu      sync.Mutex
 	of      map[string]*fault
 	hits    int
-	seen    int
+	chance  *rand.Rand
 	changed chan struct{} // closed with the next change
 }
 
@@ -154,7 +155,7 @@ func (f *faults) set(text string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.of, f.hits, f.seen = of, 0, 0
+	f.of, f.hits, f.chance = of, 0, rand.New(rand.NewPCG(9, 9))
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return nil
@@ -169,8 +170,7 @@ func (f *faults) feel(op string) syscall.Errno {
 		f.mu.Unlock()
 		return 0
 	}
-	f.seen++
-	if ft.errno != 0 && f.seen%ft.every != 0 {
+	if ft.errno != 0 && f.chance.IntN(ft.every) != 0 {
 		f.mu.Unlock()
 		return 0
 	}
