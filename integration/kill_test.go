@@ -95,10 +95,12 @@ func (v *victim) begin() {
 
 func (v *victim) peer(at string, opt fakepeer.Options) *fakepeer.Peer {
 	v.t.Helper()
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	var l net.Listener
+	eventually(v.t, at+" is free again", func() (ok bool) { // a process that starts now may have a copy of the last one's socket for a moment
+		var err error
+		l, err = net.Listen("tcp", at)
+		return err == nil
+	})
 	opt.InfoHash, opt.Size, opt.PieceLength = v.info.Hash.Wire(), v.info.Size(), v.info.PieceLength()
 	opt.Content = bytes.NewReader(v.want)
 	p := fakepeer.New(opt)
