@@ -45,16 +45,17 @@ func TestTransportFigures(t *testing.T) {
 		{name: "uTP, RC4", flags: []string{"--encryption", "require"}, theirs: []string{"--utp", "--encrypted"}, utp: true},
 	} {
 		t.Run(w.name, func(t *testing.T) {
-			there := otherHost(t)
+			hosts := segment(t, "10.78.0.%d/24", 2)
+			near, there := hosts[0], hosts[1].on
 			if w.utp {
 				there(tool("iptables", "-A", "OUTPUT", "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset")).run(t)
 			}
-			ours := seed(t, c.torrent, c.dir, slices.Concat([]string{"--no-trackers"}, w.flags)...)
-			theirs := libtorrentAt(t, here, c, c.dir, w.theirs...)
+			ours := near.seed(c, 7001, slices.Concat([]string{"--no-trackers"}, w.flags)...)
+			theirs := libtorrentAt(t, near.on, c, c.dir, w.theirs...)
 			theirs.complete()
-			w.fetch(t, "torrentfs to torrentfs", c, there, ours.process, cableAddr+":"+strconv.FormatInt(ours.port, 10))
-			w.fetch(t, "libtorrent to torrentfs", c, there, theirs.process, cableAddr+":6881")
-			w.fetchByLibtorrent(t, "libtorrent to libtorrent", c, there, theirs.process, cableAddr+":6881")
+			w.fetch(t, "torrentfs to torrentfs", c, there, ours.process, "10.78.0.1:7001")
+			w.fetch(t, "libtorrent to torrentfs", c, there, theirs.process, "10.78.0.1:6881")
+			w.fetchByLibtorrent(t, "libtorrent to libtorrent", c, there, theirs.process, "10.78.0.1:6881")
 		})
 	}
 }
@@ -79,8 +80,6 @@ func (w way) fetchByLibtorrent(t *testing.T, what string, c content, there func(
 	done := l.status("done with a part", func(r record) bool { return r.number("done") >= part }).number("done")
 	logTransfer(t, what, done, time.Since(begun), cpuTime(t, seeder)-before, cpuTime(t, l.process))
 }
-
-func here(c command) command { return c }
 
 func libtorrentAt(t *testing.T, host func(command) command, c content, data string, flags ...string) *libtorrent {
 	t.Helper()

@@ -48,6 +48,9 @@ func (h *host) on(c command) command {
 	return c
 }
 
+// here leaves a command on the tests' own host.
+func here(c command) command { return c }
+
 // sh runs a shell script on the host, which must succeed.
 func (h *host) sh(script string) string {
 	h.t.Helper()

@@ -103,19 +103,3 @@ func needPrivateNetwork(t testing.TB) {
 		t.Skip("needs root: it takes a network namespace with an address outside 127.0.0.0/8")
 	}
 }
-
-// cableAddr is our address on the cable of [otherHost].
-const cableAddr = "10.78.0.1"
-
-// otherHost makes a host that a cable joins with ours, for a program that needs
-// one of its own, and returns what runs a command there.
-func otherHost(t testing.TB) func(command) command {
-	t.Helper()
-	const ours, theirs = cableAddr, "10.78.0.2"
-	h := newHost(t)
-	tool("ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1", "netns", h.pid).run(t)
-	tool("ip", "address", "add", ours+"/24", "dev", "cable0").run(t)
-	tool("ip", "link", "set", "cable0", "up").run(t)
-	h.sh("ip address add " + theirs + "/24 dev cable1; ip link set cable1 up; ip route add default via " + ours)
-	return h.on
-}

@@ -65,17 +65,18 @@ func TestCompletedMountSeeds(t *testing.T) {
 }
 
 // btfs, another torrent file system, reads what we seed; our tracker tells it
-// where. It takes no connection from its own address, so it gets a host of its own.
+// where. It takes no connection from its own address, so there are two hosts.
 func TestBtfsReadsFromUs(t *testing.T) {
 	t.Parallel()
 	need(t, "btfs")
-	there := otherHost(t)
-	tr := startTracker(t)
+	hosts := segment(t, "10.78.0.%d/24", 2)
+	ours, theirs := hosts[0], hosts[1]
+	tr := trackerAt(t, ours.on, "10.78.0.1")
 	c := makeTree(t, 21).create(t, "--tracker", tr.http)
-	seed(t, c.torrent, c.dir)
+	ours.seed(c, 7001)
 	tr.seeders(1)
 	dir := mountpoint(t)
-	b := there(command{
+	b := theirs.on(command{
 		name: "btfs", env: homeIn(scratch(t)), args: []string{"-f", "--data-directory=" + scratch(t), c.torrent, dir},
 	}).start(t)
 	t.Cleanup(func() {

@@ -22,14 +22,20 @@ type ownTracker struct {
 // first announce came before the others'.
 func startTracker(t testing.TB) *ownTracker {
 	t.Helper()
-	any := env.addr + ":0"
-	p := torrentfs(t, slices.Concat([]string{
+	return trackerAt(t, here, env.addr)
+}
+
+// trackerAt starts one on another host, at an address of it.
+func trackerAt(t testing.TB, host func(command) command, addr string) *ownTracker {
+	t.Helper()
+	any := addr + ":0"
+	p := host(torrentfs(t, slices.Concat([]string{
 		"tracker", "--listen", any, "--udp", any, "--interval", "5s", "--min-interval", "2s",
-	}, logFlags)...).start(t)
-	addr := func(network string) string {
+	}, logFlags)...)).start(t)
+	at := func(network string) string {
 		return p.logged("listening", func(r record) bool { return r["network"] == network })["addr"].(string)
 	}
-	return &ownTracker{process: p, http: "http://" + addr("http") + "/announce", udp: "udp://" + addr("udp") + "/announce"}
+	return &ownTracker{process: p, http: "http://" + at("http") + "/announce", udp: "udp://" + at("udp") + "/announce"}
 }
 
 // seeders waits until the tracker knows at least n of them.
