@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -131,14 +132,22 @@ func TestMissingFile(t *testing.T) {
 	n := len(requests(tt.info))
 	a.wait(t, "all answers", func() bool { return len(a.blocks)+len(a.rejected) == n })
 	if len(a.lost) != 1 || a.lost[0] != [2]int{200_000 / 65536, 399_999 / 65536} {
-		t.Errorf("lost %v", a.lost)
+		t.Fatalf("lost %v", a.lost)
 	}
-	// The pieces outside of it can still be had.
-	s.Request(8, 0, metainfo.BlockSize)
-	last := request{8, 0, metainfo.BlockSize}
-	a.wait(t, "a block behind it", func() bool { return a.blocks[last] != nil })
+	// The pieces outside of it can still be had, where they were asked for together with it.
+	outside := slices.DeleteFunc(requests(tt.info), func(r request) bool {
+		return r.piece >= a.lost[0][0] && r.piece <= a.lost[0][1]
+	})
+	for _, r := range outside {
+		if a.rejected[r] > 0 {
+			s.Request(r.piece, r.begin, r.length)
+		}
+	}
+	a.wait(t, "the blocks around it", func() bool {
+		return !slices.ContainsFunc(outside, func(r request) bool { return a.blocks[r] == nil })
+	})
 	tt.files["b"] = have
-	check(t, tt, a, []request{last})
+	check(t, tt, a, outside)
 }
 
 // takesBack is an engine that wants nothing more of a server once it hears what the server lacks.
