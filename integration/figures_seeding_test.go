@@ -9,25 +9,26 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // What it costs a reader that the mount seeds beside it: the first read of
 // everything from the swarm, and reads of what is in memory, with and without
 // leechers that take what their line, our line, or nothing but this machine
 // limits. Leechers get what is left of the processor, so that their own work
-// does not count as ours. The cost is the median of pairs of runs, one right
-// after the other.
+// does not count as ours; what they take from a reader all the same shows where
+// another program feeds them. The cost is the median of runs right after one another.
 func TestSeedingFigures(t *testing.T) {
 	needBench(t)
 	needPrivateNetwork(t)
-	const pairs = 5
+	const rounds = 5
 	b := beside{T: t, c: makeFile(t, 160<<20, 52).create(t, "--piece-length", "1048576", "--private")} // so that leechers do not hear of the seeds
 	for range 2 {                                                                                      // 40 MB/s, which is the reader's line
 		data := scratch(t)
 		tool("cp", b.c.root(), data).run(t)
 		b.seeds = append(b.seeds, seed(t, b.c.torrent, data, "--no-trackers", "--max-upload-rate", "20M/s"))
 	}
+	b.copy = scratch(t)
+	tool("cp", b.c.root(), b.copy).run(t)
 	for _, w := range []struct {
 		name     string
 		mount    []string // flags of the mount that seeds
@@ -39,59 +40,71 @@ func TestSeedingFigures(t *testing.T) {
 	} {
 		for _, r := range []struct {
 			name string
-			read func(mount, leechers []string, seeding bool) time.Duration
+			read func(mount, leechers []string, fed by) float64
 		}{{"first read", b.cold}, {"from memory", b.hot}} {
 			t.Run(w.name+", "+r.name, func(t *testing.T) {
-				var costs []float64
-				var alone, with time.Duration
-				for range pairs {
-					alone = r.read(w.mount, w.leechers, false)
-					with = r.read(w.mount, w.leechers, true)
-					costs = append(costs, 100*(with.Seconds()/alone.Seconds()-1))
+				var costs, elsewhere []float64
+				for range rounds {
+					alone := r.read(w.mount, w.leechers, nobody)
+					costs = append(costs, 100*(r.read(w.mount, w.leechers, theMount)/alone-1))
+					elsewhere = append(elsewhere, 100*(r.read(w.mount, w.leechers, another)/alone-1))
 				}
-				slices.Sort(costs)
-				t.Logf("costs the reader %.1f %% (%.1f to %.1f; last pair %v and %v)",
-					costs[pairs/2], costs[0], costs[pairs-1], alone.Round(time.Millisecond), with.Round(time.Millisecond))
+				t.Logf("seeding costs the reader %s; where another program feeds the leechers they cost it %s", spread(costs), spread(elsewhere))
 			})
 		}
 	}
 }
 
+// spread is the median of percentages, and their range.
+func spread(percent []float64) string {
+	slices.Sort(percent)
+	return fmt.Sprintf("%.1f %% (%.1f to %.1f)", percent[len(percent)/2], percent[0], percent[len(percent)-1])
+}
+
+// by is who feeds the leechers beside a reader.
+type by int
+
+const (
+	nobody by = iota // there are none
+	theMount
+	another // program
+)
+
 // beside is the readers of TestSeedingFigures.
 type beside struct {
 	*testing.T
 	c     content
-	seeds []*server
+	seeds []*server // of the mount
+	copy  string    // directory of what another program seeds in place of the mount
 }
 
 // cold reads everything through a new mount.
-func (b beside) cold(flags, leech []string, seeding bool) time.Duration {
+func (b beside) cold(flags, leech []string, fed by) float64 {
 	m := mountOn(b, b.c, scratch(b), b.seeds, flags...)
 	defer m.stop()
-	if seeding {
-		defer b.leech(m, leech)()
-	}
+	_, stop := b.feed(fed, m.server, flags, leech)
+	defer stop()
 	return dd(b, m.path(b.c.name), "")
 }
 
 // hot reads what is in memory, past the page cache.
-func (b beside) hot(flags, leech []string, seeding bool) time.Duration {
+func (b beside) hot(flags, leech []string, fed by) (took float64) {
 	m := mountOn(b, b.c, scratch(b), b.seeds, append([]string{"--memory-cache", "256MiB", "--no-passthrough"}, flags...)...)
 	defer m.stop()
 	m.complete()
-	if seeding {
-		defer b.leech(m, leech)()
-		m.logged("status", func(r record) bool { return r.number("up_rate") > 1<<20 })
+	from, stop := b.feed(fed, m.server, flags, leech)
+	defer stop()
+	if from != nil {
+		from.logged("status", func(r record) bool { return r.number("up_rate") > 1<<20 })
 	}
-	took := time.Duration(0)
 	for range 20 {
 		took += dd(b, m.path(b.c.name), ",direct")
 	}
 	return took
 }
 
-// dd reads a file and says how long that took by dd's own clock.
-func dd(t testing.TB, name, flags string) time.Duration {
+// dd reads a file and says how long that took by dd's own clock, in seconds.
+func dd(t testing.TB, name, flags string) float64 {
 	t.Helper()
 	p := tool("dd", "if="+name, "of=/dev/null", "bs=1M", "iflag=fullblock"+flags).start(t).succeed()
 	said := p.stderr.text() // "… bytes (…) copied, 0.123 s, …"
@@ -103,17 +116,31 @@ func dd(t testing.TB, name, flags string) time.Duration {
 	if err != nil {
 		t.Fatalf("dd: %s: %v", said, err)
 	}
-	return time.Duration(seconds * float64(time.Second))
+	return seconds
+}
+
+// feed starts two leechers of the mount, or of another program with the mount's
+// flags, until stop is called, and returns from whom they get what they get.
+func (b beside) feed(fed by, mount *server, flags, leech []string) (from *server, stop func()) {
+	switch fed {
+	case theMount:
+		return mount, b.leech(mount, leech)
+	case another:
+		from = seed(b, b.c.torrent, b.copy, append([]string{"--no-trackers"}, flags...)...)
+		hangUp := b.leech(from, leech)
+		return from, func() { hangUp(); from.stop() }
+	}
+	return nil, func() {}
 }
 
 // leech starts two leechers that know the mount alone, each again and again
 // until the returned function is called.
-func (b beside) leech(m *mount, flags []string) (stop func()) {
+func (b beside) leech(from *server, flags []string) (stop func()) {
 	var leechers []*process
 	for range 2 {
 		data := scratch(b)
 		loop := fmt.Sprintf(`while :; do rm -rf '%s'/*; "$@"; done`, data)
-		args := slices.Concat([]string{"-c", loop, "sh", env.binary, "download", b.c.torrent, "--data-dir", data, "--no-trackers", "--peer", m.peer()}, flags)
+		args := slices.Concat([]string{"-c", loop, "sh", env.binary, "download", b.c.torrent, "--data-dir", data, "--no-trackers", "--peer", from.peer()}, flags)
 		leechers = append(leechers, command{name: "nice", args: append([]string{"-n", "19", "sh"}, args...), env: homeIn(data)}.start(b))
 	}
 	return func() {
