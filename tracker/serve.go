@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"torrentfs/swarm/pktinfo"
 )
 
 // Serve answers HTTP on listeners and UDP on conns until ctx ends, and then
@@ -86,13 +88,16 @@ func (s *Server) servePackets(c net.PacketConn) error {
 		r   reply
 	)
 	if u, ok := c.(*net.UDPConn); ok { // without an allocation per packet
+		pktinfo.Note(u)
+		oob, source := make([]byte, pktinfo.Size), make([]byte, 0, pktinfo.Size)
 		for {
-			n, from, err := u.ReadFromUDPAddrPort(in[:])
+			n, oobn, _, from, err := u.ReadMsgUDPAddrPort(in[:], oob)
 			if err != nil {
 				return err
 			}
 			if out = s.handlePacket(out[:0], in[:n], from, &r); len(out) > 0 {
-				u.WriteToUDPAddrPort(out, from) // a lost answer is asked for again
+				source = pktinfo.AppendSource(source[:0], pktinfo.Arrival(oob[:oobn]))
+				u.WriteMsgUDPAddrPort(out, source, from) // a lost answer is asked for again
 			}
 		}
 	}

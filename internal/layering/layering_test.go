@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"swarm/webseed":    2,
 	"swarm/portmap":    2,
 	"swarm/udpport":    1,
+	"swarm/pktinfo":    0,
 	"swarm/blocklist":  1,
 	"swarm/netguard":   1,
 	"swarm/egress":     0,

@@ -92,7 +92,7 @@ func (g *guard) ReadFrom(p []byte) (int, net.Addr, error) {
 		if !ok {
 			continue
 		}
-		if b := g.receive(time.Now(), p[:n], ap); b != nil && len(b) <= len(p) {
+		if b := g.receive(time.Now(), p[:n], ap, from); b != nil && len(b) <= len(p) {
 			return copy(p, b), udpAddr(ap), nil
 		}
 	}
@@ -155,8 +155,9 @@ func (g *guard) stop() {
 }
 
 // receive judges a datagram, answers it where it is a query, and returns what
-// the library is to see of it, nil for nothing.
-func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort) []byte {
+// the library is to see of it, nil for nothing. The socket's own form of the
+// address, back, is what is answered: it may say more (udpport.Addr).
+func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort, back net.Addr) []byte {
 	if from.Addr().Is6() != g.v6 || !usable(from) || g.ignore(from.Addr()) {
 		g.count(func(c *counts) { c.ignored++ })
 		return nil
@@ -192,7 +193,7 @@ func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort) []byte {
 	switch m.kind {
 	case 'q':
 		if g.answers {
-			g.answer(now, from, &m)
+			g.answer(now, from, back, &m)
 		}
 	case 'r':
 		g.host.heard(now, nodeInfo{m.id, from}, m.self.Addr())
@@ -217,7 +218,7 @@ func (g *guard) take(from netip.AddrPort, tid string) (pendingQuery, bool) {
 }
 
 // answer sends the reply to a query, unless its bytes are more than we give.
-func (g *guard) answer(now time.Time, from netip.AddrPort, m *message) {
+func (g *guard) answer(now time.Time, from netip.AddrPort, back net.Addr, m *message) {
 	var b []byte
 	if g.out.TokensAt(now) >= maxAnswer { // else it is not worth making
 		if b = g.host.answer(now, g.id, from, m, g.client); b == nil {
@@ -228,7 +229,7 @@ func (g *guard) answer(now time.Time, from netip.AddrPort, m *message) {
 		g.count(func(c *counts) { c.withheld++ })
 		return
 	}
-	if _, err := g.conn.WriteTo(b, udpAddr(from)); err == nil {
+	if _, err := g.conn.WriteTo(b, back); err == nil {
 		g.count(func(c *counts) { c.answered++; c.sent += int64(len(b)) })
 	}
 }

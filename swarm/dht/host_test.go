@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"torrentfs/metainfo/bencode"
+	"torrentfs/swarm/udpport"
 )
 
 var epoch = time.Unix(1_700_000_000, 0)
@@ -178,14 +179,14 @@ func TestRepliesMustBeAsked(t *testing.T) {
 	if len(tid) != 4 {
 		t.Fatalf("transaction id %q went out", tid)
 	}
-	if g.receive(now, reply(tid), ap("80.1.2.3:1")) != nil || g.receive(now, reply("LLLL"), stranger) != nil {
+	if g.receive(now, reply(tid), ap("80.1.2.3:1"), udpAddr(ap("80.1.2.3:1"))) != nil || g.receive(now, reply("LLLL"), stranger, udpAddr(stranger)) != nil {
 		t.Error("a reply nobody asked for came through")
 	}
-	got := g.receive(now, reply(tid), stranger)
+	got := g.receive(now, reply(tid), stranger, udpAddr(stranger))
 	if d, _, err := bencode.DecodeDict(got, bencode.Limits{}); err != nil || d["t"] != "L" {
 		t.Errorf("the library sees %q, %v", got, err)
 	}
-	if g.receive(now, reply(tid), stranger) != nil {
+	if g.receive(now, reply(tid), stranger, udpAddr(stranger)) != nil {
 		t.Error("a reply came through twice")
 	}
 	for _, to := range []string{"224.0.0.1:1", "1.2.3.4:0", "[2001::1]:6881", "0.0.0.1:1", "255.255.255.255:1"} {
@@ -225,7 +226,7 @@ func TestFlood(t *testing.T) {
 	query := []byte("d1:ad2:id20:" + id20 + "6:target20:" + hash + "e1:q9:find_node1:t2:aa1:y1:qe")
 	for i := range 10_000 { // within one second, from everywhere
 		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{80, byte(i >> 8), byte(i), 1}), 1)
-		g.receive(epoch.Add(time.Duration(i)*time.Second/10_000), query, from)
+		g.receive(epoch.Add(time.Duration(i)*time.Second/10_000), query, from, udpAddr(from))
 	}
 	if sent == 0 || sent > 3000 {
 		t.Errorf("%d bytes answer a flood", sent)
@@ -245,7 +246,8 @@ func BenchmarkAnswer(b *testing.B) {
 	query := []byte("d1:ad2:id20:" + id20 + "9:info_hash20:" + hash + "e1:q9:get_peers1:t2:aa1:y1:qe")
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		g.receive(epoch, query, netip.AddrPortFrom(netip.AddrFrom4([4]byte{80, byte(i >> 16), byte(i >> 8), byte(i)}), 1))
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{80, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
+		g.receive(epoch, query, from, udpAddr(from))
 	}
 }
 
@@ -263,8 +265,21 @@ func BenchmarkReply(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		g.pending[pendingKey{stranger, [4]byte([]byte("tttt"))}] = pendingQuery{"L", epoch}
-		if g.receive(epoch, reply, stranger) == nil {
+		if g.receive(epoch, reply, stranger, udpAddr(stranger)) == nil {
 			b.Fatal("dropped")
 		}
+	}
+}
+
+// A query is answered at the address in the socket's own form, which may say from
+// which of ours; a reply never makes us send.
+func TestAnswerGoesBackAsItCame(t *testing.T) {
+	var to []net.Addr
+	g := newTestGuard(&fakeConn{out: func(_ []byte, a net.Addr) { to = append(to, a) }})
+	g.answers = true
+	back := &udpport.Addr{UDPAddr: *udpAddr(stranger), Ours: netip.MustParseAddr("198.51.100.7")}
+	g.receive(time.Now(), []byte("d1:ad2:id20:"+id20+"e1:q4:ping1:t1:L1:y1:qe"), stranger, back)
+	if len(to) != 1 || to[0] != net.Addr(back) {
+		t.Errorf("answered to %v", to)
 	}
 }

@@ -177,7 +177,7 @@ func FuzzGuard(f *testing.F) {
 		if len(tid) == 4 {
 			g.pending[pendingKey{stranger, [4]byte([]byte(tid))}] = pendingQuery{"ours", now}
 		}
-		if out := g.receive(now, b, stranger); out != nil {
+		if out := g.receive(now, b, stranger, udpAddr(stranger)); out != nil {
 			checkLibrarySees(t, out)
 		}
 		if m, err := parseMessage(b); err == nil {

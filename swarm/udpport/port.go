@@ -68,9 +68,9 @@ func (p *Port) Number() uint16 {
 	return 0
 }
 
-// Deliver takes a datagram that came to the port and is no uTP packet. It does
-// not block and does not keep b.
-func (p *Port) Deliver(b []byte, from netip.AddrPort) {
+// Deliver takes a datagram that came to the port, to the address ours (invalid:
+// not known), and is no uTP packet. It does not block and does not keep b.
+func (p *Port) Deliver(b []byte, from netip.AddrPort, ours netip.Addr) {
 	if len(b) == 0 || b[0] != 'd' || len(b) > maxMessage {
 		return
 	}
@@ -80,19 +80,22 @@ func (p *Port) Deliver(b []byte, from netip.AddrPort) {
 		v = p.v4
 	}
 	if v != nil {
-		v.put(b, from)
+		v.put(b, from, ours)
 	}
 }
 
 // Serve reads the socket until Close, where nobody else does. It owns the socket
 // from then on.
 func (p *Port) Serve() {
+	r := newReader(p.pc)
 	p.reader.Go(func() {
 		buf := make([]byte, maxMessage+1)
 		for {
-			n, addr, err := p.pc.ReadFrom(buf)
-			if u, ok := addr.(interface{ AddrPort() netip.AddrPort }); ok && err == nil {
-				p.Deliver(buf[:n], u.AddrPort())
+			n, from, ours, err := r.read(buf)
+			if err == nil {
+				if from.IsValid() {
+					p.Deliver(buf[:n], from, ours)
+				}
 				continue
 			}
 			if errors.Is(err, net.ErrClosed) {

@@ -145,11 +145,11 @@ func TestFloodIsDropped(t *testing.T) {
 	defer port.Close()
 	from := netip.MustParseAddrPort("[::ffff:192.0.2.1]:6881")
 	for i := range 10 * maxQueued {
-		port.Deliver(fmt.Appendf(nil, "d%04d", i), from)
-		port.Deliver([]byte{0x41}, from)
-		port.Deliver(nil, from)
-		port.Deliver(append([]byte{'d'}, make([]byte, maxMessage)...), from)
-		port.Deliver([]byte("d"), netip.MustParseAddrPort("[2001:db8::1]:1")) // of a family that there is not
+		port.Deliver(fmt.Appendf(nil, "d%04d", i), from, netip.Addr{})
+		port.Deliver([]byte{0x41}, from, netip.Addr{})
+		port.Deliver(nil, from, netip.Addr{})
+		port.Deliver(append([]byte{'d'}, make([]byte, maxMessage)...), from, netip.Addr{})
+		port.Deliver([]byte("d"), netip.MustParseAddrPort("[2001:db8::1]:1"), netip.Addr{}) // of a family that there is not
 	}
 	v := port.IPv4()
 	for i := range maxQueued {

@@ -25,6 +25,7 @@ type view struct {
 type datagram struct {
 	b    []byte
 	from netip.AddrPort
+	ours netip.Addr // that it came to
 }
 
 var _ net.PacketConn = (*view)(nil)
@@ -45,7 +46,7 @@ func (v *view) conn() net.PacketConn {
 }
 
 // put queues a copy of b, or drops it.
-func (v *view) put(b []byte, from netip.AddrPort) {
+func (v *view) put(b []byte, from netip.AddrPort, ours netip.Addr) {
 	if len(v.queue) == cap(v.queue) {
 		return
 	}
@@ -55,12 +56,12 @@ func (v *view) put(b []byte, from netip.AddrPort) {
 	default:
 	}
 	select {
-	case v.queue <- datagram{append(own[:0], b...), from}:
+	case v.queue <- datagram{append(own[:0], b...), from, ours}:
 	default:
 	}
 }
 
-// ReadFrom implements net.PacketConn.
+// ReadFrom implements net.PacketConn. The address is an [*Addr].
 func (v *view) ReadFrom(p []byte) (int, net.Addr, error) {
 	expired := v.deadline()
 	select {
@@ -79,7 +80,7 @@ func (v *view) ReadFrom(p []byte) (int, net.Addr, error) {
 		case v.free <- d.b:
 		default:
 		}
-		return n, net.UDPAddrFromAddrPort(d.from), nil
+		return n, &Addr{*net.UDPAddrFromAddrPort(d.from), d.ours}, nil
 	case <-v.closed:
 		return 0, nil, net.ErrClosed
 	case <-v.port.closed:
@@ -121,12 +122,16 @@ func (v *view) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// WriteTo implements net.PacketConn.
+// WriteTo implements net.PacketConn. To an [*Addr] it answers from the address of
+// ours that is named there: whoever asked one address takes no answer from another.
 func (v *view) WriteTo(b []byte, to net.Addr) (int, error) {
 	select {
 	case <-v.closed:
 		return 0, net.ErrClosed
 	default:
+	}
+	if a, ok := to.(*Addr); ok {
+		return send(v.port.pc, b, a.Ours, &a.UDPAddr)
 	}
 	return v.port.pc.WriteTo(b, to)
 }

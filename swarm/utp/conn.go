@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Conn struct {
 
 	mu      sync.Mutex // guards what follows; a leaf
 	core    *core
+	ours    netip.Addr // that the peer sent its first packet to, and ours leave from; invalid: not known
 	dialing bool
 	closed  bool // by Close
 }
@@ -212,8 +214,18 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// LocalAddr implements net.Conn.
-func (c *Conn) LocalAddr() net.Addr { return c.s.Addr() }
+// LocalAddr implements net.Conn. Where the system tells to which address the peer
+// sends, it is that one, else the socket's.
+func (c *Conn) LocalAddr() net.Addr {
+	c.mu.Lock()
+	ours := c.ours
+	c.mu.Unlock()
+	all, ok := c.s.Addr().(*net.UDPAddr)
+	if !ours.IsValid() || !ok {
+		return c.s.Addr()
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ours, all.AddrPort().Port()))
+}
 
 // RemoteAddr implements net.Conn; it is a *net.UDPAddr.
 func (c *Conn) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(c.key.addr) }

@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"torrentfs/swarm/pktinfo"
 )
 
 // segmentedConn is a UDP socket that takes several packets of one size as one
@@ -17,20 +17,11 @@ import (
 // through the system is most of what a packet costs.
 type segmentedConn struct {
 	udpConn
-	oob []byte // owned by the receiver
-
 	noSegment atomic.Bool // the device or the system cannot
-	cmsg      []byte      // owned by the one goroutine that sends several
 }
 
 func newUDP(c *net.UDPConn) datagrams {
-	d := &segmentedConn{
-		udpConn: udpConn{UDPConn: c, buf: make([]byte, maxUDP)},
-		oob:     make([]byte, 128), cmsg: make([]byte, unix.CmsgSpace(2)),
-	}
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&d.cmsg[0]))
-	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-	h.SetLen(unix.CmsgLen(2))
+	d := &segmentedConn{udpConn: newUDPConn(c)}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return &d.udpConn
@@ -44,19 +35,19 @@ func newUDP(c *net.UDPConn) datagrams {
 	return d
 }
 
-func (d *segmentedConn) receive(f func(b []byte, from netip.AddrPort)) error {
+func (d *segmentedConn) receive(f func(b []byte, on route)) error {
 	n, oobn, _, from, err := d.ReadMsgUDPAddrPort(d.buf, d.oob)
 	if err != nil {
 		return err
 	}
-	from = unmap(from)
+	on := route{unmap(from), pktinfo.Arrival(d.oob[:oobn])}
 	size := segmentSize(d.oob[:oobn])
 	if size <= 0 {
 		size = n
 	}
 	for b := d.buf[:n]; ; {
 		k := min(size, len(b))
-		f(b[:k], from)
+		f(b[:k], on)
 		if b = b[k:]; len(b) == 0 {
 			return nil
 		}
@@ -66,27 +57,21 @@ func (d *segmentedConn) receive(f func(b []byte, from netip.AddrPort)) error {
 // segmentSize is the size of the packets in a piece that was received, 0 where
 // it is one packet.
 func segmentSize(oob []byte) int {
-	for len(oob) >= unix.SizeofCmsghdr {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
-		l := int(h.Len)
-		if l < unix.SizeofCmsghdr || l > len(oob) {
-			return 0
+	for c, data, rest, ok := pktinfo.Next(oob); ok; c, data, rest, ok = pktinfo.Next(rest) {
+		if c == (pktinfo.Control{Level: unix.IPPROTO_UDP, Kind: unix.UDP_GRO}) && len(data) >= 4 {
+			return int(int32(binary.NativeEndian.Uint32(data)))
 		}
-		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && l >= unix.CmsgLen(4) {
-			return int(int32(binary.NativeEndian.Uint32(oob[unix.CmsgLen(0):])))
-		}
-		oob = oob[min(len(oob), unix.CmsgSpace(l-unix.CmsgLen(0))):]
 	}
 	return 0
 }
 
-func (d *segmentedConn) send(b []byte, sizes []int, to netip.AddrPort) error {
+func (d *segmentedConn) send(b []byte, sizes []int, on route) error {
 	for len(sizes) > 0 {
 		n, total := 1, sizes[0]
 		if !d.noSegment.Load() {
 			n, total = sameSize(sizes)
 		}
-		if err := d.sendPiece(b[:total], sizes[:n], to); err != nil {
+		if err := d.sendPiece(b[:total], sizes[:n], on); err != nil {
 			return err
 		}
 		b, sizes = b[total:], sizes[n:]
@@ -107,23 +92,24 @@ func sameSize(sizes []int) (n, total int) {
 	return n, total
 }
 
-func (d *segmentedConn) sendPiece(b []byte, sizes []int, to netip.AddrPort) error {
+func (d *segmentedConn) sendPiece(b []byte, sizes []int, on route) error {
 	if len(sizes) == 1 {
-		_, err := d.WriteToUDPAddrPort(b, to)
+		return d.udpConn.send(b, sizes, on)
+	}
+	var size [2]byte
+	binary.NativeEndian.PutUint16(size[:], uint16(sizes[0]))
+	d.sent = pktinfo.Append(pktinfo.AppendSource(d.sent[:0], on.ours), pktinfo.Control{Level: unix.IPPROTO_UDP, Kind: unix.UDP_SEGMENT}, size[:])
+	err := d.write(b, d.sent, on)
+	if err == nil || !isErrno(err, syscall.EIO, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EMSGSIZE) {
 		return err
 	}
-	binary.NativeEndian.PutUint16(d.cmsg[unix.CmsgLen(0):], uint16(sizes[0]))
-	_, _, err := d.WriteMsgUDPAddrPort(b, d.cmsg, to)
-	if err == nil {
-		return nil
-	}
-	if !isErrno(err, syscall.EIO, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EMSGSIZE) {
-		return err
+	if err := d.udpConn.send(b, sizes, on); err != nil {
+		return err // it was not about the piece: our address may be gone
 	}
 	if sizes[0] <= baseDatagram {
 		d.noSegment.Store(true) // a device without checksums of its own
 	} // otherwise it is about this path, whose packets are smaller
-	return d.udpConn.send(b, sizes, to)
+	return nil
 }
 
 func isErrno(err error, errnos ...syscall.Errno) bool {

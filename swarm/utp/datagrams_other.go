@@ -4,4 +4,7 @@ package utp
 
 import "net"
 
-func newUDP(c *net.UDPConn) datagrams { return &udpConn{UDPConn: c, buf: make([]byte, maxUDP)} }
+func newUDP(c *net.UDPConn) datagrams {
+	d := newUDPConn(c)
+	return &d
+}

@@ -3,7 +3,6 @@ package utp
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"sync/atomic"
 )
 
@@ -38,7 +37,7 @@ func newRenewed(pc renewable) *renewedConn {
 
 func (d *renewedConn) use(udp *net.UDPConn) { d.cur.Store(&renewedSocket{newDatagrams(udp), udp}) }
 
-func (d *renewedConn) receive(f func(b []byte, from netip.AddrPort)) error {
+func (d *renewedConn) receive(f func(b []byte, on route)) error {
 	cur := d.cur.Load()
 	err := cur.receive(f)
 	if !errors.Is(err, net.ErrClosed) {
@@ -51,9 +50,11 @@ func (d *renewedConn) receive(f func(b []byte, from netip.AddrPort)) error {
 	return err
 }
 
-func (d *renewedConn) send(b []byte, sizes []int, to netip.AddrPort) error {
-	return d.cur.Load().send(b, sizes, to)
+func (d *renewedConn) send(b []byte, sizes []int, on route) error {
+	return d.cur.Load().send(b, sizes, on)
 }
+
+func (d *renewedConn) answer(b []byte, on route) error { return d.cur.Load().answer(b, on) }
 
 func (d *renewedConn) localAddr() net.Addr { return d.pc.LocalAddr() }
 func (d *renewedConn) close()              { _ = d.pc.Close() }

@@ -20,6 +20,10 @@
 // connection on its list. No mutex is held during a system call, and none while
 // another one is taken.
 //
+// A connection leaves from the address of ours that the peer's first packet came
+// to, where the system tells (package pktinfo): a peer takes answers from no other
+// one, and the route may have another.
+//
 // # What is ours to choose in BEP 29
 //
 //   - The answer to a SYN carries the number of the first data packet, which

@@ -33,8 +33,9 @@ type Config struct {
 	Backlog     int          // incoming ones that wait for Accept; 0: 64
 
 	// Other gets datagrams that are no uTP packets, so that a DHT can share the
-	// port. It must not block, nor keep b. nil: they are dropped.
-	Other func(b []byte, from netip.AddrPort)
+	// port, and the address of ours that each came to, invalid where that is not
+	// known. It must not block, nor keep b. nil: they are dropped.
+	Other func(b []byte, from netip.AddrPort, ours netip.Addr)
 }
 
 // Socket speaks uTP over one datagram socket: it dials, and it is a
@@ -306,11 +307,12 @@ func (s *Socket) flush(c *Conn) {
 	}
 	d := c.core.deadline()
 	over := c.core.state == stateClosed && !more
+	on := route{c.key.addr, c.ours}
 	c.changed()
 	c.mu.Unlock()
 	s.dueAt(d)
 	if len(s.sizes) > 0 {
-		if err := s.io.send(s.out, s.sizes, c.key.addr); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := s.io.send(s.out, s.sizes, on); err != nil && !errors.Is(err, net.ErrClosed) {
 			// As if the packets were lost on the way.
 			s.log.Debug("uTP packets were not sent", "to", c.key.addr, "err", err)
 		}

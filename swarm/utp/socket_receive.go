@@ -12,8 +12,8 @@ import (
 func (s *Socket) receiveLoop() {
 	var touched []*Conn
 	for {
-		err := s.io.receive(func(b []byte, from netip.AddrPort) {
-			c := s.datagram(b, from)
+		err := s.io.receive(func(b []byte, on route) {
+			c := s.datagram(b, on)
 			if c != nil && (len(touched) == 0 || touched[len(touched)-1] != c) {
 				touched = append(touched, c)
 			}
@@ -39,11 +39,12 @@ func (s *Socket) receiveLoop() {
 }
 
 // datagram takes one datagram and returns the connection that it concerns.
-func (s *Socket) datagram(b []byte, from netip.AddrPort) *Conn {
+func (s *Socket) datagram(b []byte, on route) *Conn {
+	from := on.peer
 	p, err := parsePacket(b)
 	if err != nil {
 		if s.cfg.Other != nil {
-			s.cfg.Other(b, from)
+			s.cfg.Other(b, from, on.ours)
 		}
 		return nil
 	}
@@ -53,11 +54,14 @@ func (s *Socket) datagram(b []byte, from netip.AddrPort) *Conn {
 	c := s.find(&p, from)
 	if c == nil {
 		if p.kind != typeReset && p.kind != typeSyn {
-			s.reject(&p, from)
+			s.reject(&p, on)
 		}
 		return nil
 	}
 	c.mu.Lock()
+	if !c.ours.IsValid() {
+		c.ours = on.ours
+	}
 	was := c.core.state
 	c.core.receive(s.now(), &p)
 	arrived := was == stateSynReceived && c.core.state == stateConnected
@@ -117,11 +121,11 @@ func (s *Socket) deliver(c *Conn) {
 
 // reject answers a packet that belongs to no connection, so that the peer need
 // not wait for a time-out; but not many in a second, as the address may be false.
-func (s *Socket) reject(p *packet, to netip.AddrPort) {
+func (s *Socket) reject(p *packet, on route) {
 	if !s.resets.Allow() {
 		return
 	}
 	var b [headerLen]byte
 	r := packet{kind: typeReset, id: p.id, seq: uint16(rand.Uint32()), ack: p.seq, timestamp: micros(s.now())}
-	_ = s.io.send(appendHeader(b[:0], &r), []int{headerLen}, to)
+	_ = s.io.answer(appendHeader(b[:0], &r), on)
 }

@@ -347,7 +347,7 @@ func TestRejects(t *testing.T) {
 // What is no uTP goes to who shares the port.
 func TestOther(t *testing.T) {
 	got := make(chan string, 1)
-	cfg := Config{Other: func(b []byte, from netip.AddrPort) { got <- fmt.Sprint(string(b), from) }}
+	cfg := Config{Other: func(b []byte, from netip.AddrPort, _ netip.Addr) { got <- fmt.Sprint(string(b), from) }}
 	inBubble(t, cfg, func(t *testing.T, board *switchboard, a, b *Socket) {
 		board.inject(addrOf(a), addrOf(b), []byte("d1:y1:qe"))
 		if s := <-got; s != "d1:y1:qe10.0.0.1:1" {
