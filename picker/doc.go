@@ -45,9 +45,11 @@
 // one swap in an array grouped by availability; seeds are not counted. A piece that failed its hash is fetched from one peer
 // (verify.go), so that the next failure names the culprit.
 //
-// # Silence and back pressure (suspect.go, credit.go)
+// # Silence and back pressure (suspect.go, refusal.go, credit.go)
 //
-// A CANCEL that was obeyed without a reject is resolved by the next answer to a later request. A silent peer's blocks are free again after two seconds and more; it is probed with one block, ever less often. SetCredit bounds
+// A CANCEL that was obeyed without a reject is resolved by the next answer to a later request. A silent peer's blocks are free again after two seconds and more; it is probed with one block, ever less often, as is one
+// that rejects 16 in a row. A piece of which a peer rejected a block is not asked of that peer again before a pause, which grows from a
+// quarter of a second to half a minute (refusal.go). SetCredit bounds
 // what may be outstanding: background stops first, then read-ahead, urgent blocks last.
 //
 // # Costs

@@ -7,7 +7,7 @@ import "fmt"
 // one of held, requested from 1 to 3 peers, or free; the counts and lists agree with what they count.
 func (p *Picker) CheckInvariants() error {
 	holders := map[BlockID]int{}
-	inflight := 0
+	inflight, resting := 0, 0
 	for i, pr := range p.peers {
 		if int(pr.live) != i || p.table.get(pr.id) != pr {
 			return fmt.Errorf("peer %d: not where its table says", pr.id)
@@ -16,6 +16,14 @@ func (p *Picker) CheckInvariants() error {
 			return fmt.Errorf("peer %d: %w", pr.id, err)
 		}
 		inflight += pr.ring.n
+		for _, r := range pr.rests {
+			if r.on {
+				resting++
+			}
+		}
+	}
+	if resting != p.resting {
+		return fmt.Errorf("%d pieces rest at a peer, %d counted", resting, p.resting)
 	}
 	if inflight != p.inflight {
 		return fmt.Errorf("%d requests in flight, %d counted", inflight, p.inflight)

@@ -39,6 +39,7 @@ type peer struct {
 	noneAny  bool
 	dirty    bool // in Picker.dirty
 	refused  int  // rejects in a row
+	rests    []rest
 	starved  bool // had room and found nothing to request
 	kept     bool // kept clear for an unissued urgent block
 }
@@ -50,7 +51,7 @@ func (pr *peer) outstanding() int { return pr.ring.n - pr.cancelled }
 
 // serves reports whether the peer has a piece and would answer a request for it now.
 func (pr *peer) serves(piece int) bool {
-	return pr.has(piece) && (!pr.choked || pr.allows(piece))
+	return pr.has(piece) && (!pr.choked || pr.allows(piece)) && (len(pr.rests) == 0 || !pr.resting(piece))
 }
 
 func (pr *peer) allows(piece int) bool {
@@ -149,6 +150,11 @@ func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 	}
 	p.uncount(pr)
 	p.setSuspect(pr, false)
+	for i := range pr.rests {
+		if pr.rests[i].on {
+			p.resting--
+		}
+	}
 	p.table.del(id)
 	last := p.peers[len(p.peers)-1]
 	p.peers[pr.live] = last

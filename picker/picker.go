@@ -40,6 +40,7 @@ type Picker struct {
 	table    peerTable
 	inflight int // requests in all rings
 	suspects int
+	resting  int // pieces for which some peer is not asked yet, after a reject
 
 	// reads
 	reads      []*read
@@ -144,6 +145,7 @@ func (p *Picker) Tick(now time.Duration) time.Duration {
 			p.checkSilence(pr)
 			p.touch(pr)
 		}
+		p.endRests()
 		p.updateReserved()
 		p.hedgeReadAhead()
 		p.endgame()
@@ -173,6 +175,7 @@ func (p *Picker) NextDeadline() time.Duration {
 			at = min(at, max(pr.probeAt, p.slowAt+slowTick))
 		}
 	}
+	at = p.restsEnd(at)
 	if math.IsInf(at, 1) {
 		return Never
 	}

@@ -127,6 +127,9 @@ func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
 	}
 	pr.lastArr, pr.lastByte = p.now, p.now
 	p.recovered(pr)
+	if len(pr.rests) > 0 {
+		p.served(pr, piece)
+	}
 	p.touch(pr)
 	p.earn()
 	p.urgentDirty = true
@@ -232,8 +235,8 @@ func (p *Picker) Rejected(now time.Duration, id PeerID, block BlockID) {
 	}
 	x := p.take(pr, i)
 	pr.lastArr = max(pr.lastArr, p.now-pr.blockTime())
-	p.recovered(pr)
 	if !x.live() {
+		p.recovered(pr)
 		pr.learnLead(&x, false)
 	} else {
 		p.refusal(pr, block)

@@ -4,7 +4,6 @@ const (
 	suspectBackoff    = 5.0  // s until a silent peer is probed for the first time
 	suspectBackoffMax = 60.0 // s
 	giveUpAfter       = 10.0 // s of further silence after which requests count as lost
-	refusals          = 16   // rejects in a row, while not choked, that make a peer a suspect
 
 	maxPassed          = 32  // later requests that a peer may answer before one
 	skipPatience       = 1.0 // s beyond its prediction, after which a block that was passed over counts as lost
@@ -122,24 +121,5 @@ func (p *Picker) recovered(pr *peer) {
 		p.setSuspect(pr, false)
 		pr.probeAt, pr.probeWait = 0, suspectBackoff
 		p.touch(pr)
-	}
-}
-
-// refusal counts a request that a peer did not want, so that it is not asked again at once, for ever.
-func (p *Picker) refusal(pr *peer, b BlockID) {
-	if pr.choked {
-		piece, _ := p.g.Split(b)
-		for i, a := range pr.allowed {
-			if int(a) == piece {
-				pr.allowed = append(pr.allowed[:i], pr.allowed[i+1:]...)
-				break
-			}
-		}
-		return
-	}
-	if pr.refused++; pr.refused >= refusals {
-		pr.refused = 0
-		p.setSuspect(pr, true)
-		p.backOff(pr)
 	}
 }
