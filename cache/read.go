@@ -86,8 +86,8 @@ func (s *Store) readVerified(p []byte, off int64, before uint64) (int, error) {
 		piece, block, start, n, next := s.at(o)
 		if n > 0 {
 			if b := s.inMemory(piece, block); b != nil {
-				if err := s.fill(p[disk-off:o-off], disk, before); err != nil {
-					return int(disk - off), err
+				if n, err := s.fill(p[disk-off:o-off], disk, before); err != nil {
+					return int(disk-off) + n, err
 				}
 				copy(p[o-off:], b[o-start:])
 				disk = min(next, end)
@@ -95,23 +95,25 @@ func (s *Store) readVerified(p []byte, off int64, before uint64) (int, error) {
 		}
 		o = next
 	}
-	if err := s.fill(p[disk-off:], disk, before); err != nil {
-		return int(disk - off), err
+	if n, err := s.fill(p[disk-off:], disk, before); err != nil {
+		return int(disk-off) + n, err
 	}
 	return len(p), nil
 }
 
 // fill reads from disk, and copies blocks that are read again and again into
-// the memory tier.
-func (s *Store) fill(p []byte, off int64, before uint64) error {
+// the memory tier. With an error n tells how much could be read before it.
+func (s *Store) fill(p []byte, off int64, before uint64) (n int, err error) {
 	if len(p) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := s.readDisk(p, off); err != nil {
-		return err
+		if n, err = s.readUpTo(p, off, err); err != nil {
+			return n, err
+		}
 	}
 	if s.forgotten.Load() != before {
-		return nil // it may have a hole: nothing to keep, and the caller reads again
+		return len(p), nil // it may have a hole: nothing to keep, and the caller reads again
 	}
 	end := off + int64(len(p))
 	for o := off; o < end; {
@@ -123,11 +125,31 @@ func (s *Store) fill(p []byte, off int64, before uint64) error {
 		}
 		o = next
 	}
-	return nil
+	return len(p), nil
+}
+
+// readUpTo reads block by block what could not be read in one go for the given
+// reason: the fault is one block's, or is gone.
+func (s *Store) readUpTo(p []byte, off int64, reason error) (n int, err error) {
+	if !diskFault(reason) {
+		return 0, reason
+	}
+	for n < len(p) {
+		at := off + int64(n)
+		_, _, _, _, next := s.at(at)
+		m := min(int(next-at), len(p)-n)
+		if err := s.readDisk(p[n:n+m], at); err != nil {
+			return n, err
+		}
+		n += m
+	}
+	s.failReading(reason)
+	return n, nil
 }
 
 // readDisk fills p from the files. Files that are missing or too short are
-// [ErrMissing].
+// [ErrMissing]. What the disk does not give it is asked for twice: one that
+// fails now and then is outlived.
 func (s *Store) readDisk(p []byte, off int64) error {
 	for part := range s.lay.parts(off, int64(len(p))) {
 		dst := p[part.off-off:][:part.n]
@@ -135,12 +157,22 @@ func (s *Store) readDisk(p []byte, off int64) error {
 			clear(dst)
 			continue
 		}
-		if err := s.readFile(dst, part); err != nil {
-			return &DiskError{Op: "read", Path: s.lay.files[part.file].Path, Err: err}
+		err := s.readFile(dst, part)
+		if err == nil {
+			continue
 		}
+		err = &DiskError{Op: "read", Path: s.lay.files[part.file].Path, Err: err}
+		if !diskFault(err) || s.readFile(dst, part) != nil {
+			return err
+		}
+		s.failReading(err)
 	}
 	return nil
 }
+
+// diskFault says whether a read failed for the disk's sake: the bytes may be
+// there and right.
+func diskFault(err error) bool { return !errors.Is(err, ErrChanged) && !errors.Is(err, ErrMissing) }
 
 func (s *Store) readFile(dst []byte, p part) error {
 	h, err := s.cache.files.acquire(fileKey{s, p.file, false})

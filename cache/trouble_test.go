@@ -190,8 +190,8 @@ func TestReadError(t *testing.T) {
 		buf := make([]byte, tor.Size())
 		n, err := s.ReadAt(buf, 0)
 		var de *DiskError
-		if !errors.As(err, &de) || de.Path != "top/three" || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrMissing) || n > 150_001 {
-			t.Errorf("%d bytes, %v", n, err)
+		if !errors.As(err, &de) || de.Path != "top/three" || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrMissing) || n != 150_001/(16<<10)*16<<10 {
+			t.Errorf("%d bytes, %v: want all blocks before the fault", n, err)
 		}
 		disk.Inject(nil)
 		if _, err := s.ReadAt(buf, 0); err != nil && err != io.EOF {
@@ -200,6 +200,35 @@ func TestReadError(t *testing.T) {
 		truncate(t, disk, "top/three", 5)
 		if _, err := s.ReadAt(buf, 0); !errors.Is(err, ErrMissing) {
 			t.Errorf("of a file that was cut short: %v", err)
+		}
+		closeStore(t, s)
+	})
+}
+
+// A read that fails is tried again, block by block: a disk that fails each
+// second time gives all of it, with one word in the log.
+func TestReadIsTriedAgain(t *testing.T) {
+	tor := crashTorrent(t)
+	synctest.Test(t, func(t *testing.T) {
+		disk, said := crashfs.New(), &reports{}
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+		tor.fetchAll(s)
+		closeStore(t, s)
+		s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk, OnError: said.add})
+		reads := 0
+		disk.Inject(func(op crashfs.Op) error {
+			if op.Kind == "read" {
+				if reads++; reads%2 == 1 {
+					return syscall.EIO
+				}
+			}
+			return nil
+		})
+		for p := range tor.NumPieces() {
+			tor.check(t, s, p)
+		}
+		if errs := said.take(); len(errs) != 1 || !errors.Is(errs[0], syscall.EIO) {
+			t.Errorf("reported: %v", errs)
 		}
 		closeStore(t, s)
 	})

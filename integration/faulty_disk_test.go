@@ -158,6 +158,8 @@ func TestDiskStopsReading(t *testing.T) {
 	for name, faults := range map[string][]string{
 		"nothing":         {"read EIO"},
 		"here and there":  {"read EIO/3"},
+		"each second":     {"read EIO%2"},
+		"each third":      {"read EIO%3"},
 		"and not writing": {"read EIO", "write EIO", "sync EIO"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,6 +175,31 @@ func TestDiskStopsReading(t *testing.T) {
 			sameFile(t, c.root(), filepath.Join(get, c.name))
 			d.felt(1)
 			sameFile(t, c.root(), m.path(c.name))
+			m.complainsOnce()
+			d.fail()
+			m.complete()
+			m.stop()
+			d.found(c)
+		})
+	}
+}
+
+// The only one who has a torrent serves all of it from a disk that fails now and then, be it in exact step with what is tried again.
+func TestDiskFailsInStep(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []string{"read EIO/3", "read EIO%2", "read EIO%3", "read EIO%7"} {
+		t.Run(fault[len("read EIO"):], func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 8<<20, 89).create(t)
+			d := completeOn(t, c, seed(t, c.torrent, c.dir, "--no-trackers"))
+			m := mountOn(t, c, d.dir, nil)
+			m.complete()
+			d.fail(fault)
+			get := scratch(t)
+			torrentfs(t, "download", c.torrent, "--data-dir", get, "--no-trackers", "--peer", m.peer()).run(t)
+			sameFile(t, c.root(), filepath.Join(get, c.name))
+			sameFile(t, c.root(), m.path(c.name))
+			d.felt(1)
 			m.complainsOnce()
 			d.fail()
 			m.complete()

@@ -28,8 +28,9 @@ const faultVariable = "TORRENTFS_INTEGRATION_DISK"
 // faultAttribute is the extended attribute of the disk's root by which a test
 // says what is wrong with the disk. Its value has a line for each operation:
 // read, write, sync, or change (of a directory, and opening for writing);
-// behind it an errno ("EIO"), an errno for one of so many ("EIO/3"), a
-// duration ("300ms") or "hold", which lasts until the fault is taken away.
+// behind it an errno ("EIO"), an errno for one of so many by chance ("EIO/3")
+// or for exactly each so many'th ("EIO%3"), a duration ("300ms") or "hold",
+// which lasts until the fault is taken away.
 const faultAttribute = "user.fault"
 
 // faultyDisk is a mounted file system that fails on demand. What it took lies
@@ -114,7 +115,9 @@ func serveDisk(spec string) error {
 // fault is what is wrong with an operation.
 type fault struct {
 	errno syscall.Errno
-	every int // of so many, one fails, by chance: a count would keep step with who tries again
+	every int  // of so many, one fails
+	exact bool // by count, in step with who tries again; else by chance
+	n     int  // operations so far
 	delay time.Duration
 	hold  bool
 }
@@ -132,8 +135,11 @@ func (f *faults) set(text string) error {
 	of := map[string]*fault{}
 	for line := range strings.Lines(text) {
 		op, what, _ := strings.Cut(strings.TrimSpace(line), " ")
-		errno, every, _ := strings.Cut(what, "/")
-		ft := &fault{hold: what == "hold", every: 1}
+		errno, every, exact := strings.Cut(what, "%")
+		if !exact {
+			errno, every, _ = strings.Cut(what, "/")
+		}
+		ft := &fault{hold: what == "hold", every: 1, exact: exact}
 		if every != "" {
 			ft.every, _ = strconv.Atoi(every)
 		}
@@ -170,7 +176,8 @@ func (f *faults) feel(op string) syscall.Errno {
 		f.mu.Unlock()
 		return 0
 	}
-	if ft.errno != 0 && f.chance.IntN(ft.every) != 0 {
+	ft.n++
+	if ft.errno != 0 && (ft.exact && ft.n%ft.every != 0 || !ft.exact && f.chance.IntN(ft.every) != 0) {
 		f.mu.Unlock()
 		return 0
 	}

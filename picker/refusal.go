@@ -41,6 +41,9 @@ func (p *Picker) refusal(pr *peer, b BlockID) {
 	}
 	p.rest(pr, int32(piece))
 	if pr.refused++; pr.refused >= refusals {
+		if pr.refused == refusals {
+			pr.probeWait = restFirst // it does talk to us: soon it may give what it rejected
+		}
 		p.setSuspect(pr, true)
 		p.backOff(pr)
 	} else if pr.suspect { // of silence: it is not

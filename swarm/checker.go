@@ -17,6 +17,7 @@ type doubts struct {
 // checkJob is a piece for a checker: on disk, or to be put there from a twin.
 type checkJob struct {
 	piece int
+	tries int // of each block
 	twin  *twin
 }
 
@@ -121,12 +122,13 @@ func (t *Torrent) checkFilled(j checkJob, scratch []byte) hashResult {
 			return hashResult{piece: j.piece, done: true, err: err, twin: true}
 		}
 	}
-	return t.checkPiece(j.piece, scratch)
+	return t.checkPiece(j.piece, j.tries, scratch)
 }
 
 // checkPiece hashes a piece that lies on disk. One whose hash is not known yet
-// is wrong for now: what of it was right is fetched again.
-func (t *Torrent) checkPiece(piece int, scratch []byte) hashResult {
+// is wrong for now: what of it was right is fetched again. A block that the disk
+// does not give is asked for again at once, as often as tries says.
+func (t *Torrent) checkPiece(piece, tries int, scratch []byte) hashResult {
 	p := newPieceHash(t, piece)
 	var res hashResult
 	for b := range p.n {
@@ -134,6 +136,9 @@ func (t *Torrent) checkPiece(piece int, scratch []byte) hashResult {
 			continue
 		}
 		data, err := t.store.Unverified(piece, b, scratch)
+		for n := 1; unreadable(err) && n < tries && t.ctx.Err() == nil; n++ {
+			data, err = t.store.Unverified(piece, b, scratch)
+		}
 		if err != nil {
 			return hashResult{piece: piece, done: true, err: err}
 		}
@@ -184,14 +189,12 @@ func (t *Torrent) handleChecked(r hashResult) {
 			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
 		}
 		if unreadable(r.err) && !r.twin {
-			t.unread.add(t.now(), r.piece)
+			t.unread.fault(t.now(), r.piece, t.rand.Float64())
+			t.setAside(r.piece)
 		} else {
 			t.store.Discard(r.piece)
+			t.refetch(r.piece)
 		}
-		t.hashing[r.piece] = nil // it may know of blocks that are gone
-		delete(t.proofs, r.piece)
-		t.picker.Lost(t.now(), r.piece)
-		t.adoptBlocks(r.piece)
 	}
 	readers := t.doubt.readers
 	t.doubt.readers = nil

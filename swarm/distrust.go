@@ -12,8 +12,8 @@ import (
 // where they are wrong.
 
 const (
-	// maxDistrust is how often one read puts what it cannot read in doubt
-	// before it fails.
+	// maxDistrust is how often one read puts in doubt what it cannot read at
+	// one place before it fails.
 	maxDistrust = 3
 	// diskWarning is how often the log hears of pieces that cannot be read.
 	diskWarning = time.Minute
@@ -27,15 +27,21 @@ func (t *Torrent) distrust(piece int, reason error) {
 		return
 	}
 	select {
-	case t.calls <- func() { t.doubtPieces(doubtful) }:
+	case t.calls <- func() { t.doubtPieces(doubtful, piece, reason) }:
 	case <-t.done:
 	}
 }
 
-// doubtPieces takes pieces that the store trusts no more out of what we have.
-func (t *Torrent) doubtPieces(pieces []int) {
+// doubtPieces takes pieces that the store trusts no more out of what we have,
+// and has them checked. The one that the disk did not give waits for that, if it
+// is not the first time.
+func (t *Torrent) doubtPieces(pieces []int, failed int, reason error) {
 	for _, p := range pieces {
 		t.unhold(p)
+		if p == failed && unreadable(reason) && t.unread.fault(t.now(), p, t.rand.Float64()) > 1 {
+			t.setAside(p)
+			continue
+		}
 		t.doubt.add(p)
 	}
 }
@@ -56,6 +62,7 @@ func (t *Torrent) unhold(piece int) {
 	}
 	t.nHeld.Add(-1)
 	if t.allHeld.Swap(false) {
+		t.lackSince = t.now()
 		t.needSeeds()
 	}
 	if t.cfg.NoUpload {

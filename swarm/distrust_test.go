@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -214,6 +215,77 @@ func TestSlowDiskPacesReaders(t *testing.T) {
 			}
 		case <-time.After(time.Minute):
 			t.Error("still waits although the disk has caught up")
+		}
+	})
+}
+
+// A disk that fails each nth read is outlived, be it in exact step with what
+// is tried again, by a reader and by a peer to whom nobody else has the data.
+func TestDiskThatFailsInStepIsOutlived(t *testing.T) {
+	for nth := 2; nth <= 9; nth++ {
+		t.Run(fmt.Sprint("one in ", nth), func(t *testing.T) {
+			inWorld(t, 1<<20, 32<<10, Config{}, func(w *world) {
+				w.store = fullStore(w.info, w.data)
+				w.store.nth = nth
+				tor := w.add(TorrentConfig{})
+				r := tor.NewReader(nil)
+				defer r.Close()
+				w.read(r, 0, int(w.info.Size()), time.Minute)
+				l := w.connect(simnet.Link{Delay: ms, Up: 100 * mbit}, w.leecher("leecher"))
+				select {
+				case <-l.Complete():
+				case <-time.After(5 * time.Minute):
+					t.Errorf("the leecher has %d bytes of %d", l.Record().Downloaded, w.info.Size())
+				}
+			})
+		})
+	}
+}
+
+// A piece that each check finds right, and that cannot be read when it is asked
+// for, is asked of the disk ever less often, whoever asks how often; and it is
+// served once it can be read.
+func TestRereadsAreBounded(t *testing.T) {
+	inWorld(t, 64<<10, 32<<10, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		w.store.lame = true
+		tor := w.add(TorrentConfig{})
+		l := w.connect(simnet.Link{Delay: ms, Up: 100 * mbit}, w.leecher("leecher"))
+		r := tor.NewReader(nil)
+		defer r.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			buf := make([]byte, 100)
+			_, err := r.ReadAt(ctx, buf, 0)
+			for err != nil && ctx.Err() == nil { // as a player that does not give up
+				_, err = r.ReadAt(ctx, buf, 0)
+			}
+			done <- err
+		}()
+		reads := func() int {
+			w.store.mu.Lock()
+			defer w.store.mu.Unlock()
+			return w.store.reads
+		}
+		time.Sleep(time.Minute) // the pauses have grown
+		before, asked := reads(), len(l.Record().Rejects)
+		time.Sleep(10 * time.Minute)
+		if n := reads() - before; n == 0 || n > 10*2*2*10 { // two pieces, twice a minute each and more, some ten blocks each time
+			t.Errorf("the disk was read %d times in ten minutes", n)
+		}
+		t.Logf("%d reads, %d rejects in ten minutes", reads()-before, len(l.Record().Rejects)-asked)
+		w.store.mu.Lock()
+		w.store.lame = false
+		w.store.mu.Unlock()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-l.Complete():
+		case <-time.After(2 * time.Minute):
+			t.Errorf("the leecher has %d bytes of %d", l.Record().Downloaded, w.info.Size())
 		}
 	})
 }

@@ -49,7 +49,7 @@ type Store interface {
 	// Has says whether a piece is committed; it takes no lock.
 	Has(piece int) bool
 	// ReadAt reads committed bytes. Before the first byte that is not
-	// committed it stops with an error.
+	// committed, or that could not be read in two attempts, it stops with an error.
 	ReadAt(p []byte, off int64) (int, error)
 	// Section is where committed bytes lie on disk, if they are there and in one file.
 	Section(off int64, n int) (f *os.File, at int64, ok bool)

@@ -51,6 +51,9 @@ type memStore struct {
 	doubtful bitfield
 	broken   error        // of every read, if set
 	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
+	nth      int          // of the reads of the disk each nth fails, if set
+	lame     bool         // only checks can read
+	reads    int          // of the disk, in blocks; those that failed, too
 	full     bool         // takes nothing to disk
 	dirty    int64        // what Dirty says; Shed gives up the lowest pieces
 	faults   []string
@@ -150,11 +153,17 @@ func (s *memStore) Unverified(piece, block int, scratch []byte) ([]byte, error) 
 	if s.broken != nil {
 		return nil, s.broken
 	}
-	if s.rotten[piece] {
+	if s.rotten[piece] || s.fails() {
 		return nil, errRotten
 	}
 	off := int64(piece)*s.info.PieceLength() + int64(block)*blockSize
 	return append(scratch[:0], s.data[off:off+int64(s.info.BlockLen(piece, block))]...), nil
+}
+
+// fails counts a read of the disk and says whether it is one that fails.
+func (s *memStore) fails() bool {
+	s.reads++
+	return s.nth > 0 && s.reads%s.nth == 0
 }
 
 func (s *memStore) Commit(piece int) {
@@ -228,7 +237,11 @@ func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 			}
 			end = min(end, start+int64(block+1)*blockSize)
 		}
-		if s.rotten[piece] {
+		first, second := s.fails() || s.lame, false
+		if first { // as the real one it tries twice
+			second = s.fails() || s.lame
+		}
+		if s.rotten[piece] || first && second {
 			return n, errRotten
 		}
 		k := copy(p[n:], s.data[off:end])

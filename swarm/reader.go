@@ -59,7 +59,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 	for {
 		var k int
 		k, err = t.store.ReadAt(p[n:], off+int64(n))
-		n += k
+		if n += k; k > 0 {
+			distrusted = 0
+		}
 		if n == len(p) {
 			if !waited {
 				r.noteHit(off, int64(n))

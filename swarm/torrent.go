@@ -112,6 +112,7 @@ type Torrent struct {
 	called     budget        // strangers to connect to, by peers' word (BEP 55)
 	crowded    bool          // somebody was refused since the last review
 	shedding   bool          // pieces were given up for want of a disk
+	lackSince  time.Duration // when we last ceased to have everything
 	diskWarned time.Duration // when the log last heard of an unreadable piece
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush

@@ -232,9 +232,9 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.due = now
 		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, errUseless):
 			a.failed(now)
-		case errors.Is(reason, errBothSeeds) && !t.allHeld.Load():
+		case !t.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.lackSince):
 			a.released(now)
-			a.due = now // it was let go, and is needed after all
+			a.due = now // it was let go, or let us go, when we had everything, and is needed after all
 		default:
 			a.released(now)
 		}

@@ -142,9 +142,9 @@ func (t *Torrent) begun(piece int) bool {
 func (t *Torrent) nextCheck() checkJob {
 	piece := t.doubt.first()
 	if piece < 0 || len(t.twins.list) == 0 || !t.twins.claimed.has(piece) {
-		return checkJob{piece: piece}
+		return checkJob{piece: piece, tries: t.unread.tries(piece)}
 	}
-	return checkJob{piece: piece, twin: t.twins.at(piece)}
+	return checkJob{piece: piece, tries: 1, twin: t.twins.at(piece)}
 }
 
 // twinChecked follows the verdict on a piece that was to come from a twin.
