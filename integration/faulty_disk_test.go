@@ -250,7 +250,7 @@ func TestDiskIsSlow(t *testing.T) {
 	if n := d.hits(); n == 0 {
 		t.Error("nothing was written: this shows nothing")
 	}
-	d.fail("write 200ms", "read 200ms", "sync 2s", "change 200ms")
+	d.fail("write 20ms", "read 20ms", "sync 2s", "change 200ms")
 	m.complete()
 	sameFile(t, c.root(), m.path(c.name))
 	m.stop()
