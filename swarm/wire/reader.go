@@ -45,6 +45,7 @@ type Reader struct {
 	progress func(n int)
 
 	payload []byte    // memory of payloads that outgrow buf
+	broken  []byte    // what was consumed of a message whose rest did not come
 	vecs    [2][]byte // argument of ReadVectored, here so that it is not allocated
 }
 
@@ -54,6 +55,27 @@ type Reader struct {
 func NewReader(r io.Reader, lim Limits) *Reader {
 	vec, _ := r.(VectoredReader)
 	return &Reader{src: r, vec: vec, lim: lim, buf: make([]byte, readBuffer)}
+}
+
+// NewReaderAfter is NewReader for a connection of which the bytes in unread came
+// already; it takes their ownership.
+func NewReaderAfter(unread []byte, r io.Reader, lim Limits) *Reader {
+	n := NewReader(r, lim)
+	if len(unread) > 0 {
+		n.end = len(unread)
+		n.buf = unread
+		if n.end < readBuffer {
+			n.buf = append(unread, make([]byte, readBuffer-n.end)...)
+		}
+	}
+	return n
+}
+
+// Unread returns the bytes that came and are not part of a message that Next
+// returned, for a [NewReaderAfter] to go on with: nothing is lost when Next was
+// ended by a deadline, even within a message. The Reader is of no use afterwards.
+func (r *Reader) Unread() []byte {
+	return append(r.broken, r.buf[r.start:r.end]...)
 }
 
 // SetLimits replaces the limits, from the next message on: when the metadata
@@ -121,11 +143,15 @@ func (r *Reader) next(m *Message) error {
 		return readError(m.ID.String(), noEOF(err))
 	}
 	m.decode(head[5:])
+	var consumed [5 + hashHeaderLen]byte
+	copy(consumed[:], head)
 	r.start += 5 + fixed
 	if m.ID == Piece {
 		m.Length = uint32(rest)
 		r.block, r.got, r.reported = rest, 0, 0
 	} else if m.Payload, err = r.readPayload(rest); err != nil {
+		r.broken = slices.Concat(consumed[:5+fixed], m.Payload)
+		m.Payload = nil
 		return readError(m.ID.String(), noEOF(err))
 	}
 	return r.lim.judge(m)
@@ -290,6 +316,9 @@ func (r *Reader) SkipBlock() error {
 func (r *Reader) peek(n int) ([]byte, error) {
 	if r.start == r.end {
 		r.start, r.end = 0, 0
+		if len(r.buf) > readBuffer { // it began with more: see NewReaderAfter
+			r.buf = make([]byte, readBuffer)
+		}
 	}
 	if r.start+n > len(r.buf) {
 		r.end = copy(r.buf, r.buf[r.start:r.end])
@@ -314,7 +343,8 @@ func (r *Reader) peek(n int) ([]byte, error) {
 }
 
 // readPayload returns the next n bytes: a piece of the buffer where it can hold
-// them, else memory that grows with what has arrived, never by n alone.
+// them, else memory that grows with what has arrived, never by n alone. With an
+// error it returns those that are no longer in the buffer.
 func (r *Reader) readPayload(n int) ([]byte, error) {
 	if n <= len(r.buf) {
 		b, err := r.peek(n)
@@ -329,7 +359,7 @@ func (r *Reader) readPayload(n int) ([]byte, error) {
 		m, err := io.ReadFull(r.src, p[len(p):len(p)+step])
 		p = p[:len(p)+m]
 		if err != nil {
-			return nil, err
+			return p, err
 		}
 	}
 	r.payload = p
