@@ -32,7 +32,8 @@ type relay struct {
 	found    []foundPeer
 	seen     map[netip.AddrPort]struct{}
 	sights   map[string]netip.Addr // of us, by trackers
-	proven   []netip.AddrPort      // peers that gave metadata
+
+	metadata *swarm.Metadata // what the search brought, for the torrent; nil where it has it, or there was none
 }
 
 type foundPeer struct {
@@ -98,9 +99,18 @@ func (r *relay) NeedPeers() {
 
 // close ends the sources, which say goodbye. Nobody is attached any more.
 func (r *relay) close() {
+	r.takeMetadata().Close()
 	r.begin.Do(func() {}) // never begun: nothing to end
 	r.stop()
 	r.wg.Wait()
+}
+
+// takeMetadata gives what the search brought to the torrent. Only who has the
+// relay to itself may call it.
+func (r *relay) takeMetadata() *swarm.Metadata {
+	md := r.metadata
+	r.metadata = nil
+	return md
 }
 
 // trackersAlone ends the relay and returns what a private torrent may use of

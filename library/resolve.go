@@ -29,8 +29,8 @@ var ErrMetadata = errors.New("unusable metadata")
 
 // Resolve finds the metadata of a magnet link: what an earlier call kept (see
 // [Config.MetadataDir]), else what peers send. It goes on until it succeeds or
-// ctx ends. The sources of peers that it asks run on for the torrent, which is
-// to be added next.
+// ctx ends. The sources of peers that it asks, and the connections to those that
+// it found, go on for the torrent, which is to be added next.
 func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOptions) (*metainfo.MetaInfo, error) {
 	if mi := l.keptMetadata(m); mi != nil {
 		return mi, nil
@@ -38,7 +38,7 @@ func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOpti
 	trackers := linkTrackers(m, nil)
 	r := l.newSources(m.Hash, m.Hash.String(), trackers, false, sourceOptions{noTrackers: o.NoTrackers})
 	sought := l.seek(r)
-	raw, proven, err := l.session.FetchMetadata(ctx, swarm.MetadataConfig{
+	found, err := l.session.FetchMetadata(ctx, swarm.MetadataConfig{
 		Hash: m.Hash, Sources: []swarm.PeerSource{r}, Peers: o.Peers, Progress: o.Progress,
 	})
 	sought()
@@ -49,13 +49,14 @@ func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOpti
 		}
 		return nil, fmt.Errorf("find metadata: %w", err)
 	}
-	info, err := metainfo.ParseInfo(raw, metainfo.Limits{})
+	info, err := metainfo.ParseInfo(found.Info, metainfo.Limits{})
 	if err != nil {
+		found.Close()
 		r.close()
 		return nil, fmt.Errorf("read metadata of %s: %w: %w", m.Hash, ErrMetadata, err)
 	}
 	mi := &metainfo.MetaInfo{Info: info, Trackers: trackers, WebSeeds: m.WebSeeds}
-	r.proven = proven
+	r.metadata = found
 	l.keepSources(info.Hash, r)
 	if err := l.keepMetadata(m.Hash, mi); err != nil {
 		l.log.Warn("the metadata is not kept for the next time", "err", err)

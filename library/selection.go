@@ -20,7 +20,7 @@ func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) []netip.AddrP
 		t.sources = nil
 	}
 	if t.sources != nil {
-		return slices.Concat(peers, t.sources.proven)
+		return peers
 	}
 	if d := t.l.discover.dht; d != nil && !mi.Info.Private {
 		for _, n := range mi.Nodes {

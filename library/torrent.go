@@ -65,7 +65,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		webSeeds = l.webSeedOpeners(mi)
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
-		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers, WebSeeds: webSeeds,
+		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers, WebSeeds: webSeeds, Metadata: t.sources.takeMetadata(),
 		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight,
 	})
 	if err != nil {

@@ -62,10 +62,11 @@ func TestEncryptionPolicies(t *testing.T) {
 					t.Errorf("%s: %+v, want it encrypted: %v", which, p, encrypted)
 				}
 				tor.Close()
-				raw, _, err := us.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: peers})
-				if err != nil || !bytes.Equal(raw, info.Bytes) {
+				md, err := us.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: peers})
+				if err != nil || !bytes.Equal(md.Info, info.Bytes) {
 					t.Errorf("%s: metadata: %v", which, err)
 				}
+				md.Close()
 			})
 		}
 	}
@@ -95,7 +96,7 @@ func TestBlockedAddresses(t *testing.T) {
 }
 
 // From the first peer's address to the first 64 KiB of a magnet link: three
-// round trips for the metadata, three for the first byte, and the piece itself.
+// round trips for the metadata, one more on the same connections, and the piece itself.
 func TestMagnetToFirstBytes(t *testing.T) {
 	const rtt = 50 * ms
 	info, data := payload(t, 16<<20, 256<<10)
@@ -107,12 +108,12 @@ func TestMagnetToFirstBytes(t *testing.T) {
 		defer closeAll()
 		defer s.Close()
 		begun := time.Now()
-		_, peers, err := s.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: addrs})
+		md, err := s.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: addrs})
 		if err != nil {
 			t.Fatal(err)
 		}
 		metadata := time.Since(begun)
-		tor := add(t, s, TorrentConfig{Info: info, Store: newMemStore(info), Peers: append(addrs, peers...), Prefetch: true})
+		tor := add(t, s, TorrentConfig{Info: info, Store: newMemStore(info), Peers: addrs, Metadata: md, Prefetch: true})
 		r := tor.NewReader(nil)
 		defer r.Close()
 		if _, err := r.ReadAt(t.Context(), make([]byte, 64<<10), 0); err != nil {
@@ -121,8 +122,8 @@ func TestMagnetToFirstBytes(t *testing.T) {
 		piece := time.Duration(float64(info.PieceLength()) / (20 * mbit) * float64(time.Second))
 		took := time.Since(begun)
 		t.Logf("metadata after %v, 64 KiB after %v", metadata, took)
-		if took > 6*rtt+piece {
-			t.Errorf("64 KiB after %v, want six round trips and a piece: %v", took, 6*rtt+piece)
+		if took > 4*rtt+piece {
+			t.Errorf("64 KiB after %v, want four round trips and a piece: %v", took, 4*rtt+piece)
 		}
 	})
 }

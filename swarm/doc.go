@@ -31,6 +31,15 @@
 // the worker that has both commits the block at once. What is known of the
 // files' trees is in hash_trees.go; hash_answers.go is the other direction.
 //
+// # From a link to a torrent
+//
+// [Session.FetchMetadata] is a search (metadata_search.go): each of its connections
+// has a goroutine that reads and one that writes (metadata_peer.go). When the
+// metadata is here they stop between two bytes, and the connections have no owner
+// but the [Metadata] that holds them, until a torrent's loop takes them over. What
+// a peer said meanwhile is handed on as it came, and read as if it came now
+// (metadata_handover.go).
+//
 // # Peers behind routers
 //
 // Peers tell each other of those they are connected to (pex.go). An address that

@@ -151,7 +151,7 @@ func (t *Torrent) askRelay(addr netip.AddrPort) {
 	for now := t.now(); a.asked < len(a.tellers); {
 		c := t.peer(a.tellers[a.asked])
 		a.asked++
-		if c == nil || c.extIDs.Holepunch == 0 || !c.mayAsk(addr, now) {
+		if c == nil || c.extIDs.Holepunch == 0 || !c.punch.mayAsk(addr, now) {
 			continue
 		}
 		t.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", c.addr)
@@ -161,20 +161,33 @@ func (t *Torrent) askRelay(addr netip.AddrPort) {
 }
 
 // mayAsk notes a rendezvous, unless too many of that relay are open.
-func (c *peerConn) mayAsk(addr netip.AddrPort, now time.Duration) bool {
-	for a, at := range c.punch.asked {
+func (p *punchState) mayAsk(addr netip.AddrPort, now time.Duration) bool {
+	for a, at := range p.asked {
 		if now-at > punchPatience {
-			delete(c.punch.asked, a)
+			delete(p.asked, a)
 		}
 	}
-	if len(c.punch.asked) >= maxAsked {
+	if len(p.asked) >= maxAsked {
 		return false
 	}
-	if c.punch.asked == nil {
-		c.punch.asked = map[netip.AddrPort]time.Duration{}
+	if p.asked == nil {
+		p.asked = map[netip.AddrPort]time.Duration{}
 	}
-	c.punch.asked[addr] = now
+	p.asked[addr] = now
 	return true
+}
+
+// isCalled says whether the relay's word on an address is taken: as the answer to a
+// rendezvous, else within its share of strangers, and that of all.
+func (p *punchState) isCalled(addr netip.AddrPort, now time.Duration, all *budget) bool {
+	for asked, at := range p.asked {
+		// Its router may show the relay another port than the one we heard of.
+		if asked.Addr() == addr.Addr() && now-at <= punchPatience {
+			delete(p.asked, asked)
+			return true
+		}
+	}
+	return p.called.take(time.Now(), 1, calledRate, calledBurst) && all.take(time.Now(), 1, allCalledRate, allCalledBurst)
 }
 
 // maxTellers bounds who is remembered of those that told of an address.
@@ -225,21 +238,16 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 
 // mayCall says whether the address that a relay names is to be tried.
 func (t *Torrent) mayCall(relay *peerConn, addr netip.AddrPort) bool {
-	if !netguard.IsReachable(addr.Addr()) || addr.Port() == 0 || !mayName(relay.addr.Addr(), addr.Addr()) ||
-		t.isSelf(addr) || t.liars.has(addr) {
+	if !isDoor(relay.addr, addr) || t.isSelf(addr) || t.liars.has(addr) {
 		return false
 	}
 	if a := t.known.byAddr[addr]; a != nil && a.banned {
 		return false
 	}
-	now := t.now()
-	for asked, at := range relay.punch.asked {
-		// Its router may show the relay another port than the one we heard of.
-		if asked.Addr() == addr.Addr() && now-at <= punchPatience {
-			delete(relay.punch.asked, asked)
-			return true
-		}
-	}
-	return relay.punch.called.take(time.Now(), 1, calledRate, calledBurst) &&
-		t.called.take(time.Now(), 1, allCalledRate, allCalledBurst)
+	return relay.punch.isCalled(addr, t.now(), &t.called)
+}
+
+// isDoor says whether an address may be contacted because a relay names it.
+func isDoor(relay, addr netip.AddrPort) bool {
+	return netguard.IsReachable(addr.Addr()) && addr.Port() != 0 && mayName(relay.Addr(), addr.Addr())
 }

@@ -1,12 +1,19 @@
 package swarm
 
-import "torrentfs/swarm/wire"
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm/wire"
+)
 
 // metadataDraft is an info dictionary on its way, of a size that peers claim.
 // It becomes metadata only by its hash. The search's mutex guards it.
 type metadataDraft struct {
 	size  int64
 	n     int // blocks
+	users int // connections
 	data  []byte
 	got   bitfield
 	asked []*metadataPeer // who was asked for a block last
@@ -74,10 +81,11 @@ func (d *metadataDraft) whole() bool { return d.got.count() == d.n }
 // givers is how many peers the blocks came from.
 func (d *metadataDraft) givers() int { return len(d.gave) }
 
-// reset empties a draft whose hash was wrong; from now on one peer at a time fills it.
-func (d *metadataDraft) reset() {
+// empty begins a draft anew; mixed means that one peer at a time fills it.
+func (d *metadataDraft) empty(mixed bool) {
+	users := d.users
 	*d = *newMetadataDraft(d.size)
-	d.mixed = true
+	d.users, d.mixed = users, mixed
 }
 
 // release gives back what a peer was asked for and did not send.
@@ -88,6 +96,65 @@ func (d *metadataDraft) release(p *metadataPeer) {
 		}
 	}
 	if d.solo == p {
-		d.reset()
+		d.empty(true)
 	}
+}
+
+const (
+	// maxDrafts is how many drafts are kept that nobody works on.
+	maxDrafts = 4
+	// maxDrafted is how many bytes of all drafts together.
+	maxDrafted = 2 * wire.MaxMetadata
+)
+
+// join finds the draft of a claimed size. The claim is bounded, memory is taken
+// as blocks come. mu is held.
+func (m *metadataSearch) join(size int64) *metadataDraft {
+	d := m.bySize[size]
+	if d == nil {
+		d = newMetadataDraft(size)
+		m.bySize[size] = d
+	}
+	d.users++
+	return d
+}
+
+// part takes a peer's connection from its draft. mu is held.
+func (m *metadataSearch) part(p *metadataPeer) {
+	d := p.draft
+	if d == nil {
+		return
+	}
+	d.release(p)
+	if d.users--; d.users == 0 && len(m.bySize) > maxDrafts {
+		delete(m.bySize, d.size)
+	}
+}
+
+// drafted is the size of what came. mu is held.
+func (m *metadataSearch) drafted() (n int) {
+	for _, d := range m.bySize {
+		n += len(d.data)
+	}
+	return n
+}
+
+// judge looks whether a draft that is whole is what was sought, and whether one
+// peer alone is to blame if it is not. mu is held.
+func (m *metadataSearch) judge(d *metadataDraft) (right, alone bool) {
+	alone = d.givers() == 1
+	right = metadataMatches(d.data, m.cfg.Hash)
+	if !right {
+		d.empty(!alone) // of a mixture, each block comes from one peer from now on
+		return false, alone
+	}
+	m.result = d.data
+	for g := range d.gave {
+		m.givers = append(m.givers, g.addr)
+	}
+	return true, alone
+}
+
+func metadataMatches(info []byte, h metainfo.InfoHash) bool {
+	return (!h.HasV1 || sha1.Sum(info) == h.V1) && (!h.HasV2 || sha256.Sum256(info) == h.V2)
 }

@@ -51,17 +51,14 @@ func TestMetadataIsFetchedInThreeRoundTrips(t *testing.T) {
 		defer s.Close()
 
 		begun := time.Now()
-		got, peers, err := s.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: addrs})
-		if err != nil || !bytes.Equal(got, info.Bytes) {
-			t.Fatalf("got %d bytes, %v; want %d", len(got), err, len(info.Bytes))
+		got, err := s.FetchMetadata(t.Context(), MetadataConfig{Hash: info.Hash, Peers: addrs})
+		if err != nil || !bytes.Equal(got.Info, info.Bytes) {
+			t.Fatalf("got %+v, %v; want %d bytes", got, err, len(info.Bytes))
 		}
 		if took := time.Since(begun); took > 3*rtt+rtt/2 {
 			t.Errorf("took %v, want three round trips of %v", took, rtt)
 		}
-		if len(peers) == 0 {
-			t.Error("no peer to begin the download with")
-		}
-		tor := add(t, s, TorrentConfig{Info: info, Store: newMemStore(info), Peers: peers, Prefetch: true})
+		tor := add(t, s, TorrentConfig{Info: info, Store: newMemStore(info), Metadata: got, Prefetch: true})
 		select {
 		case <-tor.Complete():
 		case <-time.After(time.Minute):
@@ -82,14 +79,15 @@ func TestMetadataOfManyBlocks(t *testing.T) {
 		defer closeAll()
 		defer s.Close()
 		var last MetadataProgress
-		got, peers, err := s.FetchMetadata(t.Context(), MetadataConfig{
+		got, err := s.FetchMetadata(t.Context(), MetadataConfig{
 			Hash: info.Hash, Peers: addrs, Progress: func(p MetadataProgress) { last = p },
 		})
-		if err != nil || !bytes.Equal(got, info.Bytes) {
-			t.Fatalf("got %d bytes, %v", len(got), err)
+		if err != nil || !bytes.Equal(got.Info, info.Bytes) {
+			t.Fatalf("got %+v, %v", got, err)
 		}
-		if len(peers) < 2 {
-			t.Errorf("all blocks came from %d peer", len(peers))
+		defer got.Close()
+		if len(got.Givers) < 2 {
+			t.Errorf("all blocks came from %v", got.Givers)
 		}
 		if last.Size != int64(len(info.Bytes)) || last.Connected == 0 {
 			t.Errorf("last progress %+v", last)
@@ -108,7 +106,7 @@ func TestMetadataSearchEndsWithItsContext(t *testing.T) {
 		defer s.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, _, err := s.FetchMetadata(ctx, MetadataConfig{Hash: info.Hash, Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.9.9:1")}})
+		_, err := s.FetchMetadata(ctx, MetadataConfig{Hash: info.Hash, Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.9.9:1")}})
 		if err != context.DeadlineExceeded {
 			t.Errorf("ended with %v", err)
 		}
@@ -142,7 +140,7 @@ func TestMetadataDraftSurvivesALiar(t *testing.T) {
 	if metadataMatches(d.data, info.Hash) || d.givers() != 2 {
 		t.Fatal("the draft is not the mixture that this test wants")
 	}
-	d.reset()
+	d.empty(true)
 	if got := d.assign(honest); len(got) != d.n {
 		t.Fatalf("after the mixture one peer is asked for %v, want all %d blocks", got, d.n)
 	}

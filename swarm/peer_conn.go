@@ -44,6 +44,7 @@ type peerConn struct {
 	sent     atomic.Int64
 
 	// Owned by the connection's reader.
+	heard      []byte    // what came before the torrent was there
 	block      peerEvent // whose payload is being read
 	blockBegun time.Time
 

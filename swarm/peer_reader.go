@@ -83,9 +83,10 @@ func (c *peerConn) read() error {
 	if c.v2 {
 		feat |= wire.FeatureV2
 	}
-	r := wire.NewReader(c.nc, wire.Limits{
+	r := wire.NewReaderAfter(c.heard, c.nc, wire.Limits{
 		Pieces: c.t.info.NumPieces(), PieceLength: c.t.info.PieceLength(), Features: feat,
 	})
+	c.heard = nil
 	r.BlockProgress(c.blockProgress)
 	var m wire.Message
 	var deadline time.Time

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/picker"
 	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/wire"
 )
@@ -106,27 +107,47 @@ func (c *peerConn) pexFlags() (f wire.PEXFlags) {
 	return f
 }
 
-// hearPeers takes the addresses that a peer is connected to. They are hearsay:
-// bounded in number and rate.
+// hearPeers takes the addresses that a peer is connected to.
 func (t *Torrent) hearPeers(c *peerConn, heard []wire.PEXPeer) {
 	now := t.now()
-	if !t.gossips() || now < c.pex.next {
+	if !t.gossips() || !c.pex.listen(now) {
 		return
 	}
-	c.pex.next = max(c.pex.next, now-pexPause) + pexPause
-	for _, p := range heard {
-		if !mayHear(c.addr.Addr(), p.Addr.Addr()) {
+	t.known.hear(hearsay{from: c.addr.Addr(), by: c.id, relays: c.extIDs.Holepunch != 0, peers: heard}, now)
+	t.connectPeers()
+}
+
+// listen says whether a message that comes now is listened to.
+func (p *pexState) listen(now time.Duration) bool {
+	if now < p.next {
+		return false
+	}
+	p.next = max(p.next, now-pexPause) + pexPause
+	return true
+}
+
+// hearsay is what a peer says of others.
+type hearsay struct {
+	from   netip.Addr
+	by     picker.PeerID
+	relays bool // it can bring us together with them (BEP 55)
+	peers  []wire.PEXPeer
+}
+
+// hear takes addresses that a peer told of. They are bounded in number, and by pexState in rate.
+func (b *addressBook) hear(h hearsay, now time.Duration) {
+	for _, p := range h.peers {
+		if !mayHear(h.from, p.Addr.Addr()) {
 			continue
 		}
-		if len(t.known.list) < maxHearsay && t.known.add(p.Addr, now) {
-			a := t.known.byAddr[p.Addr]
+		if len(b.list) < maxHearsay && b.add(p.Addr, now) {
+			a := b.byAddr[p.Addr]
 			a.seed, a.encrypt = p.Flags&wire.PEXSeed != 0, p.Flags&wire.PEXEncryption != 0
 		}
-		if a := t.known.byAddr[p.Addr]; a != nil && c.extIDs.Holepunch != 0 {
-			a.toldBy(c.id)
+		if a := b.byAddr[p.Addr]; a != nil && h.relays {
+			a.toldBy(h.by)
 		}
 	}
-	t.connectPeers()
 }
 
 // noteListening learns from an extension handshake where a peer that came to

@@ -191,7 +191,7 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		if t, search = s.lookup(h.InfoHash); t != nil {
 			hello = t.answer(h)
 		} else if search != nil {
-			hello = search.handshake()
+			hello = wire.NewHandshake(h.InfoHash, s.peerID, wire.FeatureExtension|wire.FeatureFast)
 		} else {
 			err = fmt.Errorf("unknown info-hash %x", h.InfoHash)
 		}
@@ -206,8 +206,7 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		return
 	}
 	if search != nil {
-		search.welcome(nc, h)
-		s.conns.give()
+		search.welcome(nc, h, encrypted)
 		return
 	}
 	nc.SetDeadline(time.Time{})

@@ -23,6 +23,9 @@ type TorrentConfig struct {
 	// files (BEP 52); what is missing of them is fetched from peers.
 	PieceLayers map[metainfo.SHA256][]metainfo.SHA256
 
+	// Metadata is what the search for Info brought, nil if there was none. Add takes it over, also when it fails.
+	Metadata *Metadata
+
 	Sources   []PeerSource       // run until the torrent is closed
 	Peers     []netip.AddrPort   // known beforehand
 	WebSeeds  []WebSeedOpener    // web servers that have the content; the first few are used
@@ -143,12 +146,14 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	s.mu.Lock()
 	if s.ctx.Err() != nil {
 		s.mu.Unlock()
+		cfg.Metadata.Close()
 		return nil, ErrClosed
 	}
 	hashes := wireHashes(cfg.Info.Hash)
 	for _, h := range hashes {
 		if s.torrents[h] != nil {
 			s.mu.Unlock()
+			cfg.Metadata.Close()
 			return nil, fmt.Errorf("add torrent %q: %w", cfg.Info.Name, ErrDuplicate)
 		}
 	}
@@ -261,6 +266,7 @@ func (t *Torrent) adopt() {
 	for _, a := range t.cfg.Peers {
 		t.known.add(a, t.now())
 	}
+	t.takeOver(t.cfg.Metadata)
 }
 
 // Found tells the torrent of peers' addresses.

@@ -157,11 +157,11 @@ func TestDownloadOverUTPAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	peers := []netip.AddrPort{netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
-	raw, _, err := us.FetchMetadata(ctx, MetadataConfig{Hash: info.Hash, Peers: peers})
-	if err != nil || !bytes.Equal(raw, info.Bytes) {
+	md, err := us.FetchMetadata(ctx, MetadataConfig{Hash: info.Hash, Peers: peers})
+	if err != nil || !bytes.Equal(md.Info, info.Bytes) {
 		t.Fatalf("metadata: %v", err)
 	}
-	tor := add(t, us, TorrentConfig{Info: info, Store: newMemStore(info), Peers: peers, Prefetch: true})
+	tor := add(t, us, TorrentConfig{Info: info, Store: newMemStore(info), Metadata: md, Peers: peers, Prefetch: true})
 	for n := 0; n == 0 && ctx.Err() == nil; time.Sleep(ms) {
 		for _, p := range tor.Peers() {
 			if n++; !p.UTP {

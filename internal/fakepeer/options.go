@@ -41,7 +41,8 @@ type Options struct {
 	Hashes         func(ask wire.HashRange) (hashes [][32]byte, ok bool)
 	HashBehaviours []HashBehaviour // spoil each answer to a hash request, in this order
 
-	Reqq int // in the extension handshake; 0 is 250
+	Reqq       int              // in the extension handshake; 0 is 250
+	Extensions map[string]uint8 // that the extension handshake names beside lt_donthave; what comes of them is ignored
 
 	HandshakeDelay time.Duration // waits before it sends its handshake; negative: never sends it
 

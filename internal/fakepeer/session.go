@@ -2,6 +2,7 @@ package fakepeer
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -142,6 +143,7 @@ func (s *session) open() {
 		h := wire.ExtHandshake{
 			M: map[string]uint8{wire.ExtDontHave: donthaveID}, V: p.opt.Name, Reqq: p.opt.Reqq,
 		}
+		maps.Copy(h.M, p.opt.Extensions)
 		s.send(wire.AppendExtended(nil, 0, h.Append(nil)))
 	}
 	switch {

@@ -1,0 +1,163 @@
+package swarm
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"torrentfs/swarm/egress"
+	"torrentfs/swarm/wire"
+)
+
+// takePlaces takes what a dial needs. mu is held.
+func (m *metadataSearch) takePlaces() bool {
+	if !m.s.halfOpen.tryTake() {
+		return false
+	}
+	if !m.s.conns.tryTake() {
+		m.s.halfOpen.give()
+		return false
+	}
+	m.busy++
+	return true
+}
+
+// hashFor is the info-hash under which a peer is asked.
+func (m *metadataSearch) hashFor(a *address) [20]byte {
+	if a.v2 {
+		return m.cfg.Hash.WireV2()
+	}
+	return m.cfg.Hash.Wire()
+}
+
+// dial connects to a peer and talks to it to the end. Most often our first
+// messages leave with the handshake, as in [Torrent.dial]: whoever does not know
+// the extension protocol is of no use here.
+func (m *metadataSearch) dial(d dialPlan) {
+	if !d.punch && m.s.cfg.UTP != nil {
+		help := time.AfterFunc(punchLead, func() {
+			select {
+			case m.stuck <- d.addr:
+			default:
+			}
+		})
+		defer help.Stop()
+	}
+	k, err := m.shakeHands(d)
+	m.s.halfOpen.give()
+	var p *metadataPeer
+	if err == nil {
+		p = &metadataPeer{m: m, nc: k.nc, hello: k.hello, dialInfo: dialInfo{
+			addr: d.addr, outgoing: true, punched: d.punch, rtt: k.rtt, greeted: k.eager, encrypted: k.encrypted,
+		}}
+		err = p.run()
+	} else {
+		m.s.conns.give()
+		m.mu.Lock()
+		m.busy--
+		m.mu.Unlock()
+	}
+	m.s.log.Debug("metadata peer gone", "addr", d.addr, "err", err)
+	m.mu.Lock()
+	m.settle(d.addr, p, err)
+	m.mu.Unlock()
+	m.poke()
+}
+
+func (m *metadataSearch) shakeHands(d dialPlan) (contact, error) {
+	g := greeting{hash: d.hash, hello: wire.NewHandshake(d.hash, m.s.peerID, m.features(d.hash)), encrypt: d.encrypt, punch: d.punch}
+	if d.eager {
+		g.eager = m.appendHello(nil, d.addr, true)
+	}
+	k, err := m.s.openPeer(m.ctx, d.addr, g)
+	if err != nil {
+		return k, err
+	}
+	switch h := k.hello; {
+	case !m.isMeant(d.hash, h):
+		err = errOtherTopic
+	case h.PeerID == m.s.peerID:
+		err = errOurself
+	default:
+		return k, nil
+	}
+	k.nc.Close()
+	return k, err
+}
+
+// features are what we announce. BEP 52's bit means that both swarms of a hybrid
+// are known; libtorrent closes on it where a torrent has v1 alone.
+func (m *metadataSearch) features(hash [20]byte) wire.Features {
+	f := wire.FeatureExtension | wire.FeatureFast
+	if h := m.cfg.Hash; h.HasV1 && h.HasV2 && hash == h.Wire() {
+		f |= wire.FeatureV2
+	}
+	return f
+}
+
+// isMeant says whether a peer answered as it may: by the info-hash that it was
+// asked by, or by the v2 one of a hybrid (BEP 52, "upgrade path").
+func (m *metadataSearch) isMeant(asked [20]byte, h wire.Handshake) bool {
+	return h.InfoHash == asked || m.cfg.Hash.HasV2 && h.InfoHash == m.cfg.Hash.WireV2()
+}
+
+// settle notes how an address's dial, or the connection to it, ended; with no
+// error it is kept. mu is held.
+func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error) {
+	a := m.known.byAddr[addr]
+	if a == nil {
+		return // a relay named it
+	}
+	a.dials--
+	now := m.now()
+	switch {
+	case p != nil:
+		a.encrypt = p.encrypted
+	case silent(err):
+		a.encrypt = !a.encrypt
+	}
+	switch {
+	case err == nil, a.dials > 0: // another way to it may work, or does
+	case m.ctx.Err() != nil: // not for the peer's sake
+		a.inUse, a.due = false, now
+	case errors.Is(err, egress.ErrShut):
+		a.postponed(now)
+	case p != nil && p.shy() && !a.plain && !errors.Is(err, errNoMetadata):
+		a.plain, a.inUse, a.due = true, false, now
+	default:
+		if p == nil && a.asked == 0 && !errors.As(err, new(errHandshake)) {
+			m.askRelay(addr)
+		}
+		if m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2 && (hungUp(err) || silent(err)) { // it may be in one of the two swarms alone
+			a.v2 = !a.v2
+		}
+		a.failed(now)
+		a.banned = a.banned || errors.Is(err, errOurself)
+	}
+}
+
+// shy says whether the peer may have ended the connection for what we said with the handshake.
+func (p *metadataPeer) shy() bool {
+	return p.greeted && (p.messages == 0 || !p.hello.Features().Has(wire.FeatureFast))
+}
+
+// appendHello appends what a peer hears first: that we have nothing (where it
+// knows BEP 6), what we speak (BEP 10), and that we want what it has, so that it
+// may let us download by the time that we know what.
+func (m *metadataSearch) appendHello(b []byte, to netip.AddrPort, fast bool) []byte {
+	if fast {
+		b = wire.AppendHaveNone(b)
+	}
+	h := wire.ExtHandshake{
+		M: map[string]uint8{wire.ExtMetadata: extMetadata, wire.ExtPEX: extPEX},
+		V: m.s.cfg.Client, Reqq: maxQueue, YourIP: to.Addr(),
+	}
+	if m.s.cfg.UTP != nil {
+		h.M[wire.ExtHolepunch] = extHolepunch
+	}
+	if l := m.s.cfg.Listener; l != nil {
+		h.Port = addrPort(l.Addr()).Port()
+	}
+	b = wire.AppendExtended(b, 0, h.Append(nil))
+	return wire.AppendInterested(b)
+}

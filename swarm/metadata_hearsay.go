@@ -1,0 +1,156 @@
+package swarm
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"torrentfs/picker"
+	"torrentfs/swarm/wire"
+)
+
+// While metadata is sought, peers are asked for others as in a torrent: by PEX
+// (BEP 11) and, of those that cannot be dialled, by holepunching (BEP 55). What is
+// heard counts for nothing where the torrent turns out to be private (BEP 27):
+// see [Metadata].
+
+// welcome takes an incoming connection past our handshake, to its end.
+func (m *metadataSearch) welcome(nc net.Conn, h wire.Handshake, encrypted bool) {
+	p := &metadataPeer{m: m, nc: nc, hello: h, dialInfo: dialInfo{addr: addrPort(nc.RemoteAddr()), encrypted: encrypted}}
+	if !m.admit() {
+		nc.Close()
+		m.s.conns.give()
+		return
+	}
+	defer m.wg.Done()
+	err := p.run()
+	m.mu.Lock()
+	m.incoming--
+	m.mu.Unlock()
+	m.s.log.Debug("incoming metadata peer gone", "addr", p.addr, "err", err)
+}
+
+// admit counts an incoming connection, if there is room and the search goes on.
+func (m *metadataSearch) admit() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.incoming >= metadataIncoming {
+		return false
+	}
+	m.incoming++
+	m.wg.Add(1)
+	return true
+}
+
+// arrive gives a connection a number, by which others know it.
+func (m *metadataSearch) arrive(p *metadataPeer) {
+	m.mu.Lock()
+	m.peerCount++
+	p.id = picker.PeerID(m.peerCount)
+	p.pex.next = -pexPause
+	m.peers[p.id] = p
+	m.mu.Unlock()
+	m.poke()
+}
+
+// leave takes back what arrive gave, and what the peer was asked for.
+func (m *metadataSearch) leave(p *metadataPeer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.peers, p.id)
+	m.part(p)
+	if !p.outgoing {
+		return
+	}
+	if p.isIdler {
+		m.idlers = slices.DeleteFunc(m.idlers, func(o *metadataPeer) bool { return o == p })
+	} else {
+		m.busy--
+	}
+}
+
+// hear takes the addresses that a peer is connected to.
+func (m *metadataSearch) hear(p *metadataPeer, heard []wire.PEXPeer) {
+	now := m.now()
+	m.mu.Lock()
+	if len(heard) > 0 && p.pex.listen(now) {
+		m.known.hear(hearsay{from: p.addr.Addr(), by: p.id, relays: p.ids.Holepunch != 0, peers: heard}, now)
+	}
+	m.mu.Unlock()
+	m.poke()
+}
+
+// peerAt is the connection to the peer of an address. mu is held.
+func (m *metadataSearch) peerAt(addr netip.AddrPort) *metadataPeer {
+	for _, p := range m.peers {
+		if p.addr == addr {
+			return p
+		}
+	}
+	return nil
+}
+
+// askRelay asks a peer that told us of an address to bring us together, the
+// next one at the next call for the same attempt. mu is held.
+func (m *metadataSearch) askRelay(addr netip.AddrPort) {
+	a := m.known.byAddr[addr]
+	if m.s.cfg.UTP == nil || a == nil || !a.inUse || m.peerAt(addr) != nil {
+		return
+	}
+	for now := m.now(); a.asked < len(a.tellers); {
+		p := m.peers[a.tellers[a.asked]]
+		a.asked++
+		if p == nil || p.ids.Holepunch == 0 || !p.punch.mayAsk(addr, now) {
+			continue
+		}
+		m.s.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", p.addr)
+		p.sendHolepunch(wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: addr})
+		return
+	}
+}
+
+// sendHolepunch sends a message of BEP 55. mu is held.
+func (p *metadataPeer) sendHolepunch(h wire.Holepunch) {
+	p.send(wire.AppendExtended(nil, p.ids.Holepunch, h.Append(nil)))
+}
+
+// handleHolepunch takes a message of BEP 55. A search brings nobody together.
+func (m *metadataSearch) handleHolepunch(p *metadataPeer, h wire.Holepunch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.s.cfg.UTP == nil || p.ids.Holepunch == 0 {
+		return
+	}
+	switch h.Type {
+	case wire.HolepunchRendezvous:
+		if p.punch.relayed.take(time.Now(), 1, relayRate, relayBurst) {
+			p.sendHolepunch(wire.Holepunch{Type: wire.HolepunchFailed, Addr: h.Addr, Err: wire.HolepunchNotConnected})
+		}
+	case wire.HolepunchConnect:
+		m.call(p, h.Addr)
+	case wire.HolepunchFailed:
+		if _, asked := p.punch.asked[h.Addr]; asked {
+			delete(p.punch.asked, h.Addr)
+			m.s.log.Debug("holepunch: the relay cannot help: "+h.Err.String(), "addr", h.Addr, "relay", p.addr)
+			m.askRelay(h.Addr)
+		}
+	}
+}
+
+// call connects to the peer that a relay names, as in [Torrent.handleCall]. mu is held.
+func (m *metadataSearch) call(relay *metadataPeer, addr netip.AddrPort) {
+	a := m.known.byAddr[addr]
+	if m.closed || !isDoor(relay.addr, addr) || a != nil && a.banned || m.peerAt(addr) != nil ||
+		!relay.punch.isCalled(addr, m.now(), &m.called) || m.busy >= 2*metadataPeers || !m.takePlaces() {
+		return
+	}
+	m.s.log.Debug("holepunch: connect", "addr", addr, "relay", relay.addr)
+	d := dialPlan{addr: addr, hash: m.cfg.Hash.Wire(), punch: true}
+	if a != nil {
+		a.dials++
+		a.inUse = true
+		d.hash, d.encrypt = m.hashFor(a), a.encrypt
+	}
+	m.wg.Go(func() { m.dial(d) })
+}
