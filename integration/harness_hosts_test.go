@@ -117,6 +117,14 @@ func home(t testing.TB, internet *host, wan string, n int) (router, computer *ho
 	return router, computer
 }
 
+// renumbers makes a router give UDP packets a source port of its choice, so that
+// the port on which a computer says to listen is not where it is reached: two
+// who hear of each other do not meet by chance.
+func (h *host) renumbers(port int) {
+	h.t.Helper()
+	h.sh(fmt.Sprintf("iptables -w -t nat -I POSTROUTING -o wan -p udp -j MASQUERADE --to-ports %d", port))
+}
+
 // listens waits until a program listens on a TCP port of the host.
 func (h *host) listens(port int) {
 	h.t.Helper()

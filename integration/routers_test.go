@@ -59,6 +59,68 @@ func TestHolepunchThroughRouters(t *testing.T) {
 	}
 }
 
+// libtorrent asks for a rendezvous, and we answer the call: its router shows others
+// another port than the one that it says it listens on, so that what PEX tells us
+// of it leads nowhere.
+func TestHolepunchBegunByLibtorrent(t *testing.T) {
+	t.Parallel()
+	need(t, "iptables")
+	c := makeFile(t, 200_000, 165).create(t)
+	internet := newSwitch(t)
+	middle := newHost(t)
+	middle.plug(internet, "eth0", "45.66.77.1/24")
+	router, asker := home(t, internet, "45.66.77.10", 1)
+	router.renumbers(40000)
+	_, ours := home(t, internet, "45.66.77.20", 2)
+	const relay = "45.66.77.1:7000"
+	between := middle.mount(c.torrent, "--no-trackers", "--no-prefetch", "--listen-port", "7000").process
+	ours.seed(c, 7002, "--no-trackers", "--peer", relay)
+	between.says("status", `"peers":1`)
+	data := scratch(t)
+	l := asker.libtorrent(c.torrent, data, "192.168.1.2:7001", "--both", "--pex", "--peer", relay, "--connect-timeout", "3")
+	l.complete() // it asks after uTP, and then TCP, timed out
+	between.says("holepunch: bring peers together", `"from":"45.66.77.10:40000"`)
+	sameBytes(t, c, data)
+}
+
+// A link alone is mounted behind a router that lets nothing in, though the only
+// peer that is known has no metadata: it tells of the one that has it (BEP 11),
+// and brings us together where that one is behind a router, too (BEP 55).
+func TestMagnetThroughRouters(t *testing.T) {
+	t.Parallel()
+	need(t, "iptables")
+	for i, tc := range []struct {
+		name   string
+		behind bool // a router, the seed
+	}{{"PEX", false}, {"holepunch", true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 200_000, uint64(160+i)).create(t)
+			internet := newSwitch(t)
+			middle, far := newHost(t), newHost(t)
+			middle.plug(internet, "eth0", "45.66.77.1/24")
+			router, ours := home(t, internet, "45.66.77.10", 1)
+			router.renumbers(40000)
+			if tc.behind {
+				_, far = home(t, internet, "45.66.77.20", 2)
+			} else {
+				far.plug(internet, "eth0", "45.66.77.20/24")
+			}
+			const teller, target = "45.66.77.1:7000", "45.66.77.20:7002"
+			between := middle.libtorrent(c.torrent, scratch(t), teller, "--utp", "--pex", "--slow", "--no-metadata")
+			far.seed(c, 7002, "--no-trackers", "--peer", teller)
+			between.status("connected to the seed", func(r record) bool { return r.number("downloaded") > 0 })
+			m := ours.mount(magnetOf(t, c), "--no-trackers", "--listen-port", "7001", "--peer", teller)
+			sameFile(t, c.root(), m.path(c.name))
+			m.complete()
+			if tc.behind {
+				m.says("holepunch: ask for a rendezvous", target)
+			}
+			m.stop()
+		})
+	}
+}
+
 // miniupnpd runs on the router and lets its LAN map ports, for seconds at a time.
 func miniupnpd(t *testing.T, router *host, flags string) *process {
 	t.Helper()

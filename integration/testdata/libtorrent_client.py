@@ -23,19 +23,26 @@ parser.add_argument("--slow", action="store_true", help="download next to nothin
 parser.add_argument("--lsd", action="store_true", help="look in the local network (BEP 14)")
 parser.add_argument("--dht", action="append", default=[], help="be a node of the DHT, beginning with ADDRESS:PORT or none")
 parser.add_argument("--pex", action="store_true", help="exchange peers")
+parser.add_argument("--no-metadata", action="store_true", help="give the metadata to nobody")
+parser.add_argument("--connect-timeout", type=int, default=15, help="seconds that a TCP connection may take")
 parser.add_argument("--recheck", action="store_true", help="hash everything, whatever is known")
 args = parser.parse_args()
 
-session = lt.session({
+settings = {
     "listen_interfaces": args.listen,
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_incoming_utp": False, "enable_outgoing_utp": False,
     "allow_multiple_connections_per_ip": True,
     "auto_sequential": False, "announce_to_all_trackers": True, "announce_to_all_tiers": True,
-    "min_reconnect_time": 1, "connection_speed": 50,
+    "min_reconnect_time": 1, "connection_speed": 50, "peer_connect_timeout": args.connect_timeout,
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
                   | lt.alert.category_t.tracker_notification | lt.alert.category_t.connect_notification | lt.alert.category_t.dht_notification,
-})
+}
+if args.no_metadata:
+    session = lt.session(settings, flags=0)
+    session.add_extension("ut_pex")
+else:
+    session = lt.session(settings)
 if args.encrypted:
     session.apply_settings({
         "in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": 2, "prefer_rc4": True,
