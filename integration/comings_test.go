@@ -127,7 +127,7 @@ func TestDeadTrackerAndDeadLink(t *testing.T) {
 	announce := "http://" + addr + "/announce"
 	c := makeFile(t, 200_000, 92).create(t, "--tracker", announce)
 	m := hosts[2].startLink(magnetOf(t, c)+"&tr="+url.QueryEscape(announce), "")
-	m.says("announce failed")
+	m.says("waiting for metadata", "1 tracker, which does not answer", `"trouble":"announce to `+"http://"+addr)
 	tr := hosts[0].tracker(addr)
 	tr.logged("status", func(r record) bool { return r.number("leechers") > 0 }) // the link is dead, and asked for
 	hosts[1].libtorrent(c.torrent, c.dir, "198.51.100.2:7000").complete()
@@ -137,7 +137,7 @@ func TestDeadTrackerAndDeadLink(t *testing.T) {
 
 	// One that nobody ever has ends when it is told to.
 	dead := hosts[2].startLink("magnet:?xt=urn:btih:0123456789012345678901234567890123456789&tr="+url.QueryEscape(announce), "")
-	dead.says("waiting for metadata", `"known":0`)
+	dead.says("waiting for metadata", `"known":0`, "1 tracker, which answers")
 	dead.signal(syscall.SIGINT)
 	if code := dead.wait(); code == 0 {
 		t.Error("a link that was never mounted ends as if it had been")

@@ -101,7 +101,7 @@ type Library struct {
 	mu       sync.Mutex // guards what follows; a leaf
 	torrents map[*Torrent]struct{}
 	relays   map[metainfo.InfoHash]*relay // of metadata found, until its torrent is added
-	seeking  map[*relay]struct{}          // of metadata that is sought
+	seeking  map[*relay]metainfo.InfoHash // of metadata that is sought
 	closed   bool
 }
 
@@ -119,7 +119,7 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]struct{}{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
 	var err error
 	if l.doors, err = openDoors(cfg, l.log); err != nil {
 		return nil, err

@@ -58,18 +58,6 @@ func (l *Library) allSources() (all []*relay) {
 	return all
 }
 
-// seek notes the sources of a search for metadata while it lasts.
-func (l *Library) seek(r *relay) (end func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.seeking[r] = struct{}{}
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.seeking, r)
-	}
-}
-
 // networkChanged asks the trackers and all other sources again.
 func (r *relay) networkChanged() {
 	if r.trackers != nil {

@@ -37,7 +37,7 @@ func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOpti
 	}
 	trackers := linkTrackers(m, nil)
 	r := l.newSources(m.Hash, m.Hash.String(), trackers, false, sourceOptions{noTrackers: o.NoTrackers})
-	sought := l.seek(r)
+	sought := l.seek(m.Hash, r)
 	found, err := l.session.FetchMetadata(ctx, swarm.MetadataConfig{
 		Hash: m.Hash, Sources: []swarm.PeerSource{r}, Peers: o.Peers, Progress: o.Progress,
 	})

@@ -137,7 +137,7 @@ func (s *trackers) status() []TrackerStatus {
 	for i, s := range all {
 		out[i] = TrackerStatus{
 			URL: s.URL, Tier: s.Tier, Seeders: s.Seeders, Leechers: s.Leechers, Peers: s.Peers,
-			NextAnnounce: s.Next, Err: s.Err,
+			NextAnnounce: s.Next, Working: s.State == announce.Working, Err: s.Err,
 		}
 	}
 	if s.twin != nil {
@@ -154,6 +154,7 @@ func (s *trackers) status() []TrackerStatus {
 // both versions are in both, so the larger count is the nearer one.
 func (s *TrackerStatus) join(o TrackerStatus) {
 	s.Seeders, s.Leechers, s.Peers = max(s.Seeders, o.Seeders), max(s.Leechers, o.Leechers), max(s.Peers, o.Peers)
+	s.Working = s.Working || o.Working
 	if o.Err == nil {
 		s.Err = nil // it works
 	}

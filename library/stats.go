@@ -44,6 +44,7 @@ type TrackerStatus struct {
 	Seeders, Leechers int // as the tracker counts them; -1 where it did not say
 	Peers             int // addresses in its last answer
 	NextAnnounce      time.Time
+	Working           bool  // the last announce was answered
 	Err               error // of the last announce, nil if it worked
 }
 

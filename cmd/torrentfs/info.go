@@ -190,7 +190,7 @@ func plural(n int, noun string) string {
 func (o *infoCmd) runMagnet(a *app) error {
 	m, err := metainfo.ParseMagnet(o.Torrent)
 	if err != nil {
-		return fail(exitTorrent, "", "parse magnet link: %w", err)
+		return fail(exitTorrent, "", "open torrent: %w", err)
 	}
 	if o.JSON {
 		return printJSON(a.stdout, describeMagnet(m))

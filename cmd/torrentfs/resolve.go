@@ -45,7 +45,8 @@ func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o librar
 	case ref.url != "":
 		return fetchTorrent(ctx, s.way, ref.url)
 	}
-	w := &metadataWait{app: a, offline: s.lib.Offline, label: ref.name(), started: time.Now()}
+	seeking := func() (library.Seeking, bool) { return s.lib.Seeking(ref.magnet.Hash) }
+	w := &metadataWait{app: a, offline: s.lib.Offline, seeking: seeking, label: ref.name(), started: time.Now()}
 	if ref.magnet.Name != "" {
 		w.label = ref.magnet.Name
 	}
@@ -73,6 +74,7 @@ func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o librar
 type metadataWait struct {
 	app     *app
 	offline func() bool
+	seeking func() (library.Seeking, bool)
 	label   string
 	started time.Time
 	now     atomic.Pointer[swarm.MetadataProgress]
@@ -88,7 +90,11 @@ func (w *metadataWait) line() string {
 	if w.offline() {
 		return "looking for the metadata of " + printable(fit(w.label, 40)) + "  this computer has no network"
 	}
-	return metadataText(w.label, *w.now.Load())
+	text := metadataText(w.label, *w.now.Load())
+	if s, ok := w.seeking(); ok {
+		text += "  " + strings.Join(seekingText(s), "  ")
+	}
+	return text
 }
 
 // show redraws the line until ctx ends, or logs from time to time where nobody watches.
@@ -108,11 +114,76 @@ func (w *metadataWait) show(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			p := w.now.Load()
-			w.app.log.Info("waiting for metadata", "known", p.Known, "connected", p.Connected, "size", p.Size, "received", p.Received,
-				"after", time.Since(w.started).Round(time.Second).String())
+			w.log()
 		}
 	}
+}
+
+// log says how far it has come, whom we ask, and what is wrong with those.
+func (w *metadataWait) log() {
+	p := w.now.Load()
+	args := []any{
+		"known", p.Known, "connected", p.Connected, "size", p.Size, "received", p.Received,
+		"after", time.Since(w.started).Round(time.Second).String(),
+	}
+	if s, ok := w.seeking(); ok {
+		args = append(args, "asking", strings.Join(seekingText(s), ", "))
+		if trouble := trackerTrouble(s.Trackers); trouble != "" {
+			args = append(args, "trouble", trouble)
+		}
+	}
+	w.app.log.Info("waiting for metadata", args...)
+}
+
+// seekingText says whom a search asks for peers.
+func seekingText(s library.Seeking) (parts []string) {
+	if n := len(s.Trackers); n > 0 {
+		working := 0
+		for _, t := range s.Trackers {
+			if t.Working {
+				working++
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%s, %s", plural(n, "tracker"), answering(working, n)))
+	}
+	if s.DHT {
+		parts = append(parts, "DHT with "+plural(s.DHTNodes, "node"))
+	}
+	if s.Local {
+		parts = append(parts, "local network")
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "nobody is asked for peers")
+	}
+	return parts
+}
+
+func answering(working, all int) string {
+	switch {
+	case working == 0 && all == 1:
+		return "which does not answer"
+	case working == 0:
+		return "none answers"
+	case all == 1:
+		return "which answers"
+	}
+	return fmt.Sprintf("%d answering", working)
+}
+
+// maxTroubles is how many trackers' errors one line of the log tells.
+const maxTroubles = 3
+
+func trackerTrouble(trackers []library.TrackerStatus) string {
+	var all []string
+	for _, t := range trackers {
+		if t.Err != nil {
+			all = append(all, t.Err.Error())
+		}
+	}
+	if more := len(all) - maxTroubles; more > 0 {
+		all = append(all[:maxTroubles], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, "; ")
 }
 
 // metadataText says what a link waits for.

@@ -34,7 +34,7 @@ func (a *app) refer(name string) (torrentRef, error) {
 	if link != "" {
 		m, err := metainfo.ParseMagnet(link)
 		if err != nil {
-			return torrentRef{}, fail(exitTorrent, "", "parse magnet link: %w", err)
+			return torrentRef{}, fail(exitTorrent, "", "open torrent: %w", err)
 		}
 		return torrentRef{magnet: m}, nil
 	}
