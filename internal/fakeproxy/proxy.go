@@ -1,6 +1,6 @@
 // Package fakeproxy is a SOCKS5 and HTTP CONNECT proxy for tests: it says what it
 // was asked for, connects where the test has it connect, and can be told to
-// refuse, to want a password, and to end everything.
+// refuse, to want a password, to relay datagrams, and to end everything.
 package fakeproxy
 
 import (
@@ -27,6 +27,13 @@ type Config struct {
 	Dial func(ctx context.Context, target string) (net.Conn, error)
 	// Forbids reports targets that its rules are against.
 	Forbids func(target string) bool
+
+	// UDP makes the sockets of an association, one for the client and one for
+	// everybody else; nil: it relays no datagrams. Resolve looks up the names in
+	// them, and Bound, where it is valid, is the address that the client is told.
+	UDP     func() (inner, outer net.PacketConn, err error)
+	Resolve func(name string) netip.Addr
+	Bound   netip.Addr
 }
 
 // Proxy is one that runs.
@@ -35,10 +42,12 @@ type Proxy struct {
 	l   net.Listener
 	wg  sync.WaitGroup
 
-	mu      sync.Mutex
-	conns   map[net.Conn]struct{}
-	targets []string
-	closed  bool
+	mu        sync.Mutex
+	conns     map[net.Conn]struct{}
+	controls  map[net.Conn]struct{} // of them, those that associations hang on
+	targets   []string
+	datagrams []string
+	closed    bool
 }
 
 // Serve runs a proxy on l, which it owns.
@@ -48,7 +57,7 @@ func Serve(l net.Listener, cfg Config) *Proxy {
 			return new(net.Dialer).DialContext(ctx, "tcp", target)
 		}
 	}
-	p := &Proxy{cfg: cfg, l: l, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{cfg: cfg, l: l, conns: map[net.Conn]struct{}{}, controls: map[net.Conn]struct{}{}}
 	p.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -206,9 +215,10 @@ func (p *Proxy) socks(r *bufio.Reader, c net.Conn) (string, error) {
 	if _, err := io.ReadFull(r, b[:4]); err != nil {
 		return "", err
 	}
-	if b[1] != 1 {
+	command := b[1]
+	if command != 1 && (command != 3 || p.cfg.UDP == nil) {
 		p.answer(c, 7, 0)
-		return "", fmt.Errorf("command %d", b[1])
+		return "", fmt.Errorf("command %d", command)
 	}
 	host, err := socksHost(r, b[3])
 	if err != nil {
@@ -216,6 +226,9 @@ func (p *Proxy) socks(r *bufio.Reader, c net.Conn) (string, error) {
 	}
 	if _, err := io.ReadFull(r, b[:2]); err != nil {
 		return "", err
+	}
+	if command == 3 {
+		return "", fmt.Errorf("association ended: %w", p.associate(r, c))
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(b[:])))), nil
 }

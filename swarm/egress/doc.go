@@ -17,13 +17,16 @@
 // # A proxy
 //
 // TCP goes through it, by SOCKS5 (RFC 1928, 1929) or HTTP CONNECT, and names are
-// resolved by it. All else is refused with [ErrProxied]: what has no way through
-// must not find one beside. The handshakes are ours, since golang.org/x/net/proxy
-// neither tells a wrong password from a peer that is not there, nor can it ask a
-// proxy whether it would take us before there is somebody to connect to.
+// resolved by it. Datagrams go through a SOCKS5 proxy that relays them (UDP
+// ASSOCIATE): a [Relay] is such a port. All else is refused with [ErrProxied]: what
+// has no way through must not find one beside. The handshakes are ours, since
+// golang.org/x/net/proxy neither tells a wrong password from a peer that is not
+// there, nor knows of datagrams, nor can it ask a proxy whether it would take us
+// before there is somebody to connect to.
 //
 // The Way owns its watcher, and knows the connections that it made over an
-// interface by weak pointers. It never logs a password, never tries another way
-// when its own is shut, and never decides which addresses a stranger may send us
-// to: that is package netguard.
+// interface by weak pointers; a Relay owns the connection that keeps its
+// association. It never logs a password, never tries another way when its own is
+// shut, and never decides which addresses a stranger may send us to: that is
+// package netguard.
 package egress

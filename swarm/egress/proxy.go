@@ -158,7 +158,7 @@ func (w *Way) dialProxy(ctx context.Context, target string) (net.Conn, error) {
 
 // reachProxy connects to the proxy itself.
 func (w *Way) reachProxy(ctx context.Context) (net.Conn, error) {
-	c, err := w.dialDirect(ctx, "tcp", w.cfg.Proxy.addr())
+	c, err := w.direct(ctx, "tcp", w.cfg.Proxy.addr())
 	if err == nil {
 		return c, nil
 	}
@@ -182,7 +182,8 @@ func during(ctx context.Context, c net.Conn, f func() error) error {
 	return err
 }
 
-// Check asks the proxy whether it is one, and takes us. It connects to nobody
+// Check asks the proxy whether it is one, and takes us, and whether it relays
+// datagrams, which is no error if not: see [Way.NoRelay]. It connects to nobody
 // else; an HTTP proxy is asked for a name that cannot exist, since it can be
 // asked for nothing less. Without a proxy there is nothing to check.
 func (w *Way) Check(ctx context.Context) error {
@@ -195,13 +196,16 @@ func (w *Way) Check(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
-	c, err := w.dialDirect(ctx, "tcp", p.addr())
+	c, err := w.direct(ctx, "tcp", p.addr())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	if !p.http {
-		return w.greet(ctx, c)
+		if err := w.greet(ctx, c); err != nil {
+			return err
+		}
+		return w.checkRelay(ctx, c)
 	}
 	patience, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()

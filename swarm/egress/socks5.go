@@ -1,6 +1,8 @@
 package egress
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +18,7 @@ const (
 	socksNone        = 0xff
 	socksAuthVersion = 1
 	socksConnect     = 1
+	socksAssociate   = 3
 	socksIPv4        = 1
 	socksName        = 3
 	socksIPv6        = 4
@@ -70,48 +73,73 @@ func connectSOCKS(rw io.ReadWriter, target string) error {
 	if err != nil {
 		return err
 	}
+	_, err = askSOCKS(rw, req)
+	return err
+}
+
+// associateSOCKS asks for a relay of datagrams, and returns where it is; that is
+// the zero AddrPort where the proxy gives a name. We do not say from where we
+// would send: a router on the way may change it.
+func associateSOCKS(rw io.ReadWriter) (netip.AddrPort, error) {
+	return askSOCKS(rw, appendAddrPort([]byte{socksVersion, socksAssociate, 0}, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)))
+}
+
+// askSOCKS makes a request, and returns the address that its answer names.
+func askSOCKS(rw io.ReadWriter, req []byte) (bound netip.AddrPort, err error) {
 	if _, err := rw.Write(req); err != nil {
-		return err
+		return bound, err
 	}
 	var b [4]byte
 	if err := readAll(rw, b[:]); err != nil {
-		return err
+		return bound, err
 	}
 	if b[0] != socksVersion {
-		return ErrNoProxy
+		return bound, ErrNoProxy
 	}
 	switch code := int(b[1]); {
 	case code == 0:
 	case code == 2:
-		return fmt.Errorf("%w: %s", ErrProxyForbids, socksReplies[code-1])
+		return bound, fmt.Errorf("%w: %s", ErrProxyForbids, socksReplies[code-1])
 	case code <= len(socksReplies):
-		return fmt.Errorf("%w: %s", ErrTarget, socksReplies[code-1])
+		return bound, fmt.Errorf("%w: %s", ErrTarget, socksReplies[code-1])
 	default:
-		return fmt.Errorf("%w: code %d", ErrTarget, code)
+		return bound, fmt.Errorf("%w: code %d", ErrTarget, code)
 	}
-	return skipBound(rw, b[3])
+	bound, _, err = readAddress(io.MultiReader(bytes.NewReader(b[3:]), rw))
+	return bound, err
 }
 
-// skipBound reads the rest of an answer, the address that the proxy uses, which
-// is of no interest.
-func skipBound(r io.Reader, kind byte) error {
+// readAddress reads an address in the form of RFC 1928, section 5: an AddrPort, or
+// a name with its port.
+func readAddress(r io.Reader) (addr netip.AddrPort, name NameAddr, err error) {
+	var b [255 + 2]byte
+	if err := readAll(r, b[:1]); err != nil {
+		return addr, name, err
+	}
 	var n int
+	kind := b[0]
 	switch kind {
 	case socksIPv4:
 		n = 4
 	case socksIPv6:
 		n = 16
 	case socksName:
-		var length [1]byte
-		if err := readAll(r, length[:]); err != nil {
-			return err
+		if err := readAll(r, b[:1]); err != nil {
+			return addr, name, err
 		}
-		n = int(length[0])
+		n = int(b[0])
 	default:
-		return fmt.Errorf("%w: address of type %d", ErrNoProxy, kind)
+		return addr, name, fmt.Errorf("%w: address of type %d", ErrNoProxy, kind)
 	}
-	var b [255 + 2]byte
-	return readAll(r, b[:n+2])
+	if err := readAll(r, b[:n+2]); err != nil {
+		return addr, name, err
+	}
+	port := binary.BigEndian.Uint16(b[n:])
+	if kind == socksName {
+		return addr, NameAddr{string(b[:n]), port}, nil
+	}
+	a, _ := netip.AddrFromSlice(b[:n])
+	return netip.AddrPortFrom(a.Unmap(), port), name, nil
 }
 
 // appendTarget appends a "host:port" in the form of RFC 1928, section 5.
@@ -125,19 +153,24 @@ func appendTarget(b []byte, target string) ([]byte, error) {
 		return nil, fmt.Errorf("parse port: %w", err)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap().WithZone("")
-		if addr.Is4() {
-			b = append(b, socksIPv4)
-		} else {
-			b = append(b, socksIPv6)
-		}
-		b = append(b, addr.AsSlice()...)
-	} else if len(host) == 0 || len(host) > 255 {
-		return nil, fmt.Errorf("host name of %d bytes", len(host))
-	} else {
-		b = append(append(b, socksName, byte(len(host))), host...)
+		return appendAddrPort(b, netip.AddrPortFrom(addr, uint16(port))), nil
 	}
-	return append(b, byte(port>>8), byte(port)), nil
+	if len(host) == 0 || len(host) > 255 {
+		return nil, fmt.Errorf("host name of %d bytes", len(host))
+	}
+	b = append(append(b, socksName, byte(len(host))), host...)
+	return binary.BigEndian.AppendUint16(b, uint16(port)), nil
+}
+
+func appendAddrPort(b []byte, to netip.AddrPort) []byte {
+	if a := to.Addr().Unmap(); a.Is4() {
+		four := a.As4()
+		b = append(append(b, socksIPv4), four[:]...)
+	} else {
+		sixteen := a.As16()
+		b = append(append(b, socksIPv6), sixteen[:]...)
+	}
+	return binary.BigEndian.AppendUint16(b, to.Port())
 }
 
 // readAll fills b; a proxy that hangs up is no proxy of ours.

@@ -39,13 +39,18 @@ type Way struct {
 	resolver *net.Resolver
 	nextDNS  atomic.Uint32
 	proxy    health        // of cfg.Proxy
+	relaying relaying      // likewise, of datagrams
 	patience time.Duration // for a proxy's own answers
+
+	// direct is dialDirect: tests have another network there.
+	direct func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Open makes a way that Close ends. It fails where the interface is not there
 // or not to be bound to; the proxy is asked by [Way.Check].
 func Open(cfg Config) (*Way, error) {
 	w := &Way{cfg: cfg, log: cfg.Logger, resolver: net.DefaultResolver, patience: greetPatience}
+	w.direct = w.dialDirect
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +100,8 @@ func (w *Way) Interface() string {
 }
 
 // Proxied reports whether there is a proxy. Then names are not to be looked up
-// but handed to DialContext, and there is nothing but outgoing TCP.
+// but handed to DialContext, and there is nothing but outgoing TCP and, where
+// the proxy has it, what a [Relay] carries.
 func (w *Way) Proxied() bool { return w != nil && w.cfg.Proxy != nil }
 
 // Err is why nothing can go out at the moment; nil where it can, or where

@@ -1,0 +1,146 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// relaying is what is known of the proxy and datagrams.
+type relaying struct {
+	mu      sync.Mutex
+	none    error // by Check: why it relays none, and is not asked again; nil: it does, or nobody asked
+	failing error // why it does not at the moment
+}
+
+// NoRelay is why no datagrams go through the proxy; nil where it relays them, or
+// [Way.Check] did not ask.
+func (w *Way) NoRelay() error {
+	switch {
+	case !w.Proxied():
+		return nil
+	case w.cfg.Proxy.http:
+		return errors.New("HTTP proxies carry no UDP")
+	}
+	w.relaying.mu.Lock()
+	defer w.relaying.mu.Unlock()
+	return w.relaying.none
+}
+
+// OpenRelay opens a UDP port at the proxy, in the background. opened is called
+// each time that the proxy has agreed to it, and must not block; nil: nobody wants
+// to know. The error wraps ErrProxied where the proxy is known to relay nothing.
+func (w *Way) OpenRelay(opened func()) (*Relay, error) {
+	if !w.Proxied() {
+		return nil, errors.New("open a UDP port at the proxy: there is none")
+	}
+	if err := w.NoRelay(); err != nil {
+		return nil, fmt.Errorf("open a UDP port at the proxy: %w: %w", ErrProxied, err)
+	}
+	if opened == nil {
+		opened = func() {}
+	}
+	return newRelay(w.associate, opened), nil
+}
+
+// associate asks the proxy for an association, and says in the log when that
+// begins or ceases to work.
+func (w *Way) associate(ctx context.Context) (*association, error) {
+	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
+	defer cancel()
+	c, err := w.reachProxy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.greet(ctx, c); err != nil {
+		_ = c.Close()
+		if errors.Is(err, ErrProxyAuth) || errors.Is(err, ErrNoProxy) {
+			w.proxy.down(w, err)
+		}
+		return nil, err
+	}
+	w.proxy.up(w)
+	relay, err := w.askRelay(ctx, c)
+	if ctx.Err() != nil {
+		_ = c.Close()
+		return nil, context.Cause(ctx)
+	}
+	w.relaying.note(w, err)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	if tcp, ok := c.(*net.TCPConn); ok { // nothing is ever said on it, and a proxy may vanish
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3})
+	}
+	packets, err := w.direct(ctx, "udp", relay.String())
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return &association{control: c, packets: packets}, nil
+}
+
+// askRelay asks over c for an association, and returns where the relay is.
+func (w *Way) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPort, err error) {
+	inner, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	err = during(inner, c, func() (err error) { relay, err = associateSOCKS(c); return err })
+	if err != nil {
+		if inner.Err() != nil && ctx.Err() == nil {
+			return relay, errors.New("it says nothing when it is asked for UDP")
+		}
+		return relay, err
+	}
+	proxy, ok := c.RemoteAddr().(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return relay, fmt.Errorf("the proxy's address is %v", c.RemoteAddr())
+	}
+	return relayAt(relay, proxy.AddrPort().Addr().Unmap())
+}
+
+// relayAt is where the relay is of which a proxy says that it is at bound. One
+// that names no address means its own; and so does one at a public address that
+// names one which only its own network can reach.
+func relayAt(bound netip.AddrPort, proxy netip.Addr) (netip.AddrPort, error) {
+	at := bound.Addr()
+	switch {
+	case bound.Port() == 0:
+		return bound, fmt.Errorf("%w: its relay has no port", ErrNoProxy)
+	case !at.IsValid(), at.IsUnspecified(), at.IsLoopback() && !proxy.IsLoopback(),
+		!at.IsGlobalUnicast() && !at.IsLoopback(), at.IsPrivate() && !proxy.IsPrivate() && !proxy.IsLoopback():
+		at = proxy
+	}
+	return netip.AddrPortFrom(at, bound.Port()), nil
+}
+
+// note takes the proxy's answer, and logs what is new.
+func (r *relaying) note(w *Way, err error) {
+	r.mu.Lock()
+	before := r.failing
+	r.failing = err
+	r.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		w.log.Warn("the proxy relays no UDP: there are no uTP, DHT and UDP trackers until it does, trying on", "proxy", w.cfg.Proxy.String(), "err", err)
+	case err == nil && before != nil:
+		w.log.Info("the proxy relays UDP", "proxy", w.cfg.Proxy.String())
+	}
+}
+
+// checkRelay finds out over c, on which the proxy has taken us, whether it relays
+// datagrams.
+func (w *Way) checkRelay(ctx context.Context, c net.Conn) error {
+	_, err := w.askRelay(ctx, c)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.relaying.mu.Lock()
+	defer w.relaying.mu.Unlock()
+	w.relaying.none = err
+	return nil
+}
