@@ -106,6 +106,22 @@ func TestPacketSizes(t *testing.T) {
 	}
 }
 
+// What is put before each datagram on its way is left room for.
+func TestPacketSizesWithOverhead(t *testing.T) {
+	const overhead = 22
+	for _, tt := range []struct{ mtu, want int }{{0, 1452}, {1452 - overhead, 1452}, {1400, 1372}, {baseDatagram - overhead, baseDatagram}} {
+		s := newSim(t, 1)
+		out := &path{rate: 1e6, delay: 10 * ms, mtu: tt.mtu}
+		a, b := s.connect(out, &path{delay: 10 * ms})
+		a.core.narrow(overhead)
+		a.toWrite = make([]byte, 1<<20)
+		s.run(time.Minute, func() bool { return len(b.read) >= 1<<20 })
+		if got := a.core.cc.mss + headerLen + overhead; got != tt.want {
+			t.Errorf("path of %d: packets of %d with what is put before them, want %d", tt.mtu, got, tt.want)
+		}
+	}
+}
+
 // A reader that stops is not flooded, and goes on where it was.
 func TestSlowReader(t *testing.T) {
 	s := newSim(t, 1)

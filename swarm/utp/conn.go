@@ -38,6 +38,9 @@ type Conn struct {
 }
 
 func newConn(s *Socket, key connKey, c *core) *Conn {
+	if s.cfg.Overhead > 0 {
+		c.narrow(s.cfg.Overhead)
+	}
 	return &Conn{
 		s: s, key: key, sendID: c.sendID, core: c, connected: make(chan struct{}),
 		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1), dialing: c.state == stateSynSent,

@@ -97,6 +97,7 @@ type core struct {
 	lingerEnd  time.Duration
 
 	cc          ledbat
+	overhead    int    // by how much datagrams are to be smaller than the path's
 	order       uint64 // of the latest transmission
 	newestAcked uint64 // order of the latest transmission that arrived
 	recovery    uint64 // losses of what was sent up to this order are one event
@@ -164,6 +165,13 @@ func newCore(now time.Duration) *core {
 		cc: newLedbat(basePayload), rto: initialRTO, recvLimit: minRecvLimit, lastWindow: minRecvLimit,
 		peerWindow: basePayload, lastSent: now,
 	}
+}
+
+// narrow leaves room in each datagram for what is put before it on its way. It is
+// for a connection that has not begun.
+func (c *core) narrow(overhead int) {
+	c.overhead = overhead
+	c.cc = newLedbat(basePayload - overhead)
 }
 
 func micros(t time.Duration) uint32 { return uint32(t / time.Microsecond) }

@@ -113,14 +113,14 @@ func (c *core) probePadding(now time.Duration, s *segment) int {
 		int(s.size) < c.cc.mss || c.srtt == 0 {
 		return 0
 	}
-	return probeSizes[c.probing] - headerLen - int(s.size)
+	return probeSizes[c.probing] - c.overhead - headerLen - int(s.size)
 }
 
 // probed learns from the fate of a padded packet.
 func (c *core) probed(now time.Duration, arrived bool) {
 	c.probeOut = false
 	if arrived {
-		c.cc.mss = probeSizes[c.probing] - headerLen
+		c.cc.mss = probeSizes[c.probing] - c.overhead - headerLen
 		c.probing = len(probeSizes)
 		return
 	}

@@ -31,6 +31,7 @@ type Config struct {
 	MaxConns    int          // connections in all; 0: 500
 	MaxHalfOpen int          // of them, incoming ones whose address is not yet proven; 0: 128
 	Backlog     int          // incoming ones that wait for Accept; 0: 64
+	Overhead    int          // bytes that each datagram gets on its way beside the usual headers, as by a proxy
 
 	// Other gets datagrams that are no uTP packets, so that a DHT can share the
 	// port, and the address of ours that each came to, invalid where that is not
