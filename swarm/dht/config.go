@@ -40,6 +40,9 @@ type Config struct {
 	ExternalIP func(netip.Addr)
 	// Lookup resolves the names of bootstrap nodes; nil means DNS.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// ByName, where it is set, makes the address by which a socket sends to a
+	// host by its name, in place of Lookup: behind a proxy that looks names up.
+	ByName func(host string, port uint16) net.Addr
 	// Client is the "v" of our messages, two letters and a version in two
 	// bytes; empty means "tf\x00\x01".
 	Client string

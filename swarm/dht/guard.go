@@ -41,6 +41,8 @@ type guard struct {
 	client  string        // "v" of what we send
 	ignore  func(netip.Addr) bool
 	foreign func([]nodeInfo) // nodes of the other family (BEP 32)
+	names   *names           // who was asked by name; shared with the other family
+	hint    func(netip.AddrPort)
 	logger  *slog.Logger
 
 	stopping chan struct{} // closed by stop
@@ -180,6 +182,11 @@ func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort, back net.A
 		}
 	} else {
 		q, ok := g.take(from, m.tid)
+		if !ok && m.kind == 'r' && g.names.take(m.tid, from) {
+			g.mu.Unlock()
+			g.hint(from)
+			return nil
+		}
 		if !ok {
 			g.counts.unasked++
 			g.noise.allow(now, from.Addr())

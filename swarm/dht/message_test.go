@@ -130,7 +130,7 @@ func newTestGuard(conn net.PacketConn) *guard {
 	return &guard{
 		conn: conn, id: nodeID{9}, host: newHost(false, rand.New(rand.NewPCG(1, 2))), answers: true,
 		out: rate.NewLimiter(8000, 16000), client: "tf", ignore: func(netip.Addr) bool { return false },
-		foreign: func([]nodeInfo) {}, stopping: make(chan struct{}), drained: make(chan struct{}),
+		foreign: func([]nodeInfo) {}, names: newNames(), hint: func(netip.AddrPort) {}, stopping: make(chan struct{}), drained: make(chan struct{}),
 		closed: make(chan struct{}), pending: make(map[pendingKey]pendingQuery),
 	}
 }

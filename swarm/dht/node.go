@@ -35,6 +35,7 @@ type node struct {
 	hosts   chan string
 	moved   chan struct{} // the network is another one; holds one token
 	lanes   lanes
+	names   *names
 	logger  *slog.Logger
 
 	// owned by run
@@ -65,6 +66,7 @@ func newNode(cfg *Config, conn net.PacketConn, v6 bool, s saved, rnd *rand.Rand)
 		hosts:   make(chan string, maxHints),
 		moved:   make(chan struct{}, 1),
 		lanes:   newLanes(),
+		names:   newNames(),
 		logger:  cfg.Logger,
 		rnd:     rnd,
 		started: make(chan struct{}),
@@ -77,6 +79,9 @@ func newNode(cfg *Config, conn net.PacketConn, v6 bool, s saved, rnd *rand.Rand)
 // join makes two families know each other (BEP 32).
 func (n *node) join(other *node) {
 	n.sibling, n.host.sibling = other, other.host
+	if n.v6 {
+		n.names = other.names // a name may lead to either
+	}
 }
 
 func (n *node) hint(addr netip.AddrPort) {
@@ -162,6 +167,8 @@ func (n *node) newGuard(id nodeID) *guard {
 				}
 			}
 		},
+		names:    n.names,
+		hint:     n.hint,
 		logger:   n.logger,
 		stopping: make(chan struct{}),
 		drained:  make(chan struct{}),

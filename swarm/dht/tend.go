@@ -155,6 +155,9 @@ func (n *node) resolve(ctx context.Context, hosts []string, trusted bool) (out [
 			addrs, literal := []netip.Addr(nil), true
 			if a, err := netip.ParseAddr(name); err == nil {
 				addrs = []netip.Addr{a}
+			} else if n.cfg.ByName != nil {
+				n.askByName(name, uint16(port), trusted)
+				return
 			} else {
 				literal = false
 				if addrs, err = n.cfg.Lookup(ctx, name); err != nil {
