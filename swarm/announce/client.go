@@ -31,7 +31,7 @@ type ClientConfig struct {
 	// Addresses are checked after Lookup and before Dial.
 	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial         func(ctx context.Context, network, addr string) (net.Conn, error)
-	ListenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6
+	ListenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6, or udp at a proxy
 }
 
 func (cfg ClientConfig) withDefaults() ClientConfig {
@@ -59,6 +59,9 @@ func (cfg ClientConfig) withDefaults() ClientConfig {
 	}
 	if cfg.ListenPacket == nil {
 		cfg.ListenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
+			if cfg.Way.Proxied() {
+				return cfg.Way.OpenRelay(nil)
+			}
 			return cfg.Way.ListenPacket(ctx, network, ":0")
 		}
 	}

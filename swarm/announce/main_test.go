@@ -71,6 +71,7 @@ type fakePacketConn struct {
 type datagram struct {
 	b     []byte
 	from  netip.AddrPort
+	by    net.Addr // set: in place of from
 	after time.Duration
 }
 
@@ -81,6 +82,9 @@ func newFakePacketConn(answer func(p []byte, to netip.AddrPort) []datagram) *fak
 func (c *fakePacketConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	select {
 	case d := <-c.in:
+		if d.by != nil {
+			return copy(p, d.b), d.by, nil
+		}
 		return copy(p, d.b), net.UDPAddrFromAddrPort(d.from), nil
 	case <-c.closed:
 		return 0, nil, net.ErrClosed
@@ -88,7 +92,11 @@ func (c *fakePacketConn) ReadFrom(p []byte) (int, net.Addr, error) {
 }
 
 func (c *fakePacketConn) WriteTo(p []byte, to net.Addr) (int, error) {
-	for _, d := range c.answer(append([]byte(nil), p...), to.(*net.UDPAddr).AddrPort()) {
+	var at netip.AddrPort // of a name: invalid
+	if u, ok := to.(*net.UDPAddr); ok {
+		at = u.AddrPort()
+	}
+	for _, d := range c.answer(append([]byte(nil), p...), at) {
 		if d.after > 0 {
 			time.AfterFunc(d.after, func() { c.in <- d })
 			continue

@@ -43,12 +43,12 @@ func (c *Client) announceUDP(ctx context.Context, t target, r Request, found fun
 	results := make(chan result, len(addrs)) // nobody who reports ever waits
 	for _, to := range addrs {
 		go func() {
-			body, err := c.udp.request(ctx, to, actionAnnounce, build)
+			body, at, err := c.udp.request(ctx, to, actionAnnounce, build)
 			if err != nil {
 				results <- result{err: err}
 				return
 			}
-			resp, err := decodeUDPAnnounce(body, to.Addr().Is6())
+			resp, err := decodeUDPAnnounce(body, at.addr.Addr().Is6())
 			results <- result{resp, err}
 		}()
 	}
@@ -93,7 +93,7 @@ func (c *Client) scrapeUDP(ctx context.Context, t target, hashes [][20]byte) ([]
 	}
 	var errs []error
 	for _, to := range addrs {
-		body, err := c.udp.request(ctx, to, actionScrape, func(b []byte, conn uint64, tid uint32) []byte {
+		body, _, err := c.udp.request(ctx, to, actionScrape, func(b []byte, conn uint64, tid uint32) []byte {
 			return appendScrape(b, conn, tid, hashes)
 		})
 		if err == nil {
@@ -104,23 +104,34 @@ func (c *Client) scrapeUDP(ctx context.Context, t target, hashes [][20]byte) ([]
 	return nil, errors.Join(errs...)
 }
 
-// udpAddrs returns the tracker's first allowed address of each family.
-func (c *Client) udpAddrs(ctx context.Context, t target) ([]netip.AddrPort, error) {
-	if c.cfg.Way.Proxied() {
-		return nil, fmt.Errorf("ask a UDP tracker: %w", egress.ErrProxied)
-	}
+// udpAddrs returns the tracker's first allowed address of each family, or its
+// name where a proxy is to look it up.
+func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 	port, err := strconv.ParseUint(t.url.Port(), 10, 16)
 	if err != nil || port == 0 {
 		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)
 	}
-	addrs, err := c.dialer.Resolve(netguard.WithLocal(ctx, t.local), t.url.Hostname())
+	ctx, host := netguard.WithLocal(ctx, t.local), t.url.Hostname()
+	if c.cfg.Way.Proxied() {
+		if err := c.cfg.Way.NoRelay(); err != nil {
+			return nil, fmt.Errorf("ask a UDP tracker: %w: %w", egress.ErrProxied, err)
+		}
+		if err := c.dialer.CheckRemote(ctx, host); err != nil {
+			return nil, err
+		}
+		if addr, err := netip.ParseAddr(host); err == nil {
+			return []endpoint{{addr: netip.AddrPortFrom(addr.Unmap(), uint16(port))}}, nil
+		}
+		return []endpoint{{name: egress.NameAddr{Host: host, Port: uint16(port)}}}, nil
+	}
+	addrs, err := c.dialer.Resolve(ctx, host)
 	if err != nil {
 		return nil, err
 	}
 	addrs = netguard.Interleave(addrs)
-	out := []netip.AddrPort{netip.AddrPortFrom(addrs[0], uint16(port))}
+	out := []endpoint{{addr: netip.AddrPortFrom(addrs[0], uint16(port))}}
 	if len(addrs) > 1 && addrs[1].Is4() != addrs[0].Is4() {
-		out = append(out, netip.AddrPortFrom(addrs[1], uint16(port)))
+		out = append(out, endpoint{addr: netip.AddrPortFrom(addrs[1], uint16(port))})
 	}
 	return out, nil
 }
@@ -135,39 +146,39 @@ func urlDataOf(u *url.URL) string {
 }
 
 // request makes one request with its retransmissions: connect where no valid
-// connection id is at hand, then what build makes of that id. It returns the
-// reply's body. The wait doubles with each loss, whichever packet was lost; an
+// connection id is at hand, then what build makes of that id, to where it came
+// from. It returns the reply's body, and who sent it. The wait doubles with each loss, whichever packet was lost; an
 // id that expires meanwhile is renewed (BEP 15).
-func (u *udpClient) request(ctx context.Context, to netip.AddrPort, action uint32, build func(b []byte, conn uint64, tid uint32) []byte) ([]byte, error) {
+func (u *udpClient) request(ctx context.Context, to endpoint, action uint32, build func(b []byte, conn uint64, tid uint32) []byte) ([]byte, endpoint, error) {
 	fresh := false // the connection id was given in this request
 	for n := 0; ; {
 		conn, cached := u.connection(to)
-		want := uint32(actionConnect)
+		at, want := to, uint32(actionConnect)
 		packet := func(tid uint32) []byte { return appendConnect(nil, tid) }
 		if cached {
-			want = action
-			packet = func(tid uint32) []byte { return build(nil, conn, tid) }
+			at, want = conn.at, action
+			packet = func(tid uint32) []byte { return build(nil, conn.id, tid) }
 		}
-		body, err := u.exchange(ctx, to, want, packet, udpTimeout<<n)
+		body, from, err := u.exchange(ctx, at, want, packet, udpTimeout<<n)
 		switch {
 		case errors.Is(err, ErrTimeout):
 			if n++; n > u.retries {
-				return nil, err
+				return nil, at, err
 			}
 		case err != nil && cached && !fresh && isFailure(err):
 			// Perhaps the refusal is about the connection id: the tracker may
 			// have been restarted since it gave it.
 			u.forget(to)
 		case err != nil:
-			return nil, err
+			return nil, at, err
 		case cached:
-			return body, nil
+			return body, from, nil
 		default:
 			id, err := decodeConnect(body)
 			if err != nil {
-				return nil, err
+				return nil, at, err
 			}
-			u.remember(to, id)
+			u.remember(to, connection{id: id, at: from})
 			fresh = true
 		}
 	}

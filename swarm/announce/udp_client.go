@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"torrentfs/swarm/egress"
 )
 
 const (
@@ -24,6 +26,7 @@ const (
 // from.
 type udpClient struct {
 	listen  func(ctx context.Context, network string) (net.PacketConn, error)
+	proxied bool // the network is "udp", of either family and of names
 	retries int
 	log     *slog.Logger
 	readers sync.WaitGroup
@@ -31,11 +34,31 @@ type udpClient struct {
 	mu      sync.Mutex
 	closed  bool
 	sockets map[string]*udpSocket // by network
-	ids     map[netip.AddrPort]connection
+	ids     map[endpoint]connection
+}
+
+// endpoint is where a tracker is: an address, or a name that a proxy looks up.
+type endpoint struct {
+	addr netip.AddrPort  // invalid: name
+	name egress.NameAddr // set where addr is not
+}
+
+func (e endpoint) netAddr() net.Addr {
+	if e.addr.IsValid() {
+		return net.UDPAddrFromAddrPort(e.addr)
+	}
+	return e.name
+}
+
+// mayAnswer reports whether a reply from somebody may be that of e. Where a proxy
+// looked up a name, only the transaction id says so.
+func (e endpoint) mayAnswer(from endpoint) bool {
+	return e == from || !e.addr.IsValid() && from.addr.IsValid()
 }
 
 type connection struct {
 	id      uint64
+	at      endpoint // who gave it: of a name's addresses it is valid at one
 	expires time.Time
 }
 
@@ -49,17 +72,23 @@ type udpSocket struct {
 }
 
 type waiter struct {
-	from  netip.AddrPort
-	reply chan []byte // buffered: the one reply that counts
+	to    endpoint
+	reply chan reply // buffered: the one that counts
+}
+
+type reply struct {
+	b    []byte
+	from endpoint
 }
 
 func newUDPClient(cfg ClientConfig) *udpClient {
 	return &udpClient{
 		listen:  cfg.ListenPacket,
+		proxied: cfg.Way.Proxied(),
 		retries: cfg.UDPRetries,
 		log:     cfg.Logger,
 		sockets: make(map[string]*udpSocket),
-		ids:     make(map[netip.AddrPort]connection),
+		ids:     make(map[endpoint]connection),
 	}
 }
 
@@ -76,14 +105,14 @@ func (u *udpClient) close() error {
 }
 
 // connection returns the id for a tracker, if one is still valid.
-func (u *udpClient) connection(to netip.AddrPort) (uint64, bool) {
+func (u *udpClient) connection(to endpoint) (connection, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c, ok := u.ids[to]
-	return c.id, ok && time.Now().Before(c.expires)
+	return c, ok && time.Now().Before(c.expires)
 }
 
-func (u *udpClient) remember(to netip.AddrPort, id uint64) {
+func (u *udpClient) remember(to endpoint, given connection) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
@@ -92,19 +121,24 @@ func (u *udpClient) remember(to netip.AddrPort, id uint64) {
 			delete(u.ids, addr)
 		}
 	}
-	u.ids[to] = connection{id, now.Add(connectionLife)}
+	given.expires = now.Add(connectionLife)
+	u.ids[to] = given
 }
 
-func (u *udpClient) forget(to netip.AddrPort) {
+func (u *udpClient) forget(to endpoint) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.ids, to)
 }
 
-// socket returns the socket for an address family, opening it where needed.
-func (u *udpClient) socket(ctx context.Context, to netip.Addr) (*udpSocket, error) {
+// socket returns the socket for an address family, or the proxy's for both,
+// opening it where needed.
+func (u *udpClient) socket(ctx context.Context, to endpoint) (*udpSocket, error) {
 	network := "udp4"
-	if to.Is6() {
+	switch {
+	case u.proxied:
+		network = "udp"
+	case to.addr.Addr().Is6():
 		network = "udp6"
 	}
 	u.mu.Lock()
@@ -145,15 +179,17 @@ func (s *udpSocket) read() error {
 		if err != nil {
 			return err
 		}
-		if addr, ok := addrPort(from); ok {
-			s.deliver(buf[:n], addr)
+		if name, ok := from.(egress.NameAddr); ok { // a proxy that repeats what it was given
+			s.deliver(buf[:n], endpoint{name: name})
+		} else if addr, ok := addrPort(from); ok {
+			s.deliver(buf[:n], endpoint{addr: addr})
 		}
 	}
 }
 
 // deliver copies a packet to the transaction that it answers: the id must be
 // one that waits, and the sender the one it was sent to. All else is dropped.
-func (s *udpSocket) deliver(b []byte, from netip.AddrPort) {
+func (s *udpSocket) deliver(b []byte, from endpoint) {
 	t, _, err := splitReply(b)
 	if err != nil {
 		return
@@ -161,11 +197,11 @@ func (s *udpSocket) deliver(b []byte, from netip.AddrPort) {
 	s.mu.Lock()
 	w, ok := s.waiting[t.id]
 	s.mu.Unlock()
-	if !ok || w.from != from {
+	if !ok || !w.to.mayAnswer(from) {
 		return
 	}
 	select {
-	case w.reply <- append([]byte(nil), b...):
+	case w.reply <- reply{append([]byte(nil), b...), from}:
 	default: // answered twice
 	}
 }
@@ -200,31 +236,54 @@ func (s *udpSocket) unregister(tid uint32) {
 	delete(s.waiting, tid)
 }
 
-// exchange sends one packet and waits for its reply, whose body it returns. The
-// error is ErrTimeout, the tracker's *FailureError, or final.
-func (u *udpClient) exchange(ctx context.Context, to netip.AddrPort, action uint32, packet func(tid uint32) []byte, timeout time.Duration) ([]byte, error) {
-	s, err := u.socket(ctx, to.Addr())
+// exchange sends one packet and waits for its reply, whose body it returns, and who
+// sent it. The error is ErrTimeout, the tracker's *FailureError, or final.
+func (u *udpClient) exchange(ctx context.Context, to endpoint, action uint32, packet func(tid uint32) []byte, timeout time.Duration) ([]byte, endpoint, error) {
+	s, err := u.socket(ctx, to)
 	if err != nil {
-		return nil, err
+		return nil, to, err
 	}
-	w := waiter{from: to, reply: make(chan []byte, 1)}
+	w := waiter{to: to, reply: make(chan reply, 1)}
 	tid := s.register(w)
 	defer s.unregister(tid)
-	if _, err := s.conn.WriteTo(packet(tid), net.UDPAddrFromAddrPort(to)); err != nil {
-		return nil, fmt.Errorf("send packet: %w", err)
-	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
+	if err := s.ready(ctx, timeout); err != nil {
+		return nil, to, err
+	}
+	if _, err := s.conn.WriteTo(packet(tid), to.netAddr()); err != nil {
+		return nil, to, fmt.Errorf("send packet: %w", err)
+	}
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, to, ctx.Err()
 	case <-s.done:
-		return nil, fmt.Errorf("receive packet: %w", ErrClosed)
+		return nil, to, fmt.Errorf("receive packet: %w", ErrClosed)
 	case <-timer.C:
-		return nil, fmt.Errorf("wait for %s: %w", to, ErrTimeout)
-	case b := <-w.reply:
-		return openReply(b, action)
+		return nil, to, fmt.Errorf("wait for %s: %w", to.netAddr(), ErrTimeout)
+	case r := <-w.reply:
+		body, err := openReply(r.b, action)
+		return body, r.from, err
 	}
+}
+
+// ready waits until the socket can send: that of a proxy has to be granted. That
+// it is not in time counts as a packet that was lost.
+func (s *udpSocket) ready(ctx context.Context, patience time.Duration) error {
+	r, ok := s.conn.(interface{ Ready(context.Context) error })
+	if !ok {
+		return nil
+	}
+	inner, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := r.Ready(inner)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return ctx.Err()
+	case inner.Err() != nil:
+		return fmt.Errorf("wait for the proxy to relay UDP: %w", ErrTimeout)
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // openReply returns the body of a reply to a request with the given action.

@@ -92,6 +92,12 @@ func (d *Dialer) private(ctx context.Context, host string) bool {
 	return d.AllowPrivate || local && IsLocalName(host)
 }
 
+// CheckRemote judges a host that a proxy is to resolve, as the function of that
+// name does.
+func (d *Dialer) CheckRemote(ctx context.Context, host string) error {
+	return CheckRemote(host, d.private(ctx, host))
+}
+
 // DialContext connects to an address of the host that Resolve allows. The
 // families alternate, and each attempt begins when the one before has failed
 // or had its lead; the first connection wins.
@@ -101,7 +107,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, hostport string) (net
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	if d.Via != nil {
-		if err := CheckRemote(host, d.private(ctx, host)); err != nil {
+		if err := d.CheckRemote(ctx, host); err != nil {
 			return nil, err
 		}
 		return d.Via(ctx, network, hostport)
