@@ -50,22 +50,29 @@ func behindProxy(t *testing.T, seed uint64) (w *world, proxy, client *host) {
 // beside it: no name is asked for, nothing listens, nobody is looked for.
 func TestNothingBesideTheProxy(t *testing.T) {
 	t.Parallel()
-	type running struct{ targets func() []string }
+	type running struct {
+		targets func() []string
+		relays  bool // datagrams as well
+	}
 	for i, tc := range []struct {
 		name, url string
 		start     func(t *testing.T, h *host) running
 	}{
 		{"SOCKS5", "socks5://user:secret@", func(_ *testing.T, h *host) running {
-			return running{h.proxy(proxyAddr+":"+proxyPort, fakeproxy.Config{User: "user", Password: "secret"}).Targets}
+			return running{targets: h.proxy(proxyAddr+":"+proxyPort, fakeproxy.Config{User: "user", Password: "secret"}).Targets}
 		}},
 		{"HTTP", "http://user:secret@", func(_ *testing.T, h *host) running {
-			return running{h.proxy(proxyAddr+":"+proxyPort, fakeproxy.Config{HTTP: true, User: "user", Password: "secret"}).Targets}
+			return running{targets: h.proxy(proxyAddr+":"+proxyPort, fakeproxy.Config{HTTP: true, User: "user", Password: "secret"}).Targets}
 		}},
 		{"microsocks", "socks5://user:secret@", func(t *testing.T, h *host) running {
 			need(t, "microsocks")
 			h.on(tool("microsocks", "-i", proxyAddr, "-p", proxyPort, "-u", "user", "-P", "secret")).start(t)
 			h.listens(1080)
 			return running{}
+		}},
+		{"danted", "socks5://", func(_ *testing.T, h *host) running {
+			h.danted(proxyAddr, proxyPort)
+			return running{relays: true}
 		}},
 		{"tinyproxy", "http://user:secret@", func(t *testing.T, h *host) running {
 			need(t, "tinyproxy")
@@ -95,9 +102,17 @@ func TestNothingBesideTheProxy(t *testing.T) {
 				t.Errorf("downloaded %d bytes", last.number("downloaded"))
 			}
 			client.nothingBeside()
-			if n := client.counted()["allowed"]; n == 0 {
+			counts := client.counted()
+			if counts["allowed"] == 0 {
 				t.Error("nothing went to the proxy: the counters count nothing")
 			}
+			if p.relays != (counts["relayed"] > 0) {
+				t.Errorf("%d datagrams went to the proxy", counts["relayed"])
+			}
+			m.logged(map[bool]string{
+				true:  "all goes through the proxy, UDP as well: there are no incoming peers, no local discovery and port mapping",
+				false: "all goes through the proxy: there are no incoming peers, no local discovery and port mapping, and, as it relays no UDP, no uTP, DHT and UDP trackers",
+			}[p.relays], nil)
 			if p.targets != nil {
 				asked := strings.Join(p.targets(), " ")
 				for _, want := range []string{"tracker.example.org:" + trackerPort, "web.example.org:" + webPort, "list.example.org:" + webPort, "torrent.example.org:" + webPort, worldPeer} {
@@ -125,6 +140,54 @@ func TestNothingBesideTheProxy(t *testing.T) {
 			}
 		}
 	})
+}
+
+// By UDP alone through a real proxy: a peer that takes no TCP, a tracker and a node
+// of the DHT, of which the proxy alone knows where they are.
+func TestUDPThroughTheProxy(t *testing.T) {
+	t.Parallel()
+	for i, tc := range []struct {
+		name   string
+		magnet string // what is appended to the link
+		flags  []string
+		vars   []string
+	}{
+		{"uTP", "", []string{"--no-trackers", "--peer", worldPeer}, nil},
+		{"tracker", "&tr=udp://tracker.example.org:" + trackerPort, nil, nil},
+		{"DHT", "", []string{"--no-trackers", "--dht-bootstrap", "dht.example.org:7003"}, []string{"TORRENTFS_DISABLE_DHT=0"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			need(t, "iptables")
+			w, proxy, client := behindProxy(t, uint64(92+i))
+			w.sh("iptables -w -A INPUT -p tcp --dport 7000 -j REJECT --reject-with tcp-reset") // of peers
+			if tc.vars != nil {
+				other := makeFile(t, 1000, 95).create(t)
+				node := w.on(torrentfs(t, slices.Concat([]string{
+					"seed", other.torrent, "--data-dir", other.dir, "--listen-port", "7003", "--no-trackers", "--dht-bootstrap", "45.66.77.1:7004",
+				}, logFlags)...))
+				node.env = append(node.env, "TORRENTFS_DISABLE_DHT=0")
+				node.start(t).logged("seeding", nil)
+				w.libtorrent(w.c.torrent, w.c.dir, "45.66.77.1:7004", "--utp", "--dht", "45.66.77.1:7003").complete()
+			}
+			proxy.danted(proxyAddr, proxyPort)
+			cmd, home := client.on(torrentfs(t)), scratch(t)
+			cmd.env = slices.Concat(cmd.env, tc.vars, []string{"TORRENTFS_PROXY=socks5://" + proxyAddr + ":" + proxyPort, "XDG_CACHE_HOME=" + home})
+			m := startMount(t, cmd, magnetOf(t, w.c)+tc.magnet, scratch(t), mountpoint(t), tc.flags...)
+			sameFile(t, w.c.root(), m.path(w.c.name))
+			m.complete()
+			m.stop()
+			client.nothingBeside()
+			if n := client.counted()["relayed"]; n < 20 {
+				t.Errorf("%d datagrams went to the proxy", n)
+			}
+			for name, want := range map[string]bool{"dht": false, "dht.proxied": tc.name == "DHT"} { // an id tells of an address
+				if _, err := os.Stat(filepath.Join(home, "torrentfs", name)); (err == nil) != want {
+					t.Errorf("%s is kept: %v", name, err)
+				}
+			}
+		})
+	}
 }
 
 // A proxy that dies in the middle takes nothing with it: no packet goes beside it

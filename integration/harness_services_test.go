@@ -209,18 +209,43 @@ func (h *host) proxy(addr string, cfg fakeproxy.Config) *fakeproxy.Proxy {
 	return p
 }
 
+// danted runs a real proxy that relays datagrams on the host.
+func (h *host) danted(addr, port string) *process {
+	h.t.Helper()
+	need(h.t, "danted")
+	config := filepath.Join(scratch(h.t), "danted.conf")
+	text := "logoutput: stderr\ninternal: " + addr + " port = " + port + "\nexternal: " + addr + `
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+client pass { from: 0/0 to: 0/0 }
+socks pass { from: 0/0 to: 0/0 command: connect udpassociate }
+socks pass { from: 0/0 to: 0/0 command: bindreply udpreply }
+`
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	p := h.on(tool("danted", "-N", "1", "-f", config)).start(h.t)
+	h.listens(1080)
+	return p
+}
+
 // watch counts what leaves the host by an interface and is not for the one
-// address and port that may be spoken to ("" is none). What the kernel says by
-// itself to find neighbours does not count.
+// address that may be spoken to ("" is none): over TCP on a port, and over UDP,
+// which is counted as relayed. What the kernel says by itself to find neighbours
+// does not count.
 func (h *host) watch(name, allowed, port string) {
 	h.t.Helper()
 	may := ""
 	if allowed != "" {
-		may = "ip daddr " + allowed + " tcp dport " + port + " counter name allowed accept"
+		may = "ip daddr " + allowed + " tcp dport " + port + " counter name allowed accept\n" +
+			"ip daddr " + allowed + " meta l4proto udp counter name relayed accept"
 	}
 	h.sh(`nft -f - <<'.'
 		table inet watch {
 			counter allowed { }
+			counter relayed { }
 			counter names { }
 			counter datagrams { }
 			counter streams { }
@@ -257,7 +282,7 @@ func (h *host) counted() map[string]int {
 			counts[name] = n
 		}
 	}
-	if len(counts) != 5 {
+	if len(counts) != 6 {
 		h.t.Fatalf("counted %v", counts)
 	}
 	return counts

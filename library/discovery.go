@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +27,10 @@ type Discovery struct {
 	LSD          bool     // ask the local network (BEP 14)
 	PortMap      bool     // ask the router to let peers in (UPnP, NAT-PMP, PCP)
 }
+
+// proxiedSuffix keeps the DHT's state behind a proxy apart: an id is made from our
+// address (BEP 42), and would tell of the one that the proxy hides.
+const proxiedSuffix = ".proxied"
 
 // discovery runs what [Discovery] asks for, for all torrents of a library. It
 // works in the background; nothing waits for it.
@@ -52,11 +57,19 @@ func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpport.Port, 
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}
-	var err error
-	d.dht, err = dht.New(dht.Config{
+	c := dht.Config{
 		IPv4: port.IPv4(), IPv6: port.IPv6(), Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState,
 		Ignore: blocked, Lookup: way.LookupNetIP, Logger: log.With("from", "dht"),
-	})
+	}
+	if way.Proxied() {
+		c.ReadOnly = true // who does not know us cannot reach us
+		if c.StateFile != "" {
+			c.StateFile += proxiedSuffix
+		}
+		c.ByName = func(host string, port uint16) net.Addr { return egress.NameAddr{Host: host, Port: port} }
+	}
+	var err error
+	d.dht, err = dht.New(c)
 	if err != nil {
 		d.dht = nil
 		log.Warn("there is no DHT", "err", err)
@@ -94,6 +107,23 @@ func (d *discovery) run(log *slog.Logger) {
 		d.wg.Go(func() { d.ports.Run(ctx) })
 	}
 	d.local.begin(ctx, &d.wg, log)
+}
+
+// followRelay lets the DHT begin anew when the proxy has begun to relay for it.
+func (d *discovery) followRelay(relayed <-chan struct{}) {
+	if d.dht == nil || relayed == nil {
+		return
+	}
+	d.wg.Go(func() {
+		for {
+			select {
+			case <-relayed:
+				d.dht.NetworkChanged()
+			case <-d.ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // networkChanged makes each way begin anew.

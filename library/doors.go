@@ -23,16 +23,21 @@ type doors struct {
 	tcp    net.Listener  // the session closes it; nil: we do not listen
 	utp    *utp.Socket   // likewise; nil: off
 	shared *udpport.Port // the DHT's part of the UDP port; nil where there is no such port
+
+	relayed chan struct{} // holds a token when a proxy has begun to relay the UDP port; nil: it is ours
 }
 
 // openDoors opens what cfg asks for. Its error is a [*ListenError]: about TCP
 // alone, since all else works without UDP.
 func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 	d := &doors{}
-	if cfg.ListenAddr == "-" || cfg.Way.Proxied() {
+	if cfg.ListenAddr == "-" {
 		return d, nil
 	}
 	wantUDP := !cfg.DisableUTP || cfg.Discovery.DHT
+	if cfg.Way.Proxied() {
+		return d, d.openRelay(cfg, wantUDP, log)
+	}
 	tcp, udp, err := listenBoth(cfg.Way, cfg.ListenAddr, wantUDP, log)
 	if err != nil {
 		return nil, &ListenError{cfg.ListenAddr, err}
@@ -41,13 +46,39 @@ func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 	if udp == nil {
 		return d, nil
 	}
+	d.share(udp, cfg, utp.Config{Logger: log.With("from", "utp")})
+	return d, nil
+}
+
+// share gives a UDP port to uTP and the DHT.
+func (d *doors) share(udp net.PacketConn, cfg Config, c utp.Config) {
 	d.shared = udpport.New(udp)
 	if cfg.DisableUTP {
 		d.shared.Serve()
-	} else {
-		d.utp = utp.New(udp, utp.Config{Logger: log.With("from", "utp"), Other: d.shared.Deliver})
+		return
 	}
-	return d, nil
+	c.Other = d.shared.Deliver
+	d.utp = utp.New(udp, c)
+}
+
+// openRelay opens a UDP port at the proxy, where that has some. Peers and nodes
+// are reached by it; where they would reach us nobody knows, so nothing tells them.
+func (d *doors) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
+	if !wantUDP || cfg.Way.NoRelay() != nil {
+		return nil
+	}
+	d.relayed = make(chan struct{}, 1)
+	udp, err := cfg.Way.OpenRelay(func() {
+		select {
+		case d.relayed <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	d.share(udp, cfg, utp.Config{Logger: log.With("from", "utp"), Overhead: egress.RelayOverhead})
+	return nil
 }
 
 // listenBoth opens a TCP and a UDP port of one number. Where the user named it

@@ -42,7 +42,7 @@ type Config struct {
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
 	Discovery   Discovery
-	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen, and find peers by trackers and PEX alone
+	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
 	Logger      *slog.Logger
 }
 
@@ -152,6 +152,7 @@ func Open(cfg Config) (*Library, error) {
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
+	l.discover.followRelay(l.doors.relayed)
 	l.watchNetwork()
 	return l, nil
 }

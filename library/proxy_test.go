@@ -2,9 +2,11 @@ package library
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,9 @@ func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 	}
 	way, err := egress.Open(egress.Config{Proxy: proxy})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := way.Check(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
 	l, err := Open(Config{
@@ -48,13 +53,27 @@ func startFakeProxy(t *testing.T, addr string, cfg fakeproxy.Config) *fakeproxy.
 	return p
 }
 
+// awaitAnnounced waits until the tracker knows somebody: who asks earlier asks
+// again much later.
+func awaitAnnounced(t *testing.T, trk *tracker.Server) {
+	t.Helper()
+	for ctx := deadline(t); trk.Stats().Seeders+trk.Stats().Leechers == 0; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("nobody announced")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // Trackers, peers and web seeds are reached through a proxy of either kind, by
 // names that it alone resolves; all that has no way through it is off. A magnet
 // link needs no more.
 func TestThroughProxy(t *testing.T) {
 	for _, scheme := range []string{"socks5", "http"} {
 		t.Run(scheme, func(t *testing.T) {
-			web := httptest.NewServer(tracker.New(tracker.Config{}))
+			trk := tracker.New(tracker.Config{})
+			web := httptest.NewServer(trk)
 			defer web.Close()
 			mi, files := testTorrent(t, "http://tracker.example:80/announce")
 			pages := serveFiles(t, files, nil)
@@ -74,6 +93,7 @@ func TestThroughProxy(t *testing.T) {
 			direct.Trackers = [][]string{{web.URL + "/announce"}}
 			seed := addTorrent(t, openLibrary(t, seedDir), &direct, AddOptions{})
 			awaitComplete(t, seed)
+			awaitAnnounced(t, trk)
 
 			l := openBehind(t, p, scheme)
 			if l.Port() != 0 || l.doors.tcp != nil || l.doors.shared != nil || l.doors.utp != nil || l.discover.dht != nil || l.discover.local.port != 0 || l.discover.ports != nil {
@@ -124,5 +144,54 @@ func TestProxyDiesAndComesBack(t *testing.T) {
 	awaitComplete(t, tor)
 	if err := tor.Stats().WayErr; err != nil {
 		t.Error(err)
+	}
+}
+
+// Where the proxy relays datagrams a UDP tracker is asked by its name, and peers
+// are reached that no TCP connection gets to.
+func TestUDPThroughProxy(t *testing.T) {
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended, trk := make(chan error, 1), tracker.New(tracker.Config{})
+	go func() { ended <- trk.Serve(ctx, nil, []net.PacketConn{pc}) }()
+	defer func() { stop(); <-ended }()
+	port := strconv.Itoa(pc.LocalAddr().(*net.UDPAddr).Port)
+
+	mi, files := testTorrent(t, "")
+	seedDir := t.TempDir()
+	writeFiles(t, seedDir, files)
+	direct := *mi
+	direct.Trackers = [][]string{{"udp://127.0.0.1:" + port}}
+	awaitComplete(t, addTorrent(t, openLibrary(t, seedDir), &direct, AddOptions{}))
+	awaitAnnounced(t, trk)
+
+	p := startFakeProxy(t, "127.0.0.1:0", fakeproxy.Config{
+		Dial:    func(context.Context, string) (net.Conn, error) { return nil, errors.New("no TCP") },
+		Resolve: func(string) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
+		UDP: func() (inner, outer net.PacketConn, err error) {
+			if inner, err = net.ListenPacket("udp", "127.0.0.1:0"); err == nil {
+				outer, err = net.ListenPacket("udp", "127.0.0.1:0")
+			}
+			return inner, outer, err
+		},
+	})
+	l := openBehind(t, p, "socks5")
+	if l.Port() != 0 || l.doors.tcp != nil || l.doors.udpPort() != 0 || l.discover.local.port != 0 || l.discover.ports != nil {
+		t.Error("something listens or looks beside the proxy, or says where we are")
+	}
+	if l.doors.utp == nil || l.discover.dht == nil {
+		t.Error("no uTP or no DHT")
+	}
+	m := &metainfo.Magnet{Hash: mi.Info.Hash, Trackers: []string{"udp://tracker.example:" + port}}
+	got, err := l.Resolve(deadline(t), m, ResolveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitComplete(t, addTorrent(t, l, got, AddOptions{}))
+	if sent := strings.Join(p.Datagrams(), " "); !strings.Contains(sent, "tracker.example:"+port) {
+		t.Errorf("the proxy sent to %s", sent)
 	}
 }

@@ -123,6 +123,7 @@ want_programs() {
     want nft nftables
     want microsocks microsocks
     want tinyproxy tinyproxy
+    want danted dante-server
     want transmission-daemon transmission-daemon
     want aria2c aria2
     want opentracker opentracker

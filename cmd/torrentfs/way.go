@@ -12,7 +12,7 @@ import (
 // wayFlags say how traffic leaves and enters this machine.
 type wayFlags struct {
 	BindInterface string       `group:"network" aliases:"bind-device" env:"TORRENTFS_BIND_INTERFACE" placeholder:"IFACE" help:"Send and receive by this network interface alone. One that goes away is waited for."`
-	Proxy         proxyURL     `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, uTP, DHT, UDP trackers, local discovery and port mapping."`
+	Proxy         proxyURL     `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, local discovery and port mapping. uTP, DHT and UDP trackers work where a SOCKS5 proxy relays UDP."`
 	DNSServer     []nameServer `name:"dns-server" group:"network" placeholder:"ADDRESS" help:"Ask this name server, not those of the system. May be repeated."`
 }
 
@@ -76,8 +76,13 @@ func (a *app) openWay(ctx context.Context, f wayFlags) (*egress.Way, error) {
 		}
 		return nil, fail(exitNetwork, proxyHint(err, f.Proxy.proxy), "use proxy %v: %w", f.Proxy.proxy, err)
 	}
-	if w.Proxied() {
-		a.log.Info("all goes through the proxy: there are no incoming peers, no uTP, DHT, UDP trackers, local discovery and port mapping",
+	switch err := w.NoRelay(); {
+	case !w.Proxied():
+	case err != nil:
+		a.log.Info("all goes through the proxy: there are no incoming peers, no local discovery and port mapping, and, as it relays no UDP, no uTP, DHT and UDP trackers",
+			"proxy", f.Proxy.proxy.String(), "udp", err.Error())
+	default:
+		a.log.Info("all goes through the proxy, UDP as well: there are no incoming peers, no local discovery and port mapping",
 			"proxy", f.Proxy.proxy.String())
 	}
 	return w, nil
