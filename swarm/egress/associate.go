@@ -90,10 +90,13 @@ func (w *Way) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPort, e
 	inner, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	err = during(inner, c, func() (err error) { relay, err = associateSOCKS(c); return err })
-	if err != nil {
-		if inner.Err() != nil && ctx.Err() == nil {
-			return relay, errors.New("it says nothing when it is asked for UDP")
-		}
+	switch {
+	case err == nil:
+	case inner.Err() != nil && ctx.Err() == nil:
+		return relay, errors.New("it says nothing when it is asked for UDP")
+	case errors.As(err, new(refusal)):
+		return relay, fmt.Errorf("it answers: %w", err)
+	default:
 		return relay, err
 	}
 	proxy, ok := c.RemoteAddr().(interface{ AddrPort() netip.AddrPort })

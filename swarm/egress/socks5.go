@@ -3,6 +3,7 @@ package egress
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,6 +29,24 @@ const (
 var socksReplies = [...]string{
 	"general failure", "not allowed by its rules", "network unreachable", "host unreachable",
 	"connection refused", "time-out", "command not supported", "address type not supported",
+}
+
+// refusal is the code of an answer that is not yes.
+type refusal byte
+
+func (r refusal) Error() string {
+	if int(r) <= len(socksReplies) {
+		return socksReplies[r-1]
+	}
+	return fmt.Sprintf("code %d", byte(r))
+}
+
+// Unwrap says whether the proxy's rules are against it, or it was not possible.
+func (r refusal) Unwrap() error {
+	if r == 2 {
+		return ErrProxyForbids
+	}
+	return ErrTarget
 }
 
 // greetSOCKS agrees with the proxy on who we are.
@@ -74,6 +93,9 @@ func connectSOCKS(rw io.ReadWriter, target string) error {
 		return err
 	}
 	_, err = askSOCKS(rw, req)
+	if r, ok := errors.AsType[refusal](err); ok {
+		return fmt.Errorf("%w: %w", r.Unwrap(), r)
+	}
 	return err
 }
 
@@ -96,14 +118,8 @@ func askSOCKS(rw io.ReadWriter, req []byte) (bound netip.AddrPort, err error) {
 	if b[0] != socksVersion {
 		return bound, ErrNoProxy
 	}
-	switch code := int(b[1]); {
-	case code == 0:
-	case code == 2:
-		return bound, fmt.Errorf("%w: %s", ErrProxyForbids, socksReplies[code-1])
-	case code <= len(socksReplies):
-		return bound, fmt.Errorf("%w: %s", ErrTarget, socksReplies[code-1])
-	default:
-		return bound, fmt.Errorf("%w: code %d", ErrTarget, code)
+	if b[1] != 0 {
+		return bound, refusal(b[1])
 	}
 	bound, _, err = readAddress(io.MultiReader(bytes.NewReader(b[3:]), rw))
 	return bound, err
