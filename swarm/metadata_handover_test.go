@@ -328,3 +328,16 @@ func TestHandoverOfHybrids(t *testing.T) {
 		})
 	}
 }
+
+// Who turns out to have everything wants nothing any more, and says so.
+func TestInterestIsTakenBack(t *testing.T) {
+	shape := func(o *fakepeer.Options) { o.Have = func(int) bool { return false } }
+	inHandover(t, 256<<10, 16<<10, simnet.Link{Delay: 10 * ms}, shape, func(t *testing.T, h *handover) {
+		md := h.search(time.Second, nil)
+		add(t, h.us, TorrentConfig{Info: h.info, Store: fullStore(h.info, h.data), Metadata: md})
+		time.Sleep(time.Second)
+		if heard := h.peer.Record().Messages; heard[wire.Interested] == 0 || heard[wire.NotInterested] == 0 {
+			t.Errorf("the peer heard %v, want that we are interested, and then not", heard)
+		}
+	})
+}

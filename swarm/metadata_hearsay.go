@@ -18,7 +18,7 @@ import (
 // welcome takes an incoming connection past our handshake, to its end.
 func (m *metadataSearch) welcome(nc net.Conn, h wire.Handshake, encrypted bool) {
 	p := &metadataPeer{m: m, nc: nc, hello: h, dialInfo: dialInfo{addr: addrPort(nc.RemoteAddr()), encrypted: encrypted}}
-	if !m.admit() {
+	if !m.admit(p.addr) {
 		nc.Close()
 		m.s.conns.give()
 		return
@@ -31,12 +31,31 @@ func (m *metadataSearch) welcome(nc net.Conn, h wire.Handshake, encrypted bool) 
 	m.s.log.Debug("incoming metadata peer gone", "addr", p.addr, "err", err)
 }
 
-// admit counts an incoming connection, if there is room and the search goes on.
-func (m *metadataSearch) admit() bool {
+// admit counts an incoming connection, if the search goes on and there is room:
+// nobody has all of it, and who has no metadata gives way to others.
+func (m *metadataSearch) admit(addr netip.AddrPort) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.incoming >= metadataIncoming {
+	var oldest *metadataPeer // of the idlers
+	near, home := 0, neighbours(addr.Addr())
+	for _, p := range m.peers {
+		if p.outgoing {
+			continue
+		}
+		if neighbours(p.addr.Addr()) == home {
+			near++
+		}
+		if p.isIdler && (oldest == nil || p.id < oldest.id) {
+			oldest = p
+		}
+	}
+	full := m.incoming >= metadataIncoming
+	if m.closed || full && oldest == nil || near >= metadataIncoming/4 && !addr.Addr().IsLoopback() {
 		return false
+	}
+	if full {
+		oldest.isIdler = false // it goes once
+		oldest.nc.Close()
 	}
 	m.incoming++
 	m.wg.Add(1)

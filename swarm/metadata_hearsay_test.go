@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
 
@@ -225,6 +227,47 @@ func TestSearchCalledByRelays(t *testing.T) {
 		m.close()
 	})
 }
+
+// Nobody can take all places of those who come while metadata is sought.
+func TestSearchKeepsRoomForOthers(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		neighbour bool // all come from one address
+		idle      bool // they have no metadata, and know PEX
+		want      int
+	}{
+		{"strangers", false, false, metadataIncoming},
+		{"strangers without metadata", false, true, 50},
+		{"one address", true, false, metadataIncoming / 4},
+		{"one address without metadata", true, true, metadataIncoming / 4},
+	} {
+		m := &metadataSearch{peers: map[picker.PeerID]*metadataPeer{}, wake: make(chan struct{}, 1)}
+		admitted, closed := 0, 0
+		for i := range 50 {
+			ip := netip.AddrFrom4([4]byte{8, 1, byte(i), 1})
+			if tc.neighbour {
+				ip = netip.AddrFrom4([4]byte{8, 1, 1, 1})
+			}
+			p := &metadataPeer{m: m, nc: &closes{n: &closed}, dialInfo: dialInfo{addr: netip.AddrPortFrom(ip, uint16(i+1))}}
+			if m.admit(p.addr) {
+				admitted++
+				m.arrive(p)
+				p.isIdler = tc.idle
+			}
+		}
+		if admitted != tc.want || admitted-closed > metadataIncoming {
+			t.Errorf("%s: %d of 50 were admitted, want %d; %d were closed", tc.name, admitted, tc.want, closed)
+		}
+	}
+}
+
+// closes is a connection that counts when it is closed.
+type closes struct {
+	net.Conn
+	n *int
+}
+
+func (c *closes) Close() error { *c.n++; return nil }
 
 // serveAt starts a scripted peer at an address.
 func (w *world) serveAt(ip string, link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {

@@ -160,6 +160,9 @@ func (t *Torrent) introduce(c *peerConn) {
 	})
 	if c.greeted {
 		c.interested = true
+		if int(t.nHeld.Load()) == n { // it was said before we knew what is on disk
+			t.sendInterested(c, false)
+		}
 	}
 }
 
