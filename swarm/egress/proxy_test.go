@@ -400,6 +400,10 @@ func FuzzSOCKS(f *testing.F) {
 		if p.greetSOCKS(s) == nil && connectSOCKS(s, "a.example:80") == nil && !bytes.Contains(b, []byte("\x05\x00")) {
 			t.Errorf("took %q for a connection", b)
 		}
+		bound, err := associateSOCKS(newScript(string(b)))
+		if err == nil && !bytes.HasPrefix(b, []byte("\x05\x00")) {
+			t.Errorf("took %q for a relay at %v", b, bound)
+		}
 	})
 }
 
