@@ -48,6 +48,11 @@
 // puts to hold back, and Shed gives up what is too much. A file whose sync failed is not trusted at the next
 // start, since the system may have dropped its data without a further word.
 //
+// A disk that does not answer holds up nobody for long: a read is left behind
+// after ten seconds, in a goroutine and a buffer of its own, and until that is answered the
+// disk is asked to read nothing else. Writes and syncs are the two
+// goroutines' own, and Close does not wait for them then.
+//
 // # What is in memory
 //
 // Blocks that wait for the disk, blocks that wait for their verification

@@ -22,9 +22,9 @@ func (s *Store) Doubt(piece int, reason error) (doubtful []int) {
 	}
 	defer s.gate.leave()
 	suspects := map[int]struct{}{piece: {}}
-	foreign := false
+	foreign, hangs := false, hangs(reason) || s.hanging(reading) != nil
 	for file := range s.lay.filesOf(piece) {
-		if !s.reconsider(file) {
+		if hangs || !s.reconsider(file) {
 			continue
 		}
 		foreign = true
@@ -182,7 +182,7 @@ func (s *Store) Shed(most int64) (lost []int) {
 func (s *Store) failReading(err error) {
 	now := time.Now()
 	s.mu.Lock()
-	if now.Sub(s.readFailed) > quiet {
+	if now.Sub(s.readFailed) > quiet && len(s.stuck) == 0 {
 		s.trouble[reading] = nil
 	}
 	s.readFailed = now
@@ -195,7 +195,7 @@ func (s *Store) failReading(err error) {
 func (s *Store) readsBadly() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.readFailed.IsZero() && time.Since(s.readFailed) < quiet
+	return !s.readFailed.IsZero() && time.Since(s.readFailed) < quiet || s.longest(reading) != nil
 }
 
 // probeEvery is how often a file is read from before it is handed out.

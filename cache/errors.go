@@ -10,6 +10,8 @@ import (
 // advice tells somebody who is not a programmer what to do.
 func advice(err error) string {
 	switch {
+	case hangs(err):
+		return "look at the disk, its cable or the network that it is on, and into the system's log; what is in memory and in the swarm is served meanwhile"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "free some space there; what was downloaded waits in memory and is written then"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):

@@ -90,6 +90,31 @@ func (t *fileTable) acquire(k fileKey) (*handle, error) {
 	return h, nil
 }
 
+// acquireOpen is acquire for a file that is open already, else nil: it does not
+// wait for the disk.
+func (t *fileTable) acquireOpen(k fileKey) *handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.open[k]
+	if h == nil {
+		return nil
+	}
+	select {
+	case <-h.ready:
+	default:
+		return nil
+	}
+	if h.err != nil {
+		return nil
+	}
+	h.refs++
+	if h.place != nil {
+		t.idle.Remove(h.place)
+		h.place = nil
+	}
+	return h
+}
+
 func (t *fileTable) release(h *handle) {
 	t.mu.Lock()
 	h.refs--

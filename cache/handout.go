@@ -1,6 +1,9 @@
 package cache
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // Section returns the file that holds the n verified bytes at off, and where
 // they begin in it, for sendfile. It is false unless all of them are written
@@ -27,14 +30,26 @@ func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
 		if p.file < 0 || p.n < int64(n) {
 			return nil, 0, false
 		}
-		h, err := s.cache.files.acquire(fileKey{s, p.file, false})
-		if err != nil {
+		h := s.cache.files.acquireOpen(fileKey{s, p.file, false})
+		if h == nil && s.bounded("open", s.lay.files[p.file].Path, func() error { return s.openSoon(p.file) }) == nil {
+			h = s.cache.files.acquireOpen(fileKey{s, p.file, false})
+		}
+		if h == nil {
 			return nil, 0, false
 		}
 		defer s.cache.files.release(h)
 		return h.f.OS(), p.at, h.f.OS() != nil && s.lendable(p.file, h.f)
 	}
 	return nil, 0, false
+}
+
+// openSoon has a file open for the next acquireOpen.
+func (s *Store) openSoon(file int) error {
+	h, err := s.cache.files.acquire(fileKey{s, file, false})
+	if err == nil {
+		s.cache.files.release(h)
+	}
+	return err
 }
 
 // pin is a file that was handed out for as long as somebody uses it.
@@ -61,13 +76,11 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 	if s.readsBadly() {
 		return nil, false
 	}
-	h, err := s.cache.files.acquire(fileKey{s, file, false})
-	if err != nil {
+	if err := s.bounded("open", s.lay.files[file].Path, func() error { return s.examine(file) }); err != nil {
 		return nil, false
 	}
-	st, err := h.f.Stat()
-	if h.f.OS() == nil || err != nil || st.Size != s.lay.files[file].Length || s.intact(file, h.f) != nil || s.probe(file, h) != nil {
-		s.cache.files.release(h)
+	h := s.cache.files.acquireOpen(fileKey{s, file, false})
+	if h == nil {
 		return nil, false
 	}
 	pinned := s.pin(file, h)
@@ -78,6 +91,28 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 		return nil, false
 	}
 	return pinned.f.OS(), true
+}
+
+// examine opens a file that is to be handed out, and looks whether it may be.
+func (s *Store) examine(file int) error {
+	h, err := s.cache.files.acquire(fileKey{s, file, false})
+	if err != nil {
+		return err
+	}
+	defer s.cache.files.release(h)
+	st, err := h.f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case h.f.OS() == nil:
+		return errors.ErrUnsupported
+	case st.Size != s.lay.files[file].Length:
+		return ErrChanged
+	}
+	if err := s.intact(file, h.f); err != nil {
+		return err
+	}
+	return s.probe(file, h)
 }
 
 // pin keeps h open for the file, or counts one more use of the handle that is

@@ -161,7 +161,9 @@ func (s *Store) readDisk(p []byte, off int64) error {
 		if err == nil {
 			continue
 		}
-		err = &DiskError{Op: "read", Path: s.lay.files[part.file].Path, Err: err}
+		if !hangs(err) { // else it says all that
+			err = &DiskError{Op: "read", Path: s.lay.files[part.file].Path, Err: err}
+		}
 		if !diskFault(err) || s.readFile(dst, part) != nil {
 			return err
 		}
@@ -174,7 +176,8 @@ func (s *Store) readDisk(p []byte, off int64) error {
 // there and right.
 func diskFault(err error) bool { return !errors.Is(err, ErrChanged) && !errors.Is(err, ErrMissing) }
 
-func (s *Store) readFile(dst []byte, p part) error {
+// askDisk is readFile without a thought for a disk that hangs.
+func (s *Store) askDisk(dst []byte, p part) error {
 	h, err := s.cache.files.acquire(fileKey{s, p.file, false})
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrMissing, err)

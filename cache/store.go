@@ -78,15 +78,16 @@ type Store struct {
 	untold     map[int]struct{} // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
-	touched    map[int]struct{} // files changed in this session
-	distrusted map[int]struct{} // files of which a sync failed: nothing of them is journaled any more
-	pins       map[int]*pin     // files handed out by Backing
-	trouble    [numChores]error // of the episodes that go on
-	watches    map[int]*watch   // of files that were opened
-	toLose     []int            // doubted, and still held for the journal
-	readFailed time.Time        // last
-	probed     time.Time        // last
-	writeBegun time.Time        // of the write under way; zero: none is
+	touched    map[int]struct{}        // files changed in this session
+	distrusted map[int]struct{}        // files of which a sync failed: nothing of them is journaled any more
+	pins       map[int]*pin            // files handed out by Backing
+	trouble    [numChores]error        // of the episodes that go on
+	watches    map[int]*watch          // of files that were opened
+	toLose     []int                   // doubted, and still held for the journal
+	readFailed time.Time               // last
+	probed     time.Time               // last
+	writeBegun time.Time               // of the write under way; zero: none is
+	stuck      map[*operation]struct{} // what the disk does not answer
 
 	stale bool // the resume data on disk says less than we know
 
@@ -138,6 +139,9 @@ func (s *Store) Dirty() int64 { return s.dirty.Load() }
 func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if o := s.longest(numChores); o != nil {
+		return o.err()
+	}
 	if time.Since(s.readFailed) > quiet {
 		s.trouble[reading] = nil
 	}
@@ -183,11 +187,19 @@ func (s *Store) Sync(ctx context.Context) error {
 // Close is the clean stop: it waits for the calls inside, writes what is
 // left, syncs, publishes the resume data (so that the next Open needs no
 // hashing) and gives up the lock. Verified blocks that cannot be written are
-// lost then, and the error says so. Further calls of Close do nothing.
+// lost then, and the error says so. From a disk that hangs it comes back in
+// time, with a [HangError]. Further calls of Close do nothing.
 func (s *Store) Close() error {
 	if !s.closing.CompareAndSwap(false, true) {
 		return nil
 	}
+	if err := s.closeInTime(s.close); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) close() error {
 	s.gate.shut()
 	close(s.done)
 	s.wg.Wait()
@@ -206,10 +218,7 @@ func (s *Store) Close() error {
 	s.cache.files.closeStore(s)
 	s.unlock()
 	s.cache.abandon(s)
-	if err != nil {
-		return fmt.Errorf("close store: %w", err)
-	}
-	return nil
+	return err
 }
 
 func (s *Store) unlock() {

@@ -74,7 +74,9 @@ func (s *Store) syncBatch() error {
 	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
+	end := s.begin(syncing, "write resume data in", stateDir)
 	err := s.resume.begin(s.snapshot)
+	end()
 	if err != nil {
 		s.giveBack(b)
 		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
@@ -136,7 +138,9 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 		return nil, nil
 	}
 	if len(b.files) > manyFiles || s.syncAll {
+		end := s.begin(syncing, "sync", ".")
 		err := s.fs.SyncAll()
+		end()
 		if err == nil {
 			s.syncAll = false
 			clear(b.dirs)
@@ -159,6 +163,7 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 }
 
 func (s *Store) syncFile(file int) error {
+	defer s.begin(syncing, "sync", s.lay.files[file].Path)()
 	h, err := s.cache.files.acquire(fileKey{s, file, false})
 	if err != nil {
 		return err
@@ -177,7 +182,10 @@ func (s *Store) distrust(files map[int]struct{}) {
 
 func (s *Store) syncDirs(b batch) error {
 	for dir := range b.dirs {
-		if err := s.fs.SyncDir(dir); err != nil {
+		end := s.begin(syncing, "sync folder", dir)
+		err := s.fs.SyncDir(dir)
+		end()
+		if err != nil {
 			return &DiskError{Op: "sync folder", Path: dir, Err: err}
 		}
 	}
@@ -203,6 +211,7 @@ func (s *Store) journal(pieces []int, blocks []blockRun) error {
 	if len(recs) == 0 {
 		return nil
 	}
+	defer s.begin(syncing, "write resume data in", stateDir)()
 	if err := s.resume.append(recs...); err != nil {
 		return err
 	}
@@ -246,6 +255,7 @@ func (s *Store) publish() error {
 	if !stale && !s.resume.begun() {
 		return nil
 	}
+	defer s.begin(syncing, "write resume data in", stateDir)()
 	snap := s.snapshot()
 	for i := range snap.held { // verified but not vouched for: hash them
 		snap.doubtful[i] |= s.sealed[i].Load() &^ snap.held[i]

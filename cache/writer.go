@@ -199,6 +199,9 @@ func (s *Store) written() {
 // writePart writes what the items, which are adjacent, have of one file.
 func (s *Store) writePart(items []item, p part) error {
 	name := s.lay.files[p.file].Path
+	defer s.begin(writing, "write", name)()
+	s.setWriting(time.Now())
+	defer s.setWriting(time.Time{})
 	if err := s.beforeWrite(); err != nil {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
@@ -213,13 +216,7 @@ func (s *Store) writePart(items []item, p part) error {
 	}
 	v := s.slices(items, p.off, p.n)
 	s.changing(p.file, h.f)
-	s.mu.Lock()
-	s.writeBegun = time.Now()
-	s.mu.Unlock()
 	_, err = h.f.WriteVectorAt(v, p.at)
-	s.mu.Lock()
-	s.writeBegun = time.Time{}
-	s.mu.Unlock()
 	s.changed(p.file, h.f)
 	clear(v) // keeps no block alive
 	if err != nil {
@@ -227,6 +224,13 @@ func (s *Store) writePart(items []item, p part) error {
 		return &DiskError{Op: "write", Path: name, Err: err}
 	}
 	return nil
+}
+
+// setWriting notes since when a write is under way; zero: none is.
+func (s *Store) setWriting(since time.Time) {
+	s.mu.Lock()
+	s.writeBegun = since
+	s.mu.Unlock()
 }
 
 // slices cuts [off, off+n) out of the items; the result is valid until the

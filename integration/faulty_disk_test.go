@@ -257,3 +257,59 @@ func TestDiskIsSlow(t *testing.T) {
 	d.fail()
 	d.found(c)
 }
+
+// A disk that does not answer any more: what is in memory and in the swarm is
+// shown all the same, one line says what hangs, and the end comes in time.
+func TestDiskHangs(t *testing.T) {
+	t.Parallel()
+	for name, faults := range map[string][]string{
+		"writing": {"write hold"},
+		"syncing": {"sync hold"},
+		"reading": {"read hold"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 3<<20, 90).create(t)
+			s := seed(t, c.torrent, c.dir, "--no-trackers")
+			d := completeOn(t, c, s)
+			if name != "reading" { // something is left to write
+				if err := os.Truncate(filepath.Join(d.content, c.name), 1<<20); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := mountOn(t, c, d.dir, []*server{s}, "--no-prefetch", "--read-ahead", "1MiB")
+			d.fail(faults...)
+			for range 2 {
+				sameFile(t, c.root(), m.path(c.name))
+			}
+			m.complainsOnce()
+			m.says("disk fails", "no answer from the disk since")
+			m.signal(syscall.SIGTERM)
+			m.says("stop torrent", "no answer from the disk since", "ends when")
+			if mounted(t, m.dir) {
+				t.Error("still mounted")
+			}
+			d.fail() // the kernel lets nobody go before
+			if code := m.wait(); code != 5 {
+				t.Errorf("exit code %d, want that of a failing disk", code)
+			}
+		})
+	}
+}
+
+// verify on a disk that does not answer says so, and has ended when the kernel lets it go.
+func TestVerifyOnDiskThatHangs(t *testing.T) {
+	t.Parallel()
+	c := makeFile(t, 1<<20, 91).create(t)
+	d := newFaultyDisk(t)
+	tool("cp", c.root(), d.content).run(t)
+	d.fail("read hold")
+	p := torrentfs(t, "verify", c.torrent, "--data-dir", d.dir).start(t)
+	p.says("no answer from the disk", d.dir)
+	p.signal(syscall.SIGINT)
+	p.says("interrupted")
+	d.fail()
+	if code := p.wait(); code != 130 {
+		t.Errorf("exit code %d, want that of an interrupt", code)
+	}
+}

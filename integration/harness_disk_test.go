@@ -52,6 +52,7 @@ func newFaultyDisk(t testing.TB) *faultyDisk {
 	}
 	p := command{name: self, args: []string{"disk"}, env: []string{faultVariable + "=" + d.content + "\n" + d.dir}}.start(t)
 	t.Cleanup(func() {
+		_ = unix.Setxattr(d.dir, faultAttribute, nil, 0) // nobody can go while an operation is held; it may be gone itself
 		if err := detach(d.dir); err != nil {
 			t.Error(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"torrentfs/metainfo"
 )
@@ -56,6 +57,33 @@ var (
 // Data hashes what lies in dir, in the torrent's own layout, against mi. The
 // error is for a check that could not be made, not for its outcome.
 func Data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (*Report, error) {
+	type outcome struct {
+		report *Report
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		r, err := data(ctx, mi, dir, opt)
+		done <- outcome{r, err}
+	}()
+	select {
+	case o := <-done:
+		return o.report, o.err
+	case <-ctx.Done():
+	}
+	select {
+	case o := <-done:
+		return o.report, o.err
+	case <-time.After(leaveAfter):
+		return nil, fmt.Errorf("verify %s: %w", mi.Info.Name, context.Cause(ctx))
+	}
+}
+
+// leaveAfter is how long a disk may take to answer when the caller has had
+// enough; a read that it does not answer is left behind.
+const leaveAfter = time.Second
+
+func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (*Report, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)

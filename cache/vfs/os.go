@@ -110,6 +110,7 @@ func (o *osFile) Truncate(size int64) error                { return o.f.Truncate
 func (o *osFile) OS() *os.File                             { return o.f }
 func (o *osFile) Sync() error                              { return syncData(o.f) }
 func (o *osFile) Probe(off int64) error                    { return probe(o.f, off) }
+func (o *osFile) ReadCached(p []byte, off int64) int       { return readCached(o.f, p, off) }
 func (o *osFile) PunchHole(off, n int64) error             { return punchHole(o.f, off, n) }
 
 func (o *osFile) NextData(off int64) (int64, int64, error) {

@@ -45,6 +45,21 @@ func writeVectorAt(f *os.File, bufs [][]byte, off int64) (int, error) {
 	return total, nil
 }
 
+// readCached asks with RWF_NOWAIT, which some file systems do not know.
+func readCached(f *os.File, p []byte, off int64) (total int) {
+	_ = withFD(f, func(fd int) error {
+		for total < len(p) {
+			n, err := unix.Preadv2(fd, [][]byte{p[total:]}, off+int64(total), unix.RWF_NOWAIT)
+			if err != nil || n <= 0 {
+				return nil // the disk is to be asked
+			}
+			total += n
+		}
+		return nil
+	})
+	return total
+}
+
 func syncData(f *os.File) error {
 	if err := withFD(f, unix.Fdatasync); err != nil {
 		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}

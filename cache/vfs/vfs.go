@@ -48,6 +48,9 @@ type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// ReadCached reads what the system has in memory and returns how much of p,
+	// from its beginning, that was: it never waits for the disk.
+	ReadCached(p []byte, off int64) int
 	// WriteVectorAt writes bufs one after the other at off, in as few calls
 	// of the system as it takes. It does not keep or change bufs.
 	WriteVectorAt(bufs [][]byte, off int64) (int, error)

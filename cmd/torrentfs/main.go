@@ -5,10 +5,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
 
 func main() {
+	// The kernel sends signals to the first thread. That one must not be stuck
+	// in a read of a disk that hangs: so only this goroutine runs on it, which
+	// waits for others.
+	runtime.LockOSThread()
 	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -234,7 +234,7 @@ func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, ever
 // add adds the torrent, waiting a little for whoever holds its directory.
 func (s *session) add(ctx context.Context, o library.AddOptions) (*library.Torrent, error) {
 	for deadline := time.Now().Add(lockPatience); ; {
-		t, err := s.lib.Add(ctx, s.meta, o)
+		t, err := s.addOnce(ctx, o)
 		switch {
 		case err == nil:
 			return t, nil
@@ -252,6 +252,38 @@ func (s *session) add(ctx context.Context, o library.AddOptions) (*library.Torre
 	}
 }
 
+// diskPatience is how long the data directory may take to be opened before
+// the user hears what is waited for.
+const diskPatience = 10 * time.Second
+
+// addOnce adds the torrent. It says so if the disk does not answer, and leaves
+// that behind when ctx ends.
+func (s *session) addOnce(ctx context.Context, o library.AddOptions) (t *library.Torrent, err error) {
+	done := make(chan struct{})
+	begun := time.Now()
+	go func() {
+		defer close(done)
+		t, err = s.lib.Add(ctx, s.meta, o)
+	}()
+	timer := time.NewTimer(diskPatience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return t, err
+		case <-timer.C:
+			s.app.warnOfSilence(s.dir, begun)
+		case <-ctx.Done():
+			select {
+			case <-done:
+				return t, err
+			case <-time.After(time.Second):
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+}
+
 // close stops the library cleanly: what was verified is on disk afterwards.
 func (s *session) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -260,6 +292,9 @@ func (s *session) close() error {
 	err := s.lib.Close(ctx)
 	_ = s.way.Close() // only stops looking
 	s.app.logStats("stopped", stats, "after", time.Since(s.started).Round(time.Millisecond).String())
+	if hang := (*cache.HangError)(nil); errors.As(err, &hang) {
+		return fail(exitDisk, "the process ends when the disk answers or is taken away; what was not written will be hashed or fetched again", "stop torrent: %w", err)
+	}
 	if err != nil {
 		return fail(exitDisk, "what was not written will be hashed or fetched again", "stop torrent: %w", err)
 	}

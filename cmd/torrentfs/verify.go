@@ -33,7 +33,12 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	}
 	bar := a.term.showBar("verifying "+mi.Info.Name, mi.Info.Size())
 	started := time.Now()
-	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, _ int64) { bar.set(done) }})
+	silence := time.AfterFunc(diskPatience, func() { a.warnOfSilence(o.DataDir, started) })
+	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, _ int64) {
+		silence.Reset(diskPatience)
+		bar.set(done)
+	}})
+	silence.Stop()
 	bar.clear()
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -49,6 +54,16 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 			mi.Info.Name, r.Good, r.Pieces, formatBytes(r.Verified), formatBytes(r.Total))
 	}
 	return nil
+}
+
+// warnOfSilence says that the disk has not answered for diskPatience.
+func (a *app) warnOfSilence(dir string, started time.Time) {
+	since := time.Now().Add(-diskPatience)
+	if since.Before(started) {
+		since = started
+	}
+	a.log.Warn("no answer from the disk of the data directory: look at the disk, its cable or the network that it is on",
+		"dir", dir, "since", since.Format(time.TimeOnly))
 }
 
 // verdict is the object that verify --json prints.
