@@ -40,19 +40,17 @@ func (p *Picker) fill(pr *peer) {
 
 // depth is how many requests a peer is to have while no read needs it: the more a reader may come to wait for them, the fewer.
 func (p *Picker) depth(pr *peer) int {
-	slack, gain := p.cfg.SlackBulk.Seconds(), startupGain
-	switch {
+	slack, gain := p.cfg.SlackBulk, startupGain
+	switch lately := p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds(); {
+	case len(p.reads) == 0 && !lately:
+	case p.sequential() == 0:
+		slack, gain = p.cfg.SlackSeek, seekStartupGain
 	case len(p.reads) > 0:
-		slack = p.cfg.SlackUrgent.Seconds()
-	case p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds():
-		slack = p.cfg.SlackReader.Seconds()
+		slack = p.cfg.SlackUrgent
 	default:
-		return pr.depth(p.now, slack, gain, firstDepth)
+		slack = p.cfg.SlackReader
 	}
-	if p.sequential() == 0 {
-		gain = seekStartupGain
-	}
-	return pr.depth(p.now, slack, gain, firstDepth)
+	return pr.depth(p.now, slack.Seconds(), gain, firstDepth)
 }
 
 // pickBackground chooses a wanted block: of the peer's own piece, of a partial piece, of the rarest fresh piece.

@@ -21,7 +21,7 @@
 // bytes over that of dt. The RTT is the handshake's, then the least of blocks requested into an empty pipe. The j-th queued block
 // comes j block times after the first; an overdue first block is extrapolated from its bytes, or if none come, expected to take as
 // long again. A connection that idled starts slowly (RFC 5681): 10 segments in the first round trip, doubling; far peers' first
-// blocks take two. A peer's queue is its bandwidth-delay product and 20 to 100 ms of slack: longer queues buy no throughput, and each
+// blocks take two. A peer's queue is its bandwidth-delay product and 3 to 100 ms of slack: longer queues buy no throughput, and each
 // millisecond delays every later urgent block. While the rate still grows, it is taken times 2.5, or 1.25 where a reader seeks and no
 // read needs the peer. A peer that drains its queue in a
 // burst and then pauses, as Transmission does, gets a queue that doubles with each burst until it sends for most of the time (bursts.go).

@@ -151,7 +151,8 @@ type Action struct {
 // Config tunes a Picker; zero fields take the defaults of the comments.
 type Config struct {
 	SlackReader  time.Duration // 20 ms: queue beyond the bandwidth-delay product while a reader was seen lately
-	SlackUrgent  time.Duration // 20 ms: the same for urgent blocks, and for all while a read is blocked
+	SlackSeek    time.Duration // 3 ms: the same while no reader reads in order; its next read waits behind the queue
+	SlackUrgent  time.Duration // 20 ms: the same for urgent blocks, and for all while a read of a reader in order is blocked
 	SlackBulk    time.Duration // 100 ms: the same with no reader
 	ReaderLinger time.Duration // 30 s: how long a reader counts as seen lately
 
@@ -171,6 +172,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	def(&c.SlackReader, 20*time.Millisecond)
+	def(&c.SlackSeek, 3*time.Millisecond)
 	def(&c.SlackUrgent, 20*time.Millisecond)
 	def(&c.SlackBulk, 100*time.Millisecond)
 	def(&c.ReaderLinger, 30*time.Second)

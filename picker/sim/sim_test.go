@@ -61,12 +61,12 @@ func TestSeekRatio(t *testing.T) {
 		leaf          bool
 		pieceKiB, num int
 	}{
-		{"netns5", true, 1.30, 0.01, false, 1024, 30},
+		{"netns5", true, 1.20, 0.01, false, 1024, 30},
 		{"netns5", false, 1.10, 0.10, false, 1024, 30},
-		{"netns5tr", true, 1.30, 0.01, false, 1024, 30},
-		{"pulse5", true, 1.70, 0.01, false, 1024, 30},
-		{"nofast5", true, 1.30, 0.01, false, 1024, 30},
-		{"netns5h", true, 1.35, 0.01, false, 1024, 30},
+		{"netns5tr", true, 1.20, 0.01, false, 1024, 30},
+		{"pulse5", true, 1.60, 0.01, false, 1024, 30},
+		{"nofast5", true, 1.20, 0.01, false, 1024, 30},
+		{"netns5h", true, 1.28, 0.01, false, 1024, 30},
 		{"netns5h", false, 1.15, 0.10, false, 1024, 30},
 		{"hetero30", true, 2.1, 0.033, false, 1024, 30},
 		{"hetero30", false, 1.70, 0.10, false, 1024, 30},
