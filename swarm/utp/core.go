@@ -14,11 +14,12 @@ const (
 	maxRetries    = 7 // time-outs in a row without an answer: about a minute
 	maxSynRetries = 4
 
-	ackDelay  = 20 * time.Millisecond
-	ackEvery  = 2                // packets
-	keepAlive = 29 * time.Second // most routers forget a UDP mapping after 30 s
-	lingerFor = 10 * time.Second // after Close, for what was written to arrive
-	timeWait  = 3 * time.Second  // after both FINs, to confirm the peer's once more
+	ackDelay     = 20 * time.Millisecond
+	peerAckDelay = 100 * time.Millisecond // libutp's: how long a peer may keep an ack back
+	ackEvery     = 2                      // packets
+	keepAlive    = 29 * time.Second       // most routers forget a UDP mapping after 30 s
+	lingerFor    = 10 * time.Second       // after Close, for what was written to arrive
+	timeWait     = 3 * time.Second        // after both FINs, to confirm the peer's once more
 
 	maxReorder   = 1024 // packets ahead of the next one that are kept
 	dupThreshold = 3    // packets that must overtake one before it counts as lost

@@ -81,12 +81,12 @@ func (c *core) reset(p *packet) {
 func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
 	flight := c.flight
 	bytes := 0
-	var rtt time.Duration
+	var elapsed time.Duration
 	newest := c.newestAcked
 	for range acked {
 		s := c.segment(c.una)
 		if !s.sacked {
-			bytes += c.arrived(now, s, &rtt)
+			bytes += c.arrived(now, s, &elapsed)
 		}
 		c.sendBuf.skip(int(s.size))
 		c.base += uint64(s.size)
@@ -97,16 +97,16 @@ func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
 			off := 1 + i*8 + bits.TrailingZeros8(m) // from una, if the ack is current
 			if off += int(int16(p.ack + 1 - c.una)); off < c.outstanding() {
 				if s := c.segment(c.una + uint16(off)); !s.sacked && s.times > 0 {
-					bytes += c.arrived(now, s, &rtt)
+					bytes += c.arrived(now, s, &elapsed)
 					s.sacked = true
 				}
 			}
 		}
 	}
-	if rtt > 0 {
-		c.sampleRTT(rtt)
-	}
 	if bytes > 0 || acked > 0 {
+		if rtt := roundTrip(now, p, elapsed); rtt > 0 {
+			c.sampleRTT(rtt)
+		}
 		c.progress(now)
 		c.cc.acked(bytes, flight+2*c.cc.mss >= c.cc.window())
 	} else if p.kind == typeState && c.outstanding() > 0 && len(p.sack) == 0 {
@@ -131,8 +131,9 @@ func (c *core) heardWindow(now time.Duration, window int) {
 	c.peerWindow = window
 }
 
-// arrived notes that a segment is with the peer, and returns its size.
-func (c *core) arrived(now time.Duration, s *segment, rtt *time.Duration) int {
+// arrived notes that a segment is with the peer, and returns its size. elapsed
+// becomes the time since it was sent, if it was sent only once.
+func (c *core) arrived(now time.Duration, s *segment, elapsed *time.Duration) int {
 	if s.lost {
 		s.lost = false
 		c.lostCount--
@@ -141,7 +142,7 @@ func (c *core) arrived(now time.Duration, s *segment, rtt *time.Duration) int {
 	}
 	// What was sent twice may be acknowledged for the first time it was sent.
 	if s.times == 1 {
-		*rtt = now - s.sentAt
+		*elapsed = now - s.sentAt
 	}
 	if s.times == 1 || now-s.sentAt >= c.minRTT {
 		c.newestAcked = max(c.newestAcked, s.order)
@@ -157,11 +158,7 @@ func (c *core) arrived(now time.Duration, s *segment, rtt *time.Duration) int {
 func (c *core) progress(now time.Duration) {
 	c.dupAcks = 0
 	if c.retries > 0 {
-		c.retries = 0
-		c.rto = initialRTO
-		if c.srtt > 0 {
-			c.rto = max(minRTO, c.srtt+4*c.rttvar)
-		}
+		c.retries, c.rto = 0, c.plainRTO()
 	}
 	c.rtoAt, c.tailAt = 0, 0
 	if c.outstanding() > 0 {
@@ -170,18 +167,6 @@ func (c *core) progress(now time.Duration) {
 			c.tailAt = now + c.tailTimeout()
 		}
 	}
-}
-
-// sampleRTT is RFC 6298, as BEP 29 has it.
-func (c *core) sampleRTT(rtt time.Duration) {
-	if c.srtt == 0 {
-		c.srtt, c.rttvar, c.minRTT = rtt, rtt/2, rtt
-	} else {
-		c.rttvar += ((c.srtt - rtt).Abs() - c.rttvar) / 4
-		c.srtt += (rtt - c.srtt) / 8
-		c.minRTT = min(c.minRTT, rtt)
-	}
-	c.rto = min(max(minRTO, c.srtt+4*c.rttvar), maxRTO)
 }
 
 // duplicate counts acks that bring nothing new, for peers without selective ack.

@@ -152,11 +152,6 @@ func (c *core) transmitted(now time.Duration, s *segment) {
 	}
 }
 
-// tailTimeout is how long to wait before the last packet is sent once more: if
-// it was lost no other packet can overtake it, and a time-out is expensive
-// (RFC 8985, 7.2).
-func (c *core) tailTimeout() time.Duration { return 2*c.srtt + 2*ackDelay + 4*c.rttvar }
-
 // timeout is for when nothing was acknowledged for long.
 func (c *core) timeout(now time.Duration) {
 	c.retries++

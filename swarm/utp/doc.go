@@ -33,6 +33,8 @@
 //     then it counts against [Config.MaxHalfOpen].
 //   - Losses are found by what overtook a packet in the order of transmission, and
 //     the last packet of a flight is sent once more before the time-out.
+//   - A round trip is measured by the timestamps of both ends, so that a lost ack
+//     does not count as a long one, and one of a packet sent twice counts too.
 //   - Above the target delay the window shrinks in proportion (see ledbat).
 //   - Packets are of 1,232 bytes at first, which every IPv6 path takes; larger
 //     ones are tried with padding that the peer skips, so that a lost one goes

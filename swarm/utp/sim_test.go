@@ -266,6 +266,9 @@ func (s *sim) check(c *core) {
 	if c.state != stateClosed && c.base+uint64(bytes) != c.cut {
 		s.t.Fatalf("segments hold %d bytes from %d on, cut is at %d", bytes, c.base, c.cut)
 	}
+	if c.rto > maxRTO {
+		s.t.Fatalf("a time-out of %v", c.rto)
+	}
 	if held := c.recvBuf.size + c.earlyBytes; held > 2*(maxLimit+maxDatagram) {
 		s.t.Fatalf("%d bytes are held", held)
 	}
