@@ -143,6 +143,7 @@ func (s *Store) Discard(piece int) {
 	if s.verified.has(piece) {
 		return
 	}
+	delete(s.filling, piece)
 	if s.doubtful.has(piece) {
 		s.doubtful.clear(piece)
 		s.stale = true
@@ -228,6 +229,7 @@ func (s *Store) Commit(piece int) {
 	}
 	s.verified.set(piece)
 	s.partly.clear(piece)
+	delete(s.filling, piece)
 	var done []int
 	if pb == nil || pb.unwritten == 0 {
 		done = s.seal(piece)
@@ -247,10 +249,15 @@ func (s *Store) Commit(piece int) {
 func (s *Store) seal(piece int) (done []int) {
 	delete(s.pieces, piece)
 	s.sealed.set(piece)
-	if len(s.toJournal) == 0 {
-		signal(s.sealKick)
+	if _, unsure := s.unsure[piece]; unsure {
+		s.rewrites[piece] = struct{}{}
+		signal(s.kick)
+	} else {
+		if len(s.toJournal) == 0 {
+			signal(s.sealKick)
+		}
+		s.toJournal = append(s.toJournal, piece)
 	}
-	s.toJournal = append(s.toJournal, piece)
 	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
 		if p.file < 0 {
 			continue

@@ -45,8 +45,14 @@
 //
 // A disk that refuses to write loses nothing: blocks wait in memory, readable
 // if verified, and are tried again with growing pauses; Dirty tells whoever
-// puts to hold back, and Shed gives up what is too much. A file whose sync failed is not trusted at the next
-// start, since the system may have dropped its data without a further word.
+// puts to hold back, and Shed gives up what is too much.
+//
+// A sync that failed may have cost what it was to save, and the next one works
+// without a further word. So nothing of the file is journaled until then; what
+// of it was not durable is then written again, from memory or as the system
+// reads it, and put in doubt ([Store.Recheck]): it is hashed, fetched again where
+// it is lost, synced, and only then durable ([Store.Durable]). At a stop in
+// between it is left in doubt for the next start.
 //
 // A disk that does not answer holds up nobody for long: a read is left behind
 // after ten seconds, in a goroutine and a buffer of its own, and until that is answered the

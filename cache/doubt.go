@@ -28,11 +28,9 @@ func (s *Store) Doubt(piece int, reason error) (doubtful []int) {
 			continue
 		}
 		foreign = true
-		f := &s.lay.files[file]
-		s.log.Warn("file was changed by another program: what it holds is checked again", "path", f.Path)
-		first, last := f.Offset/s.lay.pieceLen, (f.Offset+f.Length-1)/s.lay.pieceLen
+		first, last := s.lay.piecesOf(file)
 		for p := first; p <= last; p++ {
-			suspects[int(p)] = struct{}{}
+			suspects[p] = struct{}{}
 		}
 	}
 	if !foreign && !errors.Is(reason, ErrChanged) {
@@ -74,6 +72,7 @@ func (s *Store) reconsider(file int) bool {
 	}
 	s.mu.Unlock()
 	if foreign {
+		s.log.Warn("file was changed by another program: what it holds is checked again", "path", s.lay.files[file].Path)
 		s.cache.files.forget(fileKey{s, file, false})
 		s.cache.files.forget(fileKey{s, file, true})
 	}

@@ -117,6 +117,12 @@ func (l *layout) pieceRange(piece int) (off, n int64) {
 	return int64(piece) * l.pieceLen, l.geo.PieceSize(piece)
 }
 
+// piecesOf is the first and the last piece with a part of a file that is not empty.
+func (l *layout) piecesOf(file int) (first, last int) {
+	f := &l.files[file]
+	return int(f.Offset / l.pieceLen), int((f.Offset + f.Length - 1) / l.pieceLen)
+}
+
 // filesOf yields the files with content in the piece.
 func (l *layout) filesOf(piece int) iter.Seq[int] {
 	off, n := l.pieceRange(piece)

@@ -30,6 +30,8 @@ type Options struct {
 	Logger *slog.Logger
 	// OnWritten is called when Dirty has shrunk.
 	OnWritten func()
+	// OnDoubt is called when Recheck has something to return.
+	OnDoubt func()
 	// OnError is called with a [*DiskError] when the disk begins to fail:
 	// once for each episode, which ends when a write or sync works again.
 	OnError func(error)
@@ -79,7 +81,11 @@ type Store struct {
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
 	touched    map[int]struct{}        // files changed in this session
-	distrusted map[int]struct{}        // files of which a sync failed: nothing of them is journaled any more
+	distrusted map[int]struct{}        // files of which a sync failed, until one works: nothing of them is journaled
+	unsure     map[int]struct{}        // pieces of which a failed sync may have cost something: they are not journaled
+	rewrites   map[int]struct{}        // of these, sealed ones that are to be written again
+	rechecks   map[int]struct{}        // sealed ones that Recheck is to return
+	filling    map[int]struct{}        // pieces that Fill wrote and nobody judged yet
 	pins       map[int]*pin            // files handed out by Backing
 	trouble    [numChores]error        // of the episodes that go on
 	watches    map[int]*watch          // of files that were opened
@@ -203,9 +209,9 @@ func (s *Store) close() error {
 	s.gate.shut()
 	close(s.done)
 	s.wg.Wait()
-	err := s.writeAll()
-	if serr := s.syncBatch(); err == nil {
-		err = serr
+	err := s.finish()
+	if err == nil && len(s.rewrites) > 0 { // the sync worked again just now
+		err = s.finish()
 	}
 	if perr := s.publish(); err == nil {
 		err = perr
@@ -218,6 +224,19 @@ func (s *Store) close() error {
 	s.cache.files.closeStore(s)
 	s.unlock()
 	s.cache.abandon(s)
+	return err
+}
+
+// finish writes and syncs what is left.
+func (s *Store) finish() error {
+	err := s.writeAll()
+	for more := err == nil; more; {
+		more, err = s.rewriteSome()
+		more = more && err == nil
+	}
+	if serr := s.syncBatch(); err == nil {
+		err = serr
+	}
 	return err
 }
 

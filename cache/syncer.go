@@ -63,7 +63,7 @@ type batch struct {
 // syncBatch makes the sealed pieces durable: files, directories, journal, in
 // this order. What fails comes again, except that a file whose sync failed is
 // not trusted any more: the system may have dropped its data and would say
-// yes the next time.
+// yes the next time (see regain).
 func (s *Store) syncBatch() error {
 	if err := s.journalLost(); err != nil {
 		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
@@ -84,6 +84,7 @@ func (s *Store) syncBatch() error {
 		return err
 	}
 	bad, fileErr := s.syncFiles(b)
+	s.regain(b.files, bad)
 	s.distrust(bad)
 	s.giveBack(batch{files: bad}) // to learn when the disk works again
 	if err := s.syncDirs(b); err != nil {
@@ -193,7 +194,8 @@ func (s *Store) syncDirs(b batch) error {
 }
 
 // journal writes the pieces and blocks down, without those that cannot be
-// trusted.
+// trusted. It syncs the journal even if nothing is left of them: files that are
+// newer than its last word on us being alive would be hashed after a crash.
 func (s *Store) journal(pieces []int, blocks []blockRun) error {
 	s.mu.Lock()
 	recs := make([]record, 0, len(pieces))
@@ -208,12 +210,11 @@ func (s *Store) journal(pieces []int, blocks []blockRun) error {
 		recs = append(recs, record{kind: recBlocks, index: uint32(r.piece), value: uint64(r.first) | uint64(r.count)<<32})
 	}
 	s.mu.Unlock()
-	if len(recs) == 0 {
-		return nil
-	}
 	defer s.begin(syncing, "write resume data in", stateDir)()
-	if err := s.resume.append(recs...); err != nil {
-		return err
+	if len(recs) > 0 {
+		if err := s.resume.append(recs...); err != nil {
+			return err
+		}
 	}
 	if err := s.resume.sync(); err != nil {
 		return err
@@ -230,6 +231,9 @@ func (s *Store) journal(pieces []int, blocks []blockRun) error {
 }
 
 func (s *Store) trustedLocked(piece int) bool {
+	if _, unsure := s.unsure[piece]; unsure {
+		return false
+	}
 	for f := range s.lay.filesOf(piece) {
 		if _, bad := s.distrusted[f]; bad {
 			return false
@@ -274,8 +278,8 @@ func (s *Store) publish() error {
 
 // mistrust makes a snapshot vouch for nothing in the file.
 func (s *Store) mistrust(snap *snapshot, file int) {
-	f := &s.lay.files[file]
-	for p := int(f.Offset / s.lay.pieceLen); p <= int((f.Offset+f.Length-1)/s.lay.pieceLen); p++ {
+	first, last := s.lay.piecesOf(file)
+	for p := first; p <= last; p++ {
 		if snap.held.has(p) {
 			snap.held.clear(p)
 			snap.doubtful.set(p)

@@ -140,6 +140,9 @@ func (s *Store) Fill(piece int, src vfs.File) error {
 	defer s.gate.leave()
 	s.mu.Lock()
 	busy := s.verified.has(piece) || s.pieces[piece] != nil
+	if !busy {
+		s.filling[piece] = struct{}{}
+	}
 	s.mu.Unlock()
 	if busy {
 		return fmt.Errorf("fill piece %d: something of it came already", piece)

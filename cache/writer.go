@@ -94,7 +94,11 @@ func (s *Store) writeAll() error {
 	if more {
 		signal(s.kick)
 	}
-	if first != nil {
+	rest, err := s.rewriteSome()
+	if rest && err == nil {
+		signal(s.kick)
+	}
+	if first = cmp.Or(first, err); first != nil {
 		s.fail(writing, first)
 		return first
 	}

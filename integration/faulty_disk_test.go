@@ -85,6 +85,32 @@ func TestDiskStopsWriting(t *testing.T) {
 	}
 }
 
+// A disk whose syncs fail for a while, and cost what they were to save: download
+// ends only once all of it is there again, from memory or from the swarm.
+func TestDiskLosesWhatItFailsToSync(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{"in memory": nil, "in the swarm": {"--memory-limit", "48MiB"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := makeFile(t, 48<<20, 92).create(t)
+			s := seed(t, c.torrent, c.dir, "--no-trackers")
+			d := newFaultyDisk(t)
+			d.fail("lose EIO")
+			p := torrentfs(t, slices.Concat([]string{"download", c.torrent, "--data-dir", d.dir, "--no-trackers", "--peer", s.peer()}, flags)...).start(t)
+			p.says("does not confirm", c.name)
+			d.felt(2)
+			if !p.running() {
+				t.Error("download ended although the disk has lost what it took")
+			}
+			d.fail()
+			p.says("checked again", c.name)
+			p.succeed()
+			sameFile(t, c.root(), filepath.Join(d.content, c.name))
+			d.found(c)
+		})
+	}
+}
+
 // A disk that never takes anything again, be it from the start or from the
 // middle on: the mount lives from memory and from the swarm until it is told
 // to stop, and then goes in time, saying what was lost.

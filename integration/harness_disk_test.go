@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,8 @@ const faultVariable = "TORRENTFS_INTEGRATION_DISK"
 // read, write, sync, or change (of a directory, and opening for writing);
 // behind it an errno ("EIO"), an errno for one of so many by chance ("EIO/3")
 // or for exactly each so many'th ("EIO%3"), a duration ("300ms") or "hold",
-// which lasts until the fault is taken away.
+// which lasts until the fault is taken away. "lose" is the sync of a file that is
+// not resume data; one that fails takes with it what was written since the last.
 const faultAttribute = "user.fault"
 
 // faultyDisk is a mounted file system that fails on demand. What it took lies
@@ -101,7 +103,7 @@ func (d *faultyDisk) felt(times int) {
 func serveDisk(spec string) error {
 	content, dir, _ := strings.Cut(spec, "\n")
 	data := &gofs.LoopbackRoot{Path: content}
-	root := &diskNode{&gofs.LoopbackNode{RootData: data}, &faults{changed: make(chan struct{})}}
+	root := &diskNode{&gofs.LoopbackNode{RootData: data}, &faults{changed: make(chan struct{}), written: map[uint64][]extent{}}}
 	data.RootNode = root
 	server, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "faulty", MaxWrite: 1 << 20,
@@ -130,7 +132,12 @@ type faults struct {
 	hits    int
 	chance  *rand.Rand
 	changed chan struct{} // closed with the next change
+
+	written map[uint64][]extent // by inode: since the last sync
 }
+
+// extent is a part of a file.
+type extent struct{ off, n uint64 }
 
 func (f *faults) set(text string) error {
 	of := map[string]*fault{}
@@ -155,7 +162,7 @@ func (f *faults) set(text string) error {
 				return err
 			}
 		}
-		if !slices.Contains([]string{"read", "write", "sync", "change"}, op) || ft.every < 1 {
+		if !slices.Contains([]string{"read", "write", "sync", "change", "lose"}, op) || ft.every < 1 {
 			return fmt.Errorf("parse fault %q", line)
 		}
 		of[op] = ft
@@ -214,7 +221,7 @@ func (n *diskNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 		}
 	}
 	h, _, errno := n.LoopbackNode.Open(ctx, flags)
-	return n.wrap(h), fuse.FOPEN_DIRECT_IO, errno
+	return n.wrap(h, n.Path(n.Root())), fuse.FOPEN_DIRECT_IO, errno
 }
 
 func (n *diskNode) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
@@ -222,12 +229,12 @@ func (n *diskNode) Create(ctx context.Context, name string, flags, mode uint32, 
 		return nil, nil, 0, errno
 	}
 	in, h, _, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
-	return in, n.wrap(h), fuse.FOPEN_DIRECT_IO, errno
+	return in, n.wrap(h, filepath.Join(n.Path(n.Root()), name)), fuse.FOPEN_DIRECT_IO, errno
 }
 
-func (n *diskNode) wrap(h gofs.FileHandle) gofs.FileHandle {
+func (n *diskNode) wrap(h gofs.FileHandle, path string) gofs.FileHandle {
 	if f, ok := h.(*gofs.LoopbackFile); ok {
-		return &diskFile{LoopbackFile: f, faults: n.faults}
+		return &diskFile{LoopbackFile: f, faults: n.faults, content: filepath.Join(n.RootData.Path, path), payload: !strings.HasPrefix(path, ".torrentfs/")}
 	}
 	return h
 }
@@ -277,7 +284,9 @@ func (n *diskNode) Getxattr(_ context.Context, attr string, dest []byte) (uint32
 // diskFile is an open file of a faulty disk.
 type diskFile struct {
 	*gofs.LoopbackFile
-	faults *faults
+	faults  *faults
+	content string // where its bytes lie
+	payload bool   // not resume data
 }
 
 // PassthroughFd keeps the kernel from going past the faults.
@@ -294,7 +303,43 @@ func (f *diskFile) Write(ctx context.Context, data []byte, off int64) (uint32, s
 	if errno := f.faults.feel("write"); errno != 0 {
 		return 0, errno
 	}
-	return f.LoopbackFile.Write(ctx, data, off)
+	n, errno := f.LoopbackFile.Write(ctx, data, off)
+	if f.payload {
+		f.faults.mu.Lock()
+		ino := f.inode(ctx)
+		f.faults.written[ino] = append(f.faults.written[ino], extent{uint64(off), uint64(n)}) //nolint:gosec // not negative
+		f.faults.mu.Unlock()
+	}
+	return n, errno
+}
+
+func (f *diskFile) inode(ctx context.Context) uint64 {
+	var out fuse.AttrOut
+	f.Getattr(ctx, &out)
+	return out.Ino
+}
+
+// lose drops what was written since the last sync: it reads as zeros.
+func (f *diskFile) lose(ctx context.Context) syscall.Errno {
+	h, err := os.OpenFile(f.content, os.O_RDWR, 0)
+	if err != nil {
+		return gofs.ToErrno(err)
+	}
+	defer h.Close()
+	f.faults.mu.Lock()
+	defer f.faults.mu.Unlock()
+	st, err := h.Stat()
+	if err != nil {
+		return gofs.ToErrno(err)
+	}
+	ino := f.inode(ctx)
+	for _, e := range f.faults.written[ino] {
+		if _, err := h.WriteAt(make([]byte, e.n), int64(e.off)); err != nil { //nolint:gosec // as it was written
+			return gofs.ToErrno(err)
+		}
+	}
+	delete(f.faults.written, ino)
+	return gofs.ToErrno(os.Chtimes(f.content, time.Time{}, st.ModTime())) // which the system knows, and no loss changes
 }
 
 // Writev is what the library prefers to Write.
@@ -305,6 +350,17 @@ func (f *diskFile) Writev(ctx context.Context, data [][]byte, off int64) (uint32
 func (f *diskFile) Fsync(ctx context.Context, flags uint32) syscall.Errno {
 	if errno := f.faults.feel("sync"); errno != 0 {
 		return errno
+	}
+	if f.payload {
+		if errno := f.faults.feel("lose"); errno != 0 {
+			if failed := f.lose(ctx); failed != 0 {
+				panic(failed) // the test would show nothing
+			}
+			return errno
+		}
+		f.faults.mu.Lock()
+		delete(f.faults.written, f.inode(ctx))
+		f.faults.mu.Unlock()
 	}
 	return f.LoopbackFile.Fsync(ctx, flags)
 }

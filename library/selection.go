@@ -86,7 +86,7 @@ func (t *Torrent) awaitSelected(ctx context.Context, sel []metainfo.IndexRange) 
 			return
 		}
 	}
-	if t.store.Sync(ctx) == nil {
+	if t.awaitDurable(ctx, selectedRanges(t.info, sel)) {
 		close(t.selected)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
 	"torrentfs/swarm"
 )
 
@@ -30,7 +31,7 @@ type Torrent struct {
 	prefetch bool      // everything is wanted
 	created  time.Time // of the torrent; shown where a file has no time of its own
 
-	complete chan struct{} // every piece verified and on disk
+	complete chan struct{} // every piece verified and durable
 	selected chan struct{} // the same of the selected files
 	fileDone chan struct{} // a file became complete; holds one token
 	stop     context.CancelFunc
@@ -50,6 +51,11 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		OnWritten: func() {
 			if s := engine.Load(); s != nil {
 				s.DiskReady()
+			}
+		},
+		OnDoubt: func() {
+			if s := engine.Load(); s != nil {
+				s.Recheck()
 			}
 		},
 	})
@@ -75,6 +81,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		return nil, err
 	}
 	engine.Store(t.swarm)
+	t.swarm.Recheck() // what the store said before is not lost
 	if mi.Info.Hash.HasV2 {
 		t.wg.Go(func() { t.offerTwins(ctx, o.DataDir) })
 	}
@@ -84,7 +91,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	return t, nil
 }
 
-// awaitComplete closes t.complete once everything is verified and synced.
+// awaitComplete closes t.complete once everything is verified and durable.
 func (t *Torrent) awaitComplete(ctx context.Context) {
 	select {
 	case <-t.swarm.Complete():
@@ -94,14 +101,40 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 	if received, _, _ := t.swarm.Totals(); t.sources.trackers != nil && received > 0 {
 		t.sources.trackers.completed()
 	}
-	for t.store.Sync(ctx) != nil { // the store has said why, and Stats does
+	if t.awaitDurable(ctx, []picker.ByteRange{{Len: t.info.Size()}}) {
+		close(t.complete)
+	}
+}
+
+// awaitDurable waits until everything in the ranges, which is verified, outlives a
+// crash, and says whether that is so; else ctx has ended. What a failed sync
+// has cost is fetched again meanwhile.
+func (t *Torrent) awaitDurable(ctx context.Context, ranges []picker.ByteRange) bool {
+	said := false
+	for {
+		err := t.store.Sync(ctx)
+		if err == nil && t.durable(ranges) {
+			return true
+		}
+		if err != nil && ctx.Err() == nil && !said {
+			said = true // the store says it of the disk, Stats as long as it lasts
+			t.log().Warn("everything is here, but the disk does not confirm that it is saved: it is asked again", "err", err)
+		}
 		select {
 		case <-time.After(syncRetry):
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
-	close(t.complete)
+}
+
+func (t *Torrent) durable(ranges []picker.ByteRange) bool {
+	for _, r := range ranges {
+		if r.Len > 0 && !t.store.Durable(t.info.PieceOf(r.Off), t.info.PieceOf(r.Off+r.Len-1)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *Torrent) log() *slog.Logger { return t.l.log.With("torrent", t.info.Name) }

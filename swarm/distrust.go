@@ -46,6 +46,13 @@ func (t *Torrent) doubtPieces(pieces []int, failed int, reason error) {
 	}
 }
 
+// recheck has those pieces checked again that the disk may have lost.
+func (t *Torrent) recheck() {
+	if pieces := t.store.Recheck(); len(pieces) > 0 {
+		t.doubtPieces(pieces, -1, nil)
+	}
+}
+
 // losePieces takes pieces that the store gave up out of what we have.
 func (t *Torrent) losePieces(pieces []int) {
 	for _, p := range pieces {

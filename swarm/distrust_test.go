@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"torrentfs/internal/fakepeer"
@@ -34,6 +35,43 @@ func TestUnreadablePiecesAreFetchedAgain(t *testing.T) {
 		w.store.mu.Lock()
 		w.store.rotten = map[int]bool{3: true, 17: true}
 		w.store.mu.Unlock()
+		r := tor.NewReader(nil)
+		defer r.Close()
+		if took := w.read(r, 0, int(w.info.Size()), time.Minute); took > 5*time.Second {
+			t.Errorf("took %v although the seed is at hand", took)
+		}
+		for piece, n := range requested(p) {
+			if again := n > before[piece]; again != (piece == 3 || piece == 17) {
+				t.Errorf("piece %d was fetched again: %v", piece, again)
+			}
+		}
+		if s := tor.Stats(); s.Held != s.Pieces || s.Doubtful != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Pieces that the store puts in doubt by itself, long after everything was
+// complete, are hashed; those that the disk lost are fetched again, they alone, and
+// readers wait for them.
+func TestPiecesInDoubtAreChecked(t *testing.T) {
+	inWorld(t, 4<<20, 64<<10, Config{}, func(w *world) {
+		p := w.serve(wan(100, 20*ms), w.options("seed"))
+		tor := w.add(TorrentConfig{Prefetch: true})
+		w.await(tor, time.Minute)
+		time.Sleep(time.Minute) // both have everything: the seed is not connected
+		before := requested(p)
+		tor.Recheck() // there are none
+		w.store.mu.Lock()
+		for piece := range 32 {
+			w.store.unsynced = append(w.store.unsynced, piece)
+		}
+		for _, lost := range []int{3, 17} {
+			clear(w.store.data[lost*64<<10:][:64<<10])
+		}
+		w.store.mu.Unlock()
+		tor.Recheck()
+		synctest.Wait()
 		r := tor.NewReader(nil)
 		defer r.Close()
 		if took := w.read(r, 0, int(w.info.Size()), time.Minute); took > 5*time.Second {

@@ -27,6 +27,9 @@ type Store interface {
 	// and in others that the reason concerns. It returns those that are to be
 	// hashed, and then committed or discarded.
 	Doubt(piece int, reason error) (doubtful []int)
+	// Recheck withdraws the trust in committed pieces that a disk which failed may
+	// have lost, and returns them likewise. [Torrent.Recheck] says that there are any.
+	Recheck() (doubtful []int)
 	// Shed gives up committed pieces that a stalled disk does not take, until
 	// no more than most bytes are dirty, and returns them.
 	Shed(most int64) (lost []int)

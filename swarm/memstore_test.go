@@ -53,6 +53,7 @@ type memStore struct {
 	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
 	nth      int          // of the reads of the disk each nth fails, if set
 	lame     bool         // only checks can read
+	unsynced []int        // pieces that Recheck returns
 	reads    int          // of the disk, in blocks; those that failed, too
 	full     bool         // takes nothing to disk
 	dirty    int64        // what Dirty says; Shed gives up the lowest pieces
@@ -112,6 +113,20 @@ func (s *memStore) Doubt(piece int, _ error) []int {
 	clear(s.put[piece])
 	s.doubtful.set(piece)
 	return []int{piece}
+}
+
+func (s *memStore) Recheck() (pieces []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.unsynced {
+		if s.have.clear(p) {
+			clear(s.put[p])
+			s.doubtful.set(p)
+			pieces = append(pieces, p)
+		}
+	}
+	s.unsynced = nil
+	return pieces
 }
 
 func (s *memStore) Shed(most int64) (lost []int) {

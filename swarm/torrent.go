@@ -286,10 +286,15 @@ func (t *Torrent) SeenAt(by string, self netip.Addr) {
 // DiskReady says that the store has written something. It is cheap and never blocks.
 func (t *Torrent) DiskReady() {
 	if t.starved.Load() {
-		select {
-		case t.diskReady <- struct{}{}:
-		default:
-		}
+		t.Recheck() // it wakes the loop all the same
+	}
+}
+
+// Recheck says that the store has pieces for Recheck. It is cheap and never blocks.
+func (t *Torrent) Recheck() {
+	select {
+	case t.diskReady <- struct{}{}:
+	default:
 	}
 }
 

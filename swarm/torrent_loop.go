@@ -50,6 +50,7 @@ func (t *Torrent) run() {
 		case f := <-t.calls:
 			f()
 		case <-t.diskReady: // flush renews the credit
+			t.recheck()
 		case <-t.timer.C:
 			t.tick()
 		}

@@ -34,7 +34,22 @@ type FS struct {
 	rng    *rand.Rand
 	inject func(Op) error
 	locks  map[string]bool
+	loss   Loss
 }
+
+// Loss is what becomes of the data that a sync was to make durable and did not.
+// Names are not lost.
+type Loss int
+
+const (
+	// KeepsDirty has the next sync try again.
+	KeepsDirty Loss = iota
+	// CallsClean keeps it in memory as if it were on the disk: it reads well,
+	// the next sync works, and a crash takes it.
+	CallsClean
+	// Reverts drops it: what was there before is read again.
+	Reverts
+)
 
 // node is a directory, a file or a link.
 type node struct {
@@ -96,6 +111,14 @@ func (f *FS) Inject(fn func(Op) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.inject = fn
+}
+
+// OnFailedSync says what becomes of the data of a sync that an injected error
+// makes fail from now on.
+func (f *FS) OnFailedSync(l Loss) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loss = l
 }
 
 // Ops is the number of operations so far.

@@ -135,3 +135,45 @@ func TestCutAndInject(t *testing.T) {
 		t.Errorf("the operation of the cut was done: %q", got)
 	}
 }
+
+// What a failed sync costs: it reads as the loss says, the next sync works, and
+// a crash shows what was lost. What is written again is there.
+func TestFailedSyncLoses(t *testing.T) {
+	for _, c := range []struct {
+		loss         Loss
+		reads, crash string
+	}{
+		{KeepsDirty, "newer", "newer"},
+		{CallsClean, "newer", "older"},
+		{Reverts, "older", "older"},
+	} {
+		for _, kind := range []string{"sync", "syncall"} {
+			f := New()
+			f.OnFailedSync(c.loss)
+			h := write(t, f, "a", "older")
+			sync := map[string]func() error{"sync": h.Sync, "syncall": f.SyncAll}[kind]
+			ok(t, f.SyncAll())
+			write(t, f, "a", "newer")
+			bad := errors.New("bad")
+			f.Inject(func(op Op) error {
+				if op.Kind == kind {
+					return bad
+				}
+				return nil
+			})
+			if err := sync(); !errors.Is(err, bad) {
+				t.Errorf("injected: %v", err)
+			}
+			f.Inject(nil)
+			ok(t, sync())
+			if now, then := read(t, f, "a"), read(t, f.Crash(nil), "a"); now != c.reads || then != c.crash {
+				t.Errorf("loss %d, %s: reads %q, after a crash %q", c.loss, kind, now, then)
+			}
+			write(t, f, "a", "again")
+			ok(t, sync())
+			if got := read(t, f.Crash(nil), "a"); got != "again" {
+				t.Errorf("loss %d, %s: written again, after a crash %q", c.loss, kind, got)
+			}
+		}
+	}
+}

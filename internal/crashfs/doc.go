@@ -6,7 +6,8 @@
 // any part may survive, sector by sector and name by name, as the given
 // source of randomness decides. A disk can be cut at its n-th operation; from
 // then on all fails, and what Crash or Kill makes of it can be opened again.
-// Errors can be injected by operation.
+// Errors can be injected by operation, and a sync that fails can lose what it
+// was to save, as real systems do ([FS.OnFailedSync]).
 //
 // The disk owns its state under one lock; tests may use it from any goroutine.
 // It never touches the real file system.

@@ -162,6 +162,9 @@ func (f *FS) SyncAll() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.step("syncall", "."); err != nil {
+		if !errors.Is(err, ErrCut) {
+			f.root.loseAll(f.loss)
+		}
 		return pathError("syncall", ".", err)
 	}
 	f.root.syncAll()
@@ -180,9 +183,34 @@ func (n *node) sync() {
 	case n.mode.IsDir():
 		n.syncedNames = maps.Clone(n.names)
 	case n.mode.IsRegular():
-		n.synced = n.data.clone()
+		n.synced = n.surviving(func() bool { return true })
 		clear(n.dirty)
 	}
+}
+
+func (n *node) loseAll(l Loss) {
+	n.lose(l)
+	for _, m := range n.names {
+		m.loseAll(l)
+	}
+}
+
+// lose does to a file what a failed sync does. Its size stays.
+func (n *node) lose(l Loss) {
+	if l == KeepsDirty || !n.mode.IsRegular() {
+		return
+	}
+	for i := range n.dirty {
+		if l == CallsClean {
+			continue
+		}
+		if s := n.synced.sectors[i]; s != nil && i*sector < n.data.size {
+			n.data.sectors[i] = s
+		} else {
+			delete(n.data.sectors, i)
+		}
+	}
+	clear(n.dirty)
 }
 
 // Lock implements [vfs.FS].
@@ -309,6 +337,11 @@ func (h *file) Probe(int64) error {
 
 func (h *file) Sync() error {
 	if err := h.begin("sync", false); err != nil {
+		h.fs.mu.Lock()
+		defer h.fs.mu.Unlock()
+		if !h.closed && !errors.Is(err, ErrCut) {
+			h.n.lose(h.fs.loss)
+		}
 		return err
 	}
 	defer h.fs.mu.Unlock()

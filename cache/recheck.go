@@ -1,0 +1,202 @@
+package cache
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+)
+
+// A sync that fails may cost what the system had taken from us: some systems
+// drop it, others keep it in memory and call it clean, and the next sync works
+// with either. So once a file whose sync failed can be synced again, all of it
+// that is not known to be durable is unsure:
+//
+//	unsure ─ sealed ─ written again ─ Recheck: doubtful ─ Commit ─ synced, journaled
+//
+// It is written again from memory, or as the system reads it, which makes it
+// dirty; whether it is right at all is for the hash to say.
+
+// rewriteBytes is how much of a piece is read and written again at a time.
+const rewriteBytes = 1 << 20
+
+// regain lifts the distrust in those of the files that could be synced again.
+func (s *Store) regain(files, bad map[int]struct{}) {
+	for file := range files {
+		if _, still := bad[file]; still {
+			continue
+		}
+		s.mu.Lock()
+		_, distrusted := s.distrusted[file]
+		n := 0
+		if distrusted {
+			delete(s.distrusted, file)
+			n = s.unsureOf(file)
+		}
+		s.mu.Unlock()
+		if n > 0 {
+			s.log.Warn("file could not be synced for a while: what was written meanwhile is written and checked again",
+				"path", s.lay.files[file].Path, "pieces", n)
+			signal(s.kick)
+		}
+	}
+}
+
+// unsureOf makes what there is of a file and is not durable unsure, and says
+// how many pieces that are; mu is held.
+func (s *Store) unsureOf(file int) (n int) {
+	first, last := s.lay.piecesOf(file)
+	for p := first; p <= last; p++ {
+		_, filling := s.filling[p]
+		if s.durable.has(p) || !s.verified.has(p) && s.pieces[p] == nil && !s.doubtful.has(p) && !filling {
+			continue
+		}
+		s.unsure[p] = struct{}{}
+		n++
+		if s.sealed.has(p) {
+			s.rewrites[p] = struct{}{}
+		}
+	}
+	return n
+}
+
+// rewriteSome writes pieces again, at least one if there is any, until that is
+// much; more says whether some are left. What the disk does not take comes again.
+// The writer calls it.
+func (s *Store) rewriteSome() (more bool, first error) {
+	s.mu.Lock()
+	todo := slices.Sorted(maps.Keys(s.rewrites))
+	s.mu.Unlock()
+	n := int64(0)
+	for _, piece := range todo {
+		if more = n >= batchBytes; more {
+			break
+		}
+		n += s.lay.geo.PieceSize(piece)
+		if err := s.rewrite(piece); err != nil {
+			first = cmp.Or(first, err)
+			continue
+		}
+		s.mu.Lock()
+		delete(s.rewrites, piece)
+		s.recheckLater(piece)
+		s.mu.Unlock()
+		s.recheckChanged(piece)
+	}
+	if n > 0 && s.opt.OnDoubt != nil {
+		s.opt.OnDoubt()
+	}
+	return more, first
+}
+
+// recheckLater has Recheck return a piece; mu is held.
+func (s *Store) recheckLater(piece int) {
+	if s.sealed.has(piece) { // else somebody else withdrew the trust, and sealing brings it back
+		s.rechecks[piece] = struct{}{}
+	}
+}
+
+// recheckChanged has the files of a piece that somebody else changed taken for
+// what they are now, and all that they hold checked.
+func (s *Store) recheckChanged(piece int) {
+	for file := range s.lay.filesOf(piece) {
+		s.mu.Lock()
+		foreign := s.watchOf(file).foreign
+		s.mu.Unlock()
+		if !foreign || !s.reconsider(file) {
+			continue
+		}
+		first, last := s.lay.piecesOf(file)
+		s.mu.Lock()
+		for p := first; p <= last; p++ {
+			if _, later := s.rewrites[p]; !later {
+				s.recheckLater(p)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// rewrite writes a sealed piece again, but for blocks that cannot be read: whoever
+// hashes it will see that, too. It stops where somebody else withdraws the trust in it.
+func (s *Store) rewrite(piece int) error {
+	off, n := s.lay.pieceRange(piece)
+	buf := make([]byte, min(n, rewriteBytes))
+	for end := off + n; off < end && s.sealed.has(piece); {
+		before := s.forgotten.Load()
+		n, err := s.readVerified(buf[:min(int64(len(buf)), end-off)], off, before)
+		if s.forgotten.Load() != before {
+			continue // a hole may have come into what was read
+		}
+		if werr := s.rewritePart(buf[:n], off); werr != nil {
+			return werr
+		}
+		off += int64(n)
+		if err != nil {
+			_, _, _, _, off = s.at(off)
+		}
+	}
+	return nil
+}
+
+// rewritePart writes bytes again that lie in the files already.
+func (s *Store) rewritePart(b []byte, off int64) error {
+	for p := range s.lay.parts(off, int64(len(b))) {
+		if p.file < 0 {
+			continue
+		}
+		err := s.writePart([]item{{off: off, data: b}}, p)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // it is not us who wrote there
+		}
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.dirtyFiles[p.file] = struct{}{}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Recheck withdraws the trust in the pieces that a failed sync may have cost,
+// and that were written again. They cannot be read any more. Those that it
+// returns are now doubtful, as if they had been at Open: the caller hashes
+// them and calls Commit or Discard. Options.OnDoubt says when there are any.
+func (s *Store) Recheck() (doubtful []int) {
+	if !s.gate.enter() {
+		return nil
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.rechecks {
+		if s.sealed.has(p) { // else sealing brings it back
+			delete(s.unsure, p)
+			s.doubtLocked(p)
+			doubtful = append(doubtful, p)
+		}
+	}
+	clear(s.rechecks)
+	if len(doubtful) > 0 {
+		slices.Sort(doubtful)
+		s.stale = true
+		s.forgotten.Add(1)
+		signal(s.sealKick)
+	}
+	return doubtful
+}
+
+// Durable reports whether all pieces from first to last are verified, written,
+// synced and journaled: they outlive a crash.
+func (s *Store) Durable(first, last int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := first; p <= last; p++ {
+		if !s.durable.has(p) {
+			return false
+		}
+	}
+	return true
+}
