@@ -216,10 +216,9 @@ func (s *Store) Commit(piece int) {
 		pb.committed = true
 		s.unkeep(pb)
 	}
-	if pb == nil || s.doubtful.has(piece) {
+	if readOnly := s.resume.refused != nil; !readOnly && (pb == nil || s.doubtful.has(piece)) {
 		// Its bytes may be another program's, or ours from before a crash:
 		// nobody synced them.
-		s.doubtful.clear(piece)
 		for file := range s.lay.filesOf(piece) {
 			s.dirtyFiles[file] = struct{}{}
 			for dir := range parents(s.lay.files[file].Path) {
@@ -227,6 +226,7 @@ func (s *Store) Commit(piece int) {
 			}
 		}
 	}
+	s.doubtful.clear(piece)
 	s.verified.set(piece)
 	s.partly.clear(piece)
 	delete(s.filling, piece)

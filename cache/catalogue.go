@@ -93,7 +93,7 @@ func (s *Store) completeFiles() (files []catalogued, set bitset) {
 // catalogue writes down which files are complete, where that changed. Where it
 // was written only just now it returns how long to wait, unless that is not to be.
 func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
-	if s.resume.id.v2 == [32]byte{} {
+	if s.resume.id.v2 == [32]byte{} || s.resume.refused != nil {
 		return 0
 	}
 	files, set := s.completeFiles()

@@ -106,5 +106,5 @@ func TestReadOnlyFolder(t *testing.T) {
 		}
 		tor.check(t, s, p)
 	}
-	_ = s.Close()
+	closeStore(t, s)
 }

@@ -85,7 +85,8 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 
 // lock takes the lock of the torrent and that of its top-level name, which
 // another torrent may share. Where the folder cannot be written there is
-// nothing to protect: what lies there can still be seeded.
+// nothing to protect: what lies there can still be seeded. It stays unwritten
+// for as long as the store is open, for then it is not locked either.
 func (s *Store) lock(info *metainfo.Info) error {
 	err := s.fs.Mkdir(stateDir, 0o755)
 	switch {
@@ -110,6 +111,7 @@ func (s *Store) lock(info *metainfo.Info) error {
 	}
 	if readOnly(err) {
 		s.log.Warn("data folder cannot be written: what lies there is only read", "folder", s.opt.DataDir, "err", err)
+		s.resume.refused = err
 		return nil
 	}
 	return err

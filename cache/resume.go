@@ -31,6 +31,10 @@ type resume struct {
 	id   identity
 	base string // stateDir/<info-hash>
 
+	// refused says why the folder takes no resume data, nil where it does. Then nothing is vouched for, and no
+	// payload is written: [resume.live] fails, before each write, and the rest does nothing. Set before use.
+	refused error
+
 	mu      sync.Mutex
 	gen     uint64
 	journal vfs.File // nil until begin
@@ -99,7 +103,7 @@ func (r *resume) publish(s *snapshot) error {
 func (r *resume) begin(make func() *snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.journal != nil {
+	if r.journal != nil || r.refused != nil {
 		return nil
 	}
 	f, err := r.fs.OpenFile(r.base+".journal", os.O_RDWR|os.O_CREATE, 0o644)
@@ -159,6 +163,9 @@ func (r *resume) append(recs ...record) error {
 }
 
 func (r *resume) appendLocked(recs []record) error {
+	if r.refused != nil {
+		return nil
+	}
 	if r.journal == nil {
 		return errors.New("append to journal: not begun")
 	}
@@ -174,10 +181,13 @@ func (r *resume) appendLocked(recs []record) error {
 	return nil
 }
 
-// live keeps the journal's word on us being alive fresh.
+// live keeps the journal's word on us being alive fresh. It fails where no journal can be.
 func (r *resume) live(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refused != nil {
+		return r.refused
+	}
 	if now.Sub(r.alive) < aliveEvery {
 		return nil
 	}
@@ -205,6 +215,9 @@ func (r *resume) sync() error {
 func (r *resume) finish(s *snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refused != nil {
+		return nil
+	}
 	s.clean = true
 	if err := r.publish(s); err != nil {
 		return err

@@ -141,6 +141,10 @@ func (s *Store) Doubtful() []uint64 {
 // back when it is too high, and goes on at OnWritten.
 func (s *Store) Dirty() int64 { return s.dirty.Load() }
 
+// ReadOnly says why nothing is written to the data folder, nil where it is. What
+// lies there is read and verified; what is fetched stays in memory.
+func (s *Store) ReadOnly() error { return s.resume.refused }
+
 // Err returns the error of the disk's present trouble, nil when all is well.
 func (s *Store) Err() error {
 	s.mu.Lock()

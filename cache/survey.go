@@ -50,6 +50,7 @@ func (s *Store) survey(info *metainfo.Info) {
 			s.log.Info("file changed since it was last checked", "path", s.lay.files[i].Path)
 		}
 	}
+	s.tellLonger()
 	s.stale = snap != nil && !clean
 	s.syncAll = snap != nil && !snap.clean
 	look := looker{
@@ -76,6 +77,24 @@ func (s *Store) survey(info *metainfo.Info) {
 		if f := &s.lay.files[i]; stored(f) && f.Length > 0 && s.fileBytes[i] == f.Length {
 			s.complete.set(i)
 		}
+	}
+}
+
+// tellLonger warns of files that go on after what the torrent has of them. They are never cut: nobody but their
+// owner knows what the rest is.
+func (s *Store) tellLonger() {
+	longer, example, beyond := 0, "", int64(0)
+	for i := range s.lay.files {
+		f := &s.lay.files[i]
+		if over := s.stats[i].size - f.Length; stored(f) && f.Length > 0 && over > 0 {
+			if longer++; longer == 1 {
+				example, beyond = f.Path, over
+			}
+		}
+	}
+	if longer > 0 {
+		s.log.Warn("file is longer than the torrent has it: the rest is left as it is, and not shown",
+			"path", example, "bytes_beyond", beyond, "other_such_files", longer-1)
 	}
 }
 

@@ -305,8 +305,37 @@ func TestReadOnlyFileSystem(t *testing.T) {
 			tor.check(t, s, p)
 		}
 		time.Sleep(time.Minute)
+		if errs := said.take(); len(errs) != 0 {
+			t.Errorf("reported, though there was nothing to write: %v", errs)
+		}
+		if err := s.Sync(t.Context()); err != nil || s.ReadOnly() == nil {
+			t.Errorf("Sync: %v, ReadOnly: %v", err, s.ReadOnly())
+		}
+		closeStore(t, s)
+	})
+}
+
+// What is to be written to a file system that is mounted read-only stays in
+// memory, and is complained of once, by its cause; it is lost when it ends.
+func TestReadOnlyFileSystemTakesNothing(t *testing.T) {
+	tor := crashTorrent(t)
+	synctest.Test(t, func(t *testing.T) {
+		disk, said := crashfs.New(), &reports{}
+		disk.Inject(func(op crashfs.Op) error {
+			switch op.Kind {
+			case "open", "read", "sync":
+				return nil
+			}
+			return syscall.EROFS
+		})
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk, OnError: said.add})
+		tor.fetchAll(s)
+		time.Sleep(time.Minute)
 		if errs := said.take(); len(errs) != 1 || !errors.Is(errs[0], syscall.EROFS) {
 			t.Errorf("reported: %v", errs)
+		}
+		for p := range tor.NumPieces() {
+			tor.check(t, s, p)
 		}
 		if err := s.Close(); !errors.Is(err, syscall.EROFS) {
 			t.Errorf("Close: %v", err)

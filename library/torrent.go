@@ -145,6 +145,9 @@ func (t *Torrent) Info() *metainfo.Info { return t.info }
 // Complete is closed once every piece is verified and on disk.
 func (t *Torrent) Complete() <-chan struct{} { return t.complete }
 
+// ReadOnly says why nothing is written to the data directory, nil where it is.
+func (t *Torrent) ReadOnly() error { return t.store.ReadOnly() }
+
 // Checked waits until everything found on disk has been hashed.
 func (t *Torrent) Checked(ctx context.Context) error {
 	select {

@@ -1,7 +1,21 @@
 package swarm
 
-// checkers is how many goroutines of a torrent hash what was found on disk.
-const checkers = 2
+// checkers is how many goroutines of a torrent hash what was found on disk, at
+// least. Where the torrent begins with many pieces in doubt there is one for
+// each core, up to maxCheckers: more would only make a disk seek.
+const (
+	checkers    = 2
+	maxCheckers = 8
+	manyDoubts  = 64 // pieces
+)
+
+// hashersFor is how many checkers a torrent is given that begins with so many pieces in doubt.
+func hashersFor(doubts, cores int) int {
+	if doubts < manyDoubts {
+		return checkers
+	}
+	return min(max(cores, checkers), maxCheckers)
+}
 
 // doubts is the set of pieces whose bytes on disk nobody vouches for. The loop
 // owns it; the checkers take pieces out, those that a read waits for first.

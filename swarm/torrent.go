@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,6 +164,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	s.mu.Unlock()
 
 	t.adopt()
+	doubts := t.doubt.n // the loop's, from here on
 	go t.run()
 	for _, src := range cfg.Sources {
 		t.wg.Go(func() {
@@ -171,7 +173,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 			}
 		})
 	}
-	for range checkers {
+	for range hashersFor(doubts, runtime.GOMAXPROCS(0)) {
 		t.wg.Go(t.checkPieces)
 	}
 	if t.trees != nil {
@@ -201,7 +203,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		stuck:     make(chan netip.AddrPort, maxDialing),
 		hashed:    make(chan hashResult, 16),
 		checks:    make(chan checkJob),
-		checked:   make(chan hashResult, checkers),
+		checked:   make(chan hashResult, maxCheckers),
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),
 		hits:      make(chan readHit, 16),

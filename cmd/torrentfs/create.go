@@ -195,7 +195,7 @@ func (o *createCmd) hash(ctx context.Context, a *app, spec metainfo.CreateSpec) 
 	for _, f := range spec.Files {
 		total += f.Length
 	}
-	bar := a.term.showBar("hashing "+spec.Name, total)
+	bar := a.term.showBar("hashing "+spec.Name, total, silent)
 	defer bar.clear()
 	spec.Progress = func(done, _ int64) { bar.set(done) }
 	data, err := metainfo.Create(ctx, spec)

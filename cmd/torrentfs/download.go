@@ -54,9 +54,15 @@ func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
 // the log where nobody watches.
 func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	started := time.Now()
+	if err := s.check(ctx, o.Status.StatusInterval); err != nil {
+		return err
+	}
+	if err := s.hasRoom(); err != nil {
+		return err
+	}
 	if s.app.watched() {
 		st := s.torrent.Stats()
-		bar := s.app.term.showBar(st.Name, st.Total)
+		bar := s.app.term.showBar(st.Name, st.Total, func() string { return "  " + peersText(s.torrent.Stats()) })
 		stop := bar.follow(func() int64 { return s.torrent.Stats().Verified })
 		err := s.completed(ctx)
 		stop()
@@ -69,6 +75,16 @@ func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	}
 	s.app.logStats("downloaded", s.torrent.Stats(), "data_dir", s.dir, "after", time.Since(started).Round(time.Millisecond).String())
 	return nil
+}
+
+// hasRoom fails where something is missing and cannot be written.
+func (s *session) hasRoom() error {
+	err := s.torrent.ReadOnly()
+	if st := s.torrent.Stats(); err == nil || st.Complete || s.selects {
+		return nil
+	}
+	return fail(exitDisk, "choose a directory that you may write to with --data-dir", "download %s to %s: %w",
+		printable(s.meta.Info.Name), s.dir, err)
 }
 
 // completed waits for the last piece of what is to be downloaded.

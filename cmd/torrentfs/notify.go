@@ -26,8 +26,9 @@ func (a *app) notifyStatus(ctx context.Context, stats func() library.Stats) {
 	}
 	ticker := time.NewTicker(notifyEvery)
 	defer ticker.Stop()
+	var h hashing
 	for {
-		a.notify("STATUS=" + statusLine(stats(), time.Now()))
+		a.notify("STATUS=" + statusLine(stats(), &h, time.Now()))
 		select {
 		case <-ctx.Done():
 			return

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"torrentfs/library"
@@ -71,12 +72,15 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(o.DataDir); err != nil { // it would be made, as for a download
+		return fail(exitDisk, "name the directory that holds the data with --data-dir", "seed %s: %w", printable(o.Torrent), err)
+	}
 	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{NoPrefetch: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.check(ctx); err != nil {
+	if err := s.check(ctx, o.Status.StatusInterval); err != nil {
 		return err
 	}
 	st := s.torrent.Stats()
@@ -95,17 +99,29 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 	return err
 }
 
-// check waits until what was found on disk has been hashed, behind a bar.
-func (s *session) check(ctx context.Context) error {
+// check waits until what was found on disk has been hashed, behind a bar, or
+// status lines in the log where nobody watches.
+func (s *session) check(ctx context.Context, every time.Duration) error {
 	checking := s.torrent.Stats().Checking
 	if checking == 0 {
 		return s.checked(ctx)
 	}
 	s.app.log.Info("hashing what is on disk", "bytes", checking)
-	bar := s.app.term.showBar("hashing", checking)
+	if !s.app.watched() {
+		return s.attended(ctx, every, func() error { return s.checked(ctx) })
+	}
+	bar := s.app.term.showBar("checking "+s.meta.Info.Name, checking, s.fetchNote)
 	defer bar.clear()
 	defer bar.follow(func() int64 { return checking - s.torrent.Stats().Checking })()
 	return s.checked(ctx)
+}
+
+// fetchNote says how fast the missing pieces come meanwhile.
+func (s *session) fetchNote() string {
+	if rate := s.torrent.Stats().DownRate; rate >= 1 {
+		return "  ↓ " + formatRate(rate)
+	}
+	return ""
 }
 
 func (s *session) checked(ctx context.Context) error {

@@ -156,6 +156,7 @@ type session struct {
 	dir     string
 	started time.Time
 	way     *egress.Way
+	selects bool // a part of the torrent is enough
 }
 
 // openSession starts the library, gets the metadata and starts the torrent;
@@ -226,6 +227,7 @@ func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, ever
 	add.DataDir = s.dir
 	if ref.magnet != nil {
 		add.Select = ref.magnet.Select
+		s.selects = len(add.Select) > 0
 	}
 	s.torrent, err = s.add(ctx, add)
 	return err

@@ -25,6 +25,8 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 	if every <= 0 {
 		return
 	}
+	var h hashing
+	h.see(time.Now(), s.torrent.Stats().Checking)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -32,7 +34,9 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			s.app.logStats("status", s.torrent.Stats())
+			st := s.torrent.Stats()
+			h.see(time.Now(), st.Checking)
+			s.app.logStats("status", st, h.attrs()...)
 		}
 	}
 }
@@ -41,8 +45,9 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 func (s *session) showLiveLine(ctx context.Context) {
 	var line atomic.Pointer[string]
 	draw := func() string { return *line.Load() }
+	var h hashing
 	refresh := func() {
-		text := statusLine(s.torrent.Stats(), time.Now())
+		text := statusLine(s.torrent.Stats(), &h, time.Now())
 		line.Store(&text)
 	}
 	refresh()
@@ -61,16 +66,17 @@ func (s *session) showLiveLine(ctx context.Context) {
 }
 
 // statusLine says in one line what the torrent does, the most important first,
-// because a narrow terminal cuts the end off.
-func statusLine(st library.Stats, now time.Time) string {
+// because a narrow terminal cuts the end off. It keeps in h what it saw before of the hashing.
+func statusLine(st library.Stats, h *hashing, now time.Time) string {
+	h.see(now, st.Checking)
 	parts := []string{fmt.Sprintf("%s %s", percent(st.Verified, st.Total), printable(fit(st.Name, 30)))}
 	if len(st.Blocked) > 0 {
 		parts = append(parts, blockedText(st.Blocked, st.WaitsFor, now))
 	}
-	parts = append(parts, "↓ "+formatRate(st.DownRate), "↑ "+formatRate(st.UpRate), peersText(st))
 	if st.Checking > 0 {
-		parts = append(parts, "checking "+formatBytes(st.Checking))
+		parts = append(parts, h.text())
 	}
+	parts = append(parts, "↓ "+formatRate(st.DownRate), "↑ "+formatRate(st.UpRate), peersText(st))
 	parts = append(parts, fmt.Sprintf("verified %s of %s", formatBytes(st.Verified), formatBytes(st.Total)),
 		"uploaded "+formatBytes(st.Uploaded))
 	if st.Taken > 0 {

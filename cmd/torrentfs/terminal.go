@@ -65,12 +65,14 @@ func (t *terminal) showLine(draw func() string) (clear func()) {
 	return t.attach(p, func() { bar.Abort(true); bar.Wait() })
 }
 
-// showBar is a progress bar of total bytes. Its [progress] takes the bytes
-// done so far; where nobody watches it does nothing.
-func (t *terminal) showBar(label string, total int64) *progress {
+// showBar is a progress bar of total bytes, followed by what note says. Its
+// [progress] takes the bytes done so far, of which the first are what was done
+// before; where nobody watches it does nothing.
+func (t *terminal) showBar(label string, total int64, note func() string) *progress {
 	if !t.tty {
 		return &progress{clear: func() {}}
 	}
+	pr := &progress{}
 	p := mpb.New(mpb.WithOutput(t.out), mpb.WithRefreshRate(refreshEvery))
 	bar := p.New(total,
 		mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"),
@@ -79,13 +81,16 @@ func (t *terminal) showBar(label string, total int64) *progress {
 			decor.NewPercentage("%.1f", decor.WC{W: 7}),
 		),
 		mpb.AppendDecorators(
-			decor.Counters(decor.SizeB1024(0), "% .1f / % .1f"),
-			decor.AverageSpeed(decor.SizeB1024(0), "% .1f", decor.WC{W: 12}),
-			decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}),
+			decor.Any(func(s decor.Statistics) string { return pr.figures(s.Current, s.Total) }),
+			decor.Any(func(decor.Statistics) string { return note() }),
 		),
 	)
-	return &progress{bar: bar, clear: t.attach(p, func() { bar.Abort(false); bar.Wait() })}
+	pr.bar, pr.clear = bar, t.attach(p, func() { bar.Abort(false); bar.Wait() })
+	return pr
 }
+
+// silent is the note of a bar that needs none.
+func silent() string { return "" }
 
 // attach makes p the live part of the terminal until the returned function is
 // called; end ends its bars.
@@ -109,12 +114,23 @@ func (t *terminal) attach(p *mpb.Progress, end func()) func() {
 type progress struct {
 	bar   *mpb.Bar
 	clear func() // ends the bar; may be called twice
+	meter meter
+}
+
+// figures are how much is done, how fast it goes and how long it will take.
+func (p *progress) figures(done, total int64) string {
+	text := fmt.Sprintf("%s of %s  %s", formatBytes(done), formatBytes(total), formatRate(p.meter.rate()))
+	if left := formatLeft(p.meter.left(total - done)); left != "" {
+		text += "  " + left
+	}
+	return text
 }
 
 // set tells how many bytes are done.
 func (p *progress) set(done int64) {
 	if p.bar != nil {
-		p.bar.SetCurrent(done)
+		p.meter.observe(time.Now(), done)
+		p.bar.SetCurrent(max(done, 0))
 	}
 }
 
@@ -124,6 +140,7 @@ func (p *progress) follow(done func() int64) (stop func()) {
 	if p.bar == nil {
 		return func() {}
 	}
+	p.set(done())
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -113,12 +113,12 @@ func TestStatusLine(t *testing.T) {
 		{
 			"trouble with the disk comes first",
 			library.Stats{Name: "set", Total: 2, Checking: 1, DiskErr: errors.New("no space left")},
-			"disk: no space left  0.0% set  ↓ 0 B/s  ↑ 0 B/s  0 peers  checking 1 B  verified 0 B of 2 B  uploaded 0 B",
+			"disk: no space left  0.0% set  checking what is on disk: 0.0% of 1 B at 0 B/s  ↓ 0 B/s  ↑ 0 B/s  0 peers  verified 0 B of 2 B  uploaded 0 B",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := statusLine(tt.stats, now); got != tt.want {
+			if got := statusLine(tt.stats, new(hashing), now); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})

@@ -12,11 +12,12 @@ import (
 )
 
 type verifyCmd struct {
-	Torrent string   `arg:"" help:"A .torrent file or its URL; - is standard input." complete:"torrent"`
-	DataDir string   `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
-	JSON    bool     `name:"json" help:"Print one JSON object."`
-	Quiet   bool     `short:"q" help:"Print nothing; the exit code tells."`
-	Way     wayFlags `embed:""`
+	Torrent string      `arg:"" help:"A .torrent file or its URL; - is standard input." complete:"torrent"`
+	DataDir string      `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
+	JSON    bool        `name:"json" help:"Print one JSON object."`
+	Quiet   bool        `short:"q" help:"Print nothing; the exit code tells."`
+	Status  statusFlags `embed:""`
+	Way     wayFlags    `embed:""`
 }
 
 // Help is the text below the summary.
@@ -31,12 +32,14 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	bar := a.term.showBar("verifying "+mi.Info.Name, mi.Info.Size())
+	bar := a.term.showBar("verifying "+mi.Info.Name, mi.Info.Size(), silent)
+	report := o.reporter(a)
 	started := time.Now()
 	silence := time.AfterFunc(diskPatience, func() { a.warnOfSilence(o.DataDir, started) })
-	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, _ int64) {
+	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, total int64) {
 		silence.Reset(diskPatience)
 		bar.set(done)
+		report(done, total)
 	}})
 	silence.Stop()
 	bar.clear()
@@ -50,10 +53,42 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if !r.OK() {
-		return fail(exitVerify, "", "verify %s: %d of %d pieces are right, %s of %s",
-			mi.Info.Name, r.Good, r.Pieces, formatBytes(r.Verified), formatBytes(r.Total))
+		return fail(exitVerify, "", "verify %s: %d of %d pieces are right, %s",
+			printable(mi.Info.Name), r.Good, r.Pieces, shareRight(r.Verified, r.Total))
 	}
 	return nil
+}
+
+// reporter logs how far the hashing is, now and then, where nobody watches.
+func (o *verifyCmd) reporter(a *app) func(done, total int64) {
+	every, last := o.Status.StatusInterval, time.Now()
+	if a.watched() || o.Quiet || every <= 0 {
+		return func(_, _ int64) {}
+	}
+	var m meter
+	m.observe(last, 0)
+	return func(done, total int64) {
+		now := time.Now()
+		if now.Sub(last) < every {
+			return
+		}
+		last = now
+		m.observe(now, done)
+		a.log.Info("verifying", "done", done, "total", total, "rate", int64(m.rate()),
+			"seconds_left", int64(m.left(total-done).Seconds())+1)
+	}
+}
+
+// shareRight says how much of total is right, or where that is nearly all, how
+// much is not: of a terabyte with one wrong piece both would read the same.
+func shareRight(right, total int64) string {
+	switch {
+	case right >= total:
+		return fmt.Sprintf("all %s right", formatBytes(total))
+	case right == 0:
+		return fmt.Sprintf("none of %s right", formatBytes(total))
+	}
+	return fmt.Sprintf("%s of %s wrong", formatBytes(total-right), formatBytes(total))
 }
 
 // warnOfSilence says that the disk has not answered for diskPatience.
@@ -98,7 +133,7 @@ func (o *verifyCmd) print(a *app, name string, r *verify.Report, took time.Durat
 	}
 	var b strings.Builder
 	for _, f := range v.Faults {
-		fmt.Fprintf(&b, "%s: %s (%s of %s right)\n", printable(f.Path), printable(f.Fault), formatBytes(f.Verified), formatBytes(f.Length))
+		fmt.Fprintf(&b, "%s: %s (%s)\n", printable(f.Path), printable(f.Fault), shareRight(f.Verified, f.Length))
 	}
 	if v.OK {
 		fmt.Fprintf(&b, "%s: all %s right, %s in %s\n", printable(name), plural(v.Pieces, "piece"), formatBytes(v.Total), took.Round(time.Millisecond))
