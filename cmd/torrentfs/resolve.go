@@ -107,16 +107,7 @@ func (w *metadataWait) show(ctx context.Context, every time.Duration) {
 	if every <= 0 {
 		return
 	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			w.log()
-		}
-	}
+	repeat(ctx, every, w.log)
 }
 
 // log says how far it has come, whom we ask, and what is wrong with those.

@@ -27,6 +27,15 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 	}
 	var h hashing
 	h.see(time.Now(), s.torrent.Stats().Checking)
+	repeat(ctx, every, func() {
+		st := s.torrent.Stats()
+		h.see(time.Now(), st.Checking)
+		s.app.logStats("status", st, h.attrs()...)
+	})
+}
+
+// repeat calls f every so often until ctx ends.
+func repeat(ctx context.Context, every time.Duration, f func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -34,9 +43,7 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			st := s.torrent.Stats()
-			h.see(time.Now(), st.Checking)
-			s.app.logStats("status", st, h.attrs()...)
+			f()
 		}
 	}
 }
@@ -53,16 +60,7 @@ func (s *session) showLiveLine(ctx context.Context) {
 	refresh()
 	clear := s.app.term.showLine(draw)
 	defer clear()
-	ticker := time.NewTicker(refreshEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			refresh()
-		}
-	}
+	repeat(ctx, refreshEvery, refresh)
 }
 
 // statusLine says in one line what the torrent does, the most important first,
