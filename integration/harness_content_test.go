@@ -192,8 +192,8 @@ func sameFile(t testing.TB, want, got string) {
 // of the original.
 func readRange(t testing.TB, want, got string, off, n int64) {
 	t.Helper()
-	text := tool("dd", "if="+got, "status=none", "iflag=skip_bytes,count_bytes", "bs=64K",
-		fmt.Sprintf("skip=%d", off), fmt.Sprintf("count=%d", n)).run(t)
+	read := tool("dd", "if="+got, "status=none", "iflag=skip_bytes,count_bytes", "bs=64K",
+		fmt.Sprintf("skip=%d", off), fmt.Sprintf("count=%d", n)).start(t).succeed().stdout.take()
 	f, err := os.Open(want)
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func readRange(t testing.TB, want, got string, off, n int64) {
 	if _, err := f.ReadAt(expected, off); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal([]byte(text), expected) {
+	if !bytes.Equal(read, expected) {
 		t.Errorf("%s: %d bytes at %d are not those of %s", got, n, off, want)
 	}
 }

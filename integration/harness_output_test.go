@@ -49,6 +49,16 @@ func (o *output) text() string {
 	return string(o.data)
 }
 
+// take returns what was written and keeps none of it: a test that reads for an
+// hour would fill the memory.
+func (o *output) take() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	data := o.data
+	o.data = nil
+	return data
+}
+
 // tail is the last n lines. Of status lines that follow each other it has only
 // the last: there are many, and they push out what one looks for.
 func (o *output) tail(n int) string {
