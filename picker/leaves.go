@@ -34,7 +34,6 @@ func (p *Picker) Adopt(now time.Duration, block BlockID) {
 	pt := p.start(piece)
 	if !pt.have.has(index) {
 		p.keep(pt, index)
-		pt.nsource = maxSources + 1 // no peer is to blame for the piece alone
 	}
 	pt.leaf.set(index)
 	p.serve(piece)

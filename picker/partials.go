@@ -2,6 +2,7 @@ package picker
 
 import (
 	"math/bits"
+	"slices"
 	"sort"
 )
 
@@ -15,7 +16,7 @@ const (
 // maxHolders is how many peers may owe us one block at once.
 const maxHolders = 3
 
-// maxSources is how many contributors of a piece are told apart; beyond, only that there were many.
+// maxSources is how many contributors of a piece are remembered; later ones are not.
 const maxSources = 6
 
 // partial is a started piece. Its bitsets come from a pool, sized by the blocks of a full piece.
@@ -29,18 +30,15 @@ type partial struct {
 	live   int32  // requests outstanding, cancelled ones aside
 	have   bitset // received or virtual
 	req    [maxHolders]bitset
-	leaf   bitset   // leaf-verified (LeafVerified geometries)
-	by     []PeerID // who sent each block (LeafVerified geometries)
+	leaf   bitset // leaf-verified (LeafVerified geometries)
 
 	words []uint64 // backing of the bitsets
 
-	owner  PeerID // where sole: the one peer to ask, or -1
-	sole   bool   // an earlier try failed its hash: fetch it from one peer, so that the next failure names it
-	hashes PeerID // who was asked for leaf hashes, or -1
-	hashed bool   // a leaf of it was verified: the hashes are here
+	owner PeerID // if sole: the one peer to ask, or -1
+	sole  bool   // an earlier try failed its hash: fetch it from one peer, so that the next failure has one suspect
 
 	mark    uint32 // of the last urgent plan that counted it
-	nsource int8   // contributors; maxSources+1: many
+	nsource int8   // contributors remembered
 	source  [maxSources]PeerID
 }
 
@@ -95,7 +93,7 @@ func (p *Picker) start(piece int) *partial {
 	}
 	pt.piece, pt.blocks = int32(piece), int32(p.g.numBlocks(piece))
 	pt.open, pt.live, pt.mark = -1, 0, 0
-	pt.sole, pt.owner, pt.hashes, pt.hashed = false, -1, -1, false
+	pt.sole, pt.owner = false, -1
 	if _, ok := p.failed[int32(piece)]; ok {
 		pt.sole = true
 	}
@@ -118,7 +116,6 @@ func (p *Picker) newPartial() *partial {
 	}
 	if p.g.LeafVerified {
 		pt.leaf = pt.words[(1+maxHolders)*w:]
-		pt.by = make([]PeerID, p.g.BlocksPerPiece)
 	}
 	return pt
 }
@@ -264,16 +261,9 @@ func (pt *partial) countFree(from, end int) int {
 
 // addSource remembers who supplied a piece.
 func (pt *partial) addSource(id PeerID) {
-	if pt.nsource > maxSources {
+	if int(pt.nsource) == maxSources || slices.Contains(pt.source[:pt.nsource], id) {
 		return
 	}
-	for _, s := range pt.source[:pt.nsource] {
-		if s == id {
-			return
-		}
-	}
-	if pt.nsource < maxSources {
-		pt.source[pt.nsource] = id
-	}
+	pt.source[pt.nsource] = id
 	pt.nsource++
 }

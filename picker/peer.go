@@ -174,9 +174,6 @@ func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 		if pt.owner == id {
 			pt.owner = -1
 		}
-		if pt.hashes == id {
-			pt.hashes = -1
-		}
 	}
 }
 

@@ -158,17 +158,6 @@ func TestSilentPeerIsSuspectedAndProbed(t *testing.T) {
 	}
 }
 
-func TestBadPieceNamesItsOnlySupplier(t *testing.T) {
-	s := newStory(t, 1, 8)
-	s.seed(1, true)
-	s.want(0)
-	s.download()
-	s.Verified(s.now, 0, false)
-	if got := s.drain(PeerBad); len(got) != 1 || got[0].Peer != 1 || !got[0].On {
-		t.Errorf("got %v, want peer 1 named", got)
-	}
-}
-
 func TestBadPieceOfManyIsFetchedFromOne(t *testing.T) {
 	s := newStory(t, 1, 16)
 	for id := range PeerID(3) {
@@ -181,9 +170,6 @@ func TestBadPieceOfManyIsFetchedFromOne(t *testing.T) {
 	s.now += time.Second
 	requests := s.Drain(nil)
 	for _, a := range requests {
-		if a.Kind == PeerBad {
-			t.Fatalf("peer %d named, though there were several", a.Peer)
-		}
 		if a.Kind == Request && a.Peer != 7 {
 			t.Fatalf("request to peer %d, which had a part in the failure", a.Peer)
 		}
@@ -242,7 +228,7 @@ func TestLeavesServeReads(t *testing.T) {
 	s := story()
 	id := s.Read(s.now, 1, 0, BlockSize)
 	acts := s.Drain(nil)
-	if len(acts) != 2 || acts[0].Kind != FetchHashes || acts[1] != (Action{Kind: Request, Peer: 1, On: true}) {
+	if len(acts) != 1 || acts[0] != (Action{Kind: Request, Peer: 1, On: true}) {
 		t.Fatalf("a read of one block: %v", acts)
 	}
 	s.Received(s.now, 1, 0)
@@ -265,9 +251,6 @@ func TestLeavesServeReads(t *testing.T) {
 	s.drain(Request)
 	s.Whole(s.now, 0)
 	s.download()
-	if got := s.drain(FetchHashes); len(got) > 0 {
-		t.Fatalf("hashes asked for that nobody has: %v", got)
-	}
 	s.Received(s.now, 1, 0)
 	s.download()
 	s.Verified(s.now, 0, true)

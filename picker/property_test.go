@@ -35,8 +35,6 @@ type driver struct {
 	reads map[ReadID]ByteRange
 	done  map[ReadID]bool
 	log   []Action
-	from  map[BlockID]PeerID
-	bad   map[PeerID]bool // sent wrong data, beyond doubt
 }
 
 func newDriver(t *rapid.T, leaf bool) *driver {
@@ -49,7 +47,7 @@ func newDriver(t *rapid.T, leaf bool) *driver {
 	}
 	d := &driver{
 		t: t, g: g, p: New(Config{}, g, 1), peers: map[PeerID]*wirePeer{}, held: map[int]bool{}, got: map[BlockID]bool{},
-		leaf: map[BlockID]bool{}, reads: map[ReadID]ByteRange{}, done: map[ReadID]bool{}, wants: newBitset(pieces), from: map[BlockID]PeerID{}, bad: map[PeerID]bool{},
+		leaf: map[BlockID]bool{}, reads: map[ReadID]ByteRange{}, done: map[ReadID]bool{}, wants: newBitset(pieces),
 	}
 	return d
 }
@@ -199,14 +197,12 @@ func (d *driver) opAnswer() {
 	switch v := d.p.Received(d.now, id, b); {
 	case v == NewBlock && missing:
 		d.got[b] = true
-		d.from[b] = id
 		if d.g.LeafVerified {
 			ok := rapid.IntRange(0, 9).Draw(d.t, "leaf") > 0
 			d.p.LeafVerified(d.now, b, ok)
 			d.leaf[b] = ok
 			if !ok {
 				delete(d.got, b)
-				d.bad[id] = true
 			}
 		}
 	case v == Duplicate && !missing:
@@ -226,9 +222,6 @@ func (d *driver) opVerify() {
 			continue
 		}
 		ok := rapid.IntRange(0, 4).Draw(d.t, "hash") > 0
-		if id, alone := d.supplier(piece); !ok && alone {
-			d.bad[id] = true
-		}
 		d.p.Verified(d.now, piece, ok)
 		if ok {
 			d.held[piece] = true
@@ -237,19 +230,6 @@ func (d *driver) opVerify() {
 		}
 		return
 	}
-}
-
-// supplier is the one peer that sent all of a piece, if it was one.
-func (d *driver) supplier(piece int) (PeerID, bool) {
-	from := map[PeerID]bool{}
-	last := PeerID(0)
-	for b := range d.g.numBlocks(piece) {
-		if id := d.g.Block(piece, b); d.got[id] {
-			last = d.from[id]
-			from[last] = true
-		}
-	}
-	return last, len(from) == 1
 }
 
 func (d *driver) forget(piece int) {
@@ -329,7 +309,7 @@ func (d *driver) opAdopt() {
 		return
 	}
 	if !d.held[piece] && !d.got[b] && !d.virtual(b) {
-		d.got[b], d.leaf[b], d.from[b] = true, true, -1
+		d.got[b], d.leaf[b] = true, true
 		d.p.Adopt(d.now, b)
 	}
 }
@@ -390,15 +370,6 @@ func (d *driver) check(a Action) {
 		}
 		d.done[a.Read] = true
 		delete(d.reads, a.Read)
-	case FetchHashes:
-		if !d.g.LeafVerified {
-			d.t.Fatalf("%+v without leaf hashes", a)
-		}
-	case PeerBad:
-		if !a.On || !d.bad[a.Peer] {
-			d.t.Fatalf("%+v: that peer alone sent no wrong data", a)
-		}
-		delete(d.bad, a.Peer)
 	}
 }
 

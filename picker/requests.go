@@ -18,10 +18,6 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	pt := p.start(piece)
 	p.hold(pt, block)
 	p.inflight++
-	if pt.hashes < 0 && !pt.hashed && p.byLeaves(piece) {
-		pt.hashes = pr.id
-		p.emit(Action{Kind: FetchHashes, Peer: pr.id, Block: b})
-	}
 	if pt.sole && pt.owner < 0 {
 		pt.owner = pr.id
 	}
@@ -191,9 +187,6 @@ func (p *Picker) answeredBefore(pr *peer, i int) {
 // store marks a block as received from a peer.
 func (p *Picker) store(pt *partial, index int, from PeerID) {
 	pt.addSource(from)
-	if pt.by != nil {
-		pt.by[index] = from
-	}
 	p.keep(pt, index)
 }
 

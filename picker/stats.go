@@ -28,16 +28,3 @@ type Stats struct {
 
 // Stats tells how much is under way.
 func (p *Picker) Stats() Stats { return Stats{p.inflight, p.nparts, p.hedged} }
-
-// BlockPending reports whether a block is received but its piece not verified yet, or requested from a peer.
-func (p *Picker) BlockPending(b BlockID) (received, requested bool) {
-	piece, block := p.g.Split(b)
-	if piece >= p.g.NumPieces {
-		return false, false
-	}
-	pt := p.part(piece)
-	if pt == nil || block >= int(pt.blocks) {
-		return false, false
-	}
-	return pt.have.has(block), pt.req[0].has(block)
-}

@@ -14,7 +14,7 @@ const BlockSize = 16 << 10
 const Never = time.Duration(math.MaxInt64)
 
 type (
-	// PeerID names one peer connection. The caller chooses it and uses it once: a PeerBad may name a peer that has left.
+	// PeerID names one peer connection. The caller chooses it and uses it once: who had a part in a failed piece is remembered by it.
 	PeerID int32
 	// ReaderID names one reader, as a rule an open file handle. The caller chooses it.
 	ReaderID int32
@@ -128,15 +128,10 @@ const (
 	Interested
 	// ReadDone: all bytes of Read are verified.
 	ReadDone
-	// FetchHashes asks Peer for the leaf hashes that verify Block's piece (LeafVerified geometries alone): once for each piece,
-	// again where that peer leaves before a leaf was verified. Another peer may be asked instead.
-	FetchHashes
-	// PeerBad: Peer alone supplied data that failed its hash. On is always set: there is no doubt. Ban it.
-	PeerBad
 )
 
 func (k ActionKind) String() string {
-	return [...]string{"request", "cancel", "interested", "read-done", "fetch-hashes", "peer-bad"}[min(k, PeerBad)]
+	return [...]string{"request", "cancel", "interested", "read-done"}[min(k, ReadDone)]
 }
 
 // Action is one thing for the engine to do. Only the fields that its kind names are set.

@@ -7,9 +7,9 @@ type retry struct {
 	sources []PeerID // who contributed to the failed tries
 }
 
-// Verified tells the outcome of a piece's hash. Where it failed, all its blocks are free again; where one peer alone supplied
-// them, PeerBad names it; else the piece is fetched from a single peer next, so that a second failure will name one. A piece
-// found on disk may be reported verified at any time.
+// Verified tells the outcome of a piece's hash. If it failed, all its blocks are free again, and the piece is fetched from a
+// single peer next, so that the caller's smart ban knows whom a second failure is to be blamed on. A piece found on disk may be
+// reported verified at any time.
 func (p *Picker) Verified(now time.Duration, piece int, ok bool) {
 	p.clock(now)
 	if piece < 0 || piece >= p.g.NumPieces {
@@ -27,11 +27,8 @@ func (p *Picker) Verified(now time.Duration, piece int, ok bool) {
 	if pt == nil || pt.left > 0 {
 		return
 	}
-	if pt.nsource == 1 {
-		p.emit(Action{Kind: PeerBad, Peer: pt.source[0], On: true})
-	}
 	r := p.failed[int32(piece)]
-	r.sources = append(r.sources, pt.source[:min(int(pt.nsource), maxSources)]...)
+	r.sources = append(r.sources, pt.source[:pt.nsource]...)
 	if len(r.sources) > 4*maxSources {
 		r.sources = r.sources[len(r.sources)-4*maxSources:]
 	}
@@ -104,8 +101,8 @@ func (p *Picker) refetch(pt *partial) {
 	p.unstart(pt)
 }
 
-// LeafVerified tells the outcome of a block's leaf hash (BEP 52). A good block serves reads at once. A bad one is free again and the
-// peer that sent it is reported by PeerBad.
+// LeafVerified tells the outcome of a block's leaf hash (BEP 52). A good block serves reads at once. A bad one is free
+// again.
 func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
 	p.clock(now)
 	piece, index := p.g.Split(block)
@@ -116,7 +113,6 @@ func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
 	if pt == nil || index >= int(pt.blocks) || !pt.have.has(index) {
 		return
 	}
-	pt.hashed = true
 	if ok {
 		if !pt.leaf.has(index) {
 			pt.leaf.set(index)
@@ -127,7 +123,6 @@ func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
 	if pt.leaf.has(index) {
 		return
 	}
-	p.emit(Action{Kind: PeerBad, Peer: pt.by[index], On: true})
 	pt.have.clear(index)
 	pt.left++
 	p.freed(pt)

@@ -129,14 +129,9 @@ func (t *Torrent) flush() {
 
 // carryOut does one action of the picker.
 func (t *Torrent) carryOut(a picker.Action) {
-	switch a.Kind {
-	case picker.ReadDone:
+	if a.Kind == picker.ReadDone {
 		t.finishRead(a.Read)
 		return
-	case picker.FetchHashes:
-		return // hashes are asked for as readers need them: see wantProof
-	case picker.PeerBad:
-		return // the blame knows liars by address, also those that have left
 	}
 	if w, ok := t.isWebSeed(a.Peer); ok {
 		if w != nil {

@@ -187,8 +187,6 @@ func (c *client) act() {
 				c.log("  read %d done after %v, bound %v", a.Read, r.Took.Round(time.Millisecond), r.Bound.Round(time.Millisecond))
 				done = append(done, r)
 			}
-		case picker.PeerBad:
-			panic(fmt.Sprintf("sim: honest peer %d called bad", a.Peer))
 		}
 	}
 	c.setTimer()
