@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 // app is one run of the program: where it reads and writes, and how it logs.
@@ -33,6 +31,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.json = asksForJSON(a.args[1:])
 	c, kctx, err := parse(a.args[1:], a.stdout)
 	if helped := (helpShown{}); errors.As(err, &helped) {
 		return nil
@@ -60,13 +59,14 @@ func (a *app) finish(err error) int {
 	return int(code)
 }
 
-// complain writes the one line that an error gets.
+// complain writes the one line that an error gets: on standard error, and in
+// the log file if there is one.
 func (a *app) complain(code exitCode, err error) {
 	if a.json {
-		a.log.Error(err.Error(), "exit_code", int(code))
-		return
+		slog.New(slog.NewJSONHandler(a.term, nil)).Error(err.Error(), "exit_code", int(code))
+	} else {
+		a.term.printf("torrentfs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
-	a.term.printf("torrentfs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	if a.logFile != nil {
 		a.log.Error(err.Error(), "exit_code", int(code))
 	}
@@ -76,20 +76,4 @@ func (a *app) close() {
 	if a.logFile != nil {
 		_ = a.logFile.Close()
 	}
-}
-
-// usageFailure turns what kong says into our one line.
-func usageFailure(err error) error {
-	var f *failure
-	if errors.As(err, &f) {
-		return err
-	}
-	command := "torrentfs"
-	var pe *kong.ParseError
-	if errors.As(err, &pe) && pe.Context != nil {
-		if node := pe.Context.Selected(); node != nil {
-			command += " " + node.Name
-		}
-	}
-	return fail(exitUsage, "see "+command+" --help", "parse command line: %w", err)
 }

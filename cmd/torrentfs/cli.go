@@ -25,39 +25,16 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" group:"other" help:"Show all of it on this machine alone, in one screen."`
 	Completion completionCmd `cmd:"" group:"other" help:"Print a completion script for bash, zsh or fish."`
 	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
+	Help       helpCmd       `cmd:"" group:"other" help:"Show the help of a command."`
 
-	Log logFlags `embed:""`
+	Log         logFlags    `embed:""`
+	ShowVersion versionFlag `name:"version" short:"V" help:"Print the version."`
 
 	notes []string // what parsing wants to tell the log
 }
 
-const appSummary = `Torrentfs mounts a torrent as a read-only directory. A read waits for the pieces
-it needs and gets only bytes that were verified; the rest downloads behind it,
-and what is here is seeded.`
-
-const examples = `Examples:
-  torrentfs mount film.torrent /mnt/film      mount it; Ctrl-C unmounts
-  mpv /mnt/film/film.mkv                      plays while it downloads
-  torrentfs mount -o allow_other --daemon film.torrent /mnt/film
-  torrentfs umount /mnt/film
-  torrentfs create --tracker http://10.0.0.1:6969/announce pictures/
-  torrentfs seed pictures.torrent --data-dir .`
-
-func groups() []kong.Group {
-	return []kong.Group{
-		{Key: "mount", Title: "Mounts:"},
-		{Key: "swarm", Title: "Without a mount:"},
-		{Key: "files", Title: "Torrent files:"},
-		{Key: "other", Title: "And:"},
-		{Key: "data", Title: "Data:"},
-		{Key: "peers", Title: "Peers:"},
-		{Key: "network", Title: "Network:"},
-		{Key: "fs", Title: "File system:"},
-		{Key: "log", Title: "Log:"},
-	}
-}
-
-// helpShown is the error that stops parsing after --help was answered.
+// helpShown is the error that stops parsing after --help or --version was
+// answered.
 type helpShown struct{ code int }
 
 func (helpShown) Error() string { return "help shown" }
@@ -91,8 +68,8 @@ func parseOnce(args []string, stdout io.Writer) (c *cli, kctx *kong.Context, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("build command line: %w", err)
 	}
-	// Kong answers --help in the middle of parsing and then calls Exit, which
-	// must not return.
+	// Kong answers --help and --version in the middle of parsing and then calls
+	// Exit, which must not return.
 	defer func() {
 		if r := recover(); r != nil {
 			shown, ok := r.(helpShown)
@@ -110,53 +87,22 @@ func parseOnce(args []string, stdout io.Writer) (c *cli, kctx *kong.Context, err
 }
 
 func newParser(c *cli, stdout io.Writer) (*kong.Kong, error) {
-	return kong.New(c,
+	k, err := kong.New(c, append(mappers(),
 		kong.Name("torrentfs"),
 		kong.Description(appSummary),
 		kong.Writers(stdout, io.Discard),
 		kong.Exit(func(code int) { panic(helpShown{code}) }),
 		kong.ExplicitGroups(groups()),
 		kong.ConfigureHelp(kong.HelpOptions{
-			Compact: true, FlagsLast: true, NoExpandSubcommands: true, NoAppDescFormat: true, WrapUpperBound: 100,
+			Compact: true, FlagsLast: true, NoExpandSubcommands: true, NoAppDescFormat: true, WrapUpperBound: helpColumns,
 		}),
 		kong.Help(printHelp),
 		kong.ValueFormatter(withDefault),
-		kong.Vars{"version": version()},
-	)
-}
-
-// withDefault adds a flag's default to its help, where the placeholder hides
-// it and the text does not tell.
-func withDefault(v *kong.Value) string {
-	help := kong.DefaultHelpValueFormatter(v)
-	if v.Flag == nil || !v.HasDefault || v.Tag.PlaceHolder == "" || v.Default == "" || slices.Contains([]string{"0", "off", "."}, v.Default) {
-		return help
+	)...)
+	if err == nil {
+		k.Model.HelpFlag.Help = "Show this help."
 	}
-	return strings.TrimSuffix(help, ".") + " (default " + v.Default + ")."
-}
-
-// printHelp is kong's help, and below the program's own the exit codes and
-// some examples.
-func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
-	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
-		return err
-	}
-	if ctx.Selected() != nil {
-		return nil
-	}
-	_, err := fmt.Fprintf(ctx.Stdout, "\n%s\n\n%s\n", examples, exitCodesHelp)
-	return err
-}
-
-// isCommand reports whether a word is the name of a command.
-func isCommand(name string) bool {
-	k, err := newParser(new(cli), io.Discard)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(k.Model.Children, func(n *kong.Node) bool {
-		return n.Name == name || slices.Contains(n.Aliases, name)
-	})
+	return k, err
 }
 
 // errReadOnly answers -o rw.

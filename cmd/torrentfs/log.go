@@ -12,7 +12,7 @@ import (
 
 // logFlags are the flags that every command has.
 type logFlags struct {
-	Format string     `name:"log-format" enum:"text,json" default:"text" group:"log" help:"How log lines look: ${enum}."`
+	Format string     `name:"log-format" enum:"text,json" default:"text" placeholder:"FORMAT" group:"log" help:"How log lines and errors look: text or json."`
 	Level  slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"log" values:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error."`
 	File   string     `name:"log-file" placeholder:"FILE" group:"log" complete:"file" help:"Append the log to FILE instead of writing it to standard error."`
 }

@@ -19,7 +19,7 @@ type mountCmd struct {
 	Torrent    string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	Mountpoint string `arg:"" help:"An existing directory to mount on." complete:"dir"`
 
-	DataDir    string `group:"data" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
+	DataDir    string `group:"data" short:"d" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
 	NoPrefetch bool   `group:"data" help:"Fetch only what is read, and a little ahead of it; by default the whole torrent is downloaded in the background."`
 	ReadAhead  size   `group:"data" default:"0" placeholder:"SIZE" help:"Most bytes to fetch ahead of a sequential reader; 0 adapts to the reader."`
 
@@ -54,7 +54,7 @@ Desktops index and paint what they find, and would download a whole library for 
 
 As a mount helper it is used from /etc/fstab, also with noauto and x-systemd.automount:
 
-    /srv/film.torrent  /mnt/film  fuse.torrentfs  allow_other,nofail,_netdev  0 0
+    /srv/film.torrent /mnt/film fuse.torrentfs allow_other,nofail,_netdev 0 0
 
 Under systemd it is a service of Type=notify.`
 }

@@ -21,8 +21,8 @@ type fsFlags struct {
 	NoPassthrough      bool                `group:"fs" help:"Serve complete files through this process, where the kernel could read them itself."`
 	SetXattr           bool                `group:"fs" help:"Let setfattr(1) change user.torrent.on_unavailable of a file or directory; the kernel then shows the mount as writable, which it is not."`
 	FSName             string              `group:"fs" name:"fsname" placeholder:"NAME" help:"What the mount table names as the source; by default torrent: and the torrent's name, which df and others take for a remote one."`
-	UID                int64               `group:"fs" name:"uid" default:"-1" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
-	GID                int64               `group:"fs" name:"gid" default:"-1" placeholder:"ID" help:"Group of all files by number."`
+	UID                ownerID             `group:"fs" name:"uid" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
+	GID                ownerID             `group:"fs" name:"gid" placeholder:"ID" help:"Group of all files by number; by default that of whoever mounts."`
 	Umask              umask               `group:"fs" default:"0" placeholder:"OCTAL" help:"Bits to take away from the modes 0444 and 0555."`
 }
 
@@ -31,12 +31,31 @@ func (f fsFlags) Validate() error {
 	if f.UnavailableTimeout <= 0 {
 		return fmt.Errorf("--unavailable-timeout: want a time above zero, got %s", f.UnavailableTimeout)
 	}
-	for name, id := range map[string]int64{"uid": f.UID, "gid": f.GID} {
-		if id < -1 || id >= 1<<32-1 {
-			return fmt.Errorf("--%s: %d is no number of a user or group", name, id)
-		}
-	}
 	return nil
+}
+
+// ownerID is the number of a user or group, if one is given.
+type ownerID struct {
+	id    uint32
+	given bool
+}
+
+// UnmarshalText parses a number. That of all ones means nobody to the kernel.
+func (o *ownerID) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return fmt.Errorf("want the number of a user or group, such as 1000, got %q", text)
+	}
+	*o = ownerID{uint32(n), true}
+	return nil
+}
+
+// or is the number, or if none is given the other one.
+func (o ownerID) or(fallback int) uint32 {
+	if !o.given {
+		return uint32(fallback)
+	}
+	return o.id
 }
 
 // umask is a mask of mode bits in octal.
@@ -64,17 +83,10 @@ func (f fsFlags) options(name string, log *slog.Logger) fs.Options {
 		Logger: log, AllowOther: f.AllowOther, SetXattr: f.SetXattr, Umask: os.FileMode(f.Umask),
 		DenyReaders: f.denied(), NoPassthrough: f.NoPassthrough,
 	}
-	if f.UID >= 0 || f.GID >= 0 {
-		opt.Owner = &fs.Owner{UID: idOr(f.UID, os.Geteuid()), GID: idOr(f.GID, os.Getegid())}
+	if f.UID.given || f.GID.given {
+		opt.Owner = &fs.Owner{UID: f.UID.or(os.Geteuid()), GID: f.GID.or(os.Getegid())}
 	}
 	return opt
-}
-
-func idOr(id int64, fallback int) uint32 {
-	if id < 0 {
-		return uint32(fallback)
-	}
-	return uint32(id)
 }
 
 func (f fsFlags) denied() []string {

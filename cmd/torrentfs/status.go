@@ -15,6 +15,14 @@ type statusFlags struct {
 	StatusInterval time.Duration `group:"log" default:"30s" placeholder:"TIME" help:"How often the status is logged where standard error is no terminal; 0 is never."`
 }
 
+// Validate checks what the types of the flags do not.
+func (s statusFlags) Validate() error {
+	if s.StatusInterval < 0 {
+		return fmt.Errorf("--status-interval: want a time above zero, or 0 for never, got %s", s.StatusInterval)
+	}
+	return nil
+}
+
 // showStatus reports how the torrent is doing until ctx ends: as one live line
 // where a person watches, in the log otherwise.
 func (s *session) showStatus(ctx context.Context, every time.Duration) {

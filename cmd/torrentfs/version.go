@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 )
@@ -12,8 +13,10 @@ var release string
 type versionCmd struct{}
 
 // Run prints the version and what it was built with.
-func (versionCmd) Run(a *app) error {
-	_, err := fmt.Fprintf(a.stdout, "torrentfs %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (versionCmd) Run(a *app) error { return printVersion(a.stdout) }
+
+func printVersion(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "torrentfs %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
 
