@@ -167,7 +167,8 @@ type dhtSource struct {
 
 // Run implements [swarm.PeerSource].
 func (s *dhtSource) Run(ctx context.Context, w swarm.Seeker) error {
-	err := s.d.Announce(ctx, dht.Announcement{InfoHash: s.hash, Port: s.port, Found: w.Found, Need: s.need})
+	found := func(peers []netip.AddrPort) { w.Found(swarm.Introducer{Kind: swarm.ByDHT}, peers) }
+	err := s.d.Announce(ctx, dht.Announcement{InfoHash: s.hash, Port: s.port, Found: found, Need: s.need})
 	if ctx.Err() != nil || errors.Is(err, dht.ErrClosed) {
 		return nil
 	}

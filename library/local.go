@@ -62,7 +62,7 @@ func (l *localPeers) found(infoHash [20]byte, peer netip.AddrPort) {
 	w := l.seekers[infoHash]
 	l.mu.Unlock()
 	if w != nil {
-		w.Found([]netip.AddrPort{peer})
+		w.Found(swarm.Introducer{Kind: swarm.ByLSD}, []netip.AddrPort{peer})
 	}
 }
 

@@ -37,8 +37,8 @@ type relay struct {
 }
 
 type foundPeer struct {
-	addr    netip.AddrPort
-	tracker bool // a tracker named it
+	addr netip.AddrPort
+	by   swarm.Introducer
 }
 
 var _ swarm.PeerSource = (*relay)(nil)
@@ -52,15 +52,15 @@ func newRelay(t *trackers, others ...swarm.PeerSource) *relay {
 func (r *relay) Run(ctx context.Context, w swarm.Seeker) error {
 	r.mu.Lock()
 	r.seeker, r.attached = w, true // before the sources begin: the first thing that they ask is how much lacks
-	known := make([]netip.AddrPort, len(r.found))
-	for i, f := range r.found {
-		known[i] = f.addr
+	known := map[swarm.Introducer][]netip.AddrPort{}
+	for _, f := range r.found {
+		known[f.by] = append(known[f.by], f.addr)
 	}
 	sights := maps.Clone(r.sights)
 	r.mu.Unlock()
 	r.begin.Do(r.start)
-	if len(known) > 0 {
-		w.Found(known)
+	for by, peers := range known {
+		w.Found(by, peers)
 	}
 	if v, ok := w.(voter); ok {
 		for by, self := range sights {
@@ -80,10 +80,10 @@ func (r *relay) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	if r.trackers != nil {
-		r.wg.Go(func() { _ = r.trackers.Run(ctx, inlet{r, true}) }) // it logs its own errors
+		r.wg.Go(func() { _ = r.trackers.Run(ctx, inlet{r}) }) // it logs its own errors
 	}
 	for _, src := range r.others {
-		r.wg.Go(func() { _ = src.Run(ctx, inlet{r, false}) })
+		r.wg.Go(func() { _ = src.Run(ctx, inlet{r}) })
 	}
 }
 
@@ -119,7 +119,7 @@ func (r *relay) trackersAlone() []netip.AddrPort {
 	r.close()
 	var peers []netip.AddrPort
 	for _, f := range r.found {
-		if f.tracker {
+		if f.by.Kind == swarm.ByTracker {
 			peers = append(peers, f.addr)
 		}
 	}
@@ -127,13 +127,10 @@ func (r *relay) trackersAlone() []netip.AddrPort {
 }
 
 // inlet is where one source brings what it finds.
-type inlet struct {
-	r       *relay
-	tracker bool
-}
+type inlet struct{ r *relay }
 
 // Found implements [swarm.Seeker].
-func (i inlet) Found(peers []netip.AddrPort) {
+func (i inlet) Found(by swarm.Introducer, peers []netip.AddrPort) {
 	r := i.r
 	r.mu.Lock()
 	for _, a := range peers {
@@ -145,12 +142,12 @@ func (i inlet) Found(peers []netip.AddrPort) {
 			r.found = slices.Delete(r.found, 0, 1)
 		}
 		r.seen[a] = struct{}{}
-		r.found = append(r.found, foundPeer{a, i.tracker})
+		r.found = append(r.found, foundPeer{a, by})
 	}
 	w, attached := r.seeker, r.attached
 	r.mu.Unlock()
 	if attached {
-		w.Found(peers)
+		w.Found(by, peers)
 	}
 }
 

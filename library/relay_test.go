@@ -26,9 +26,9 @@ func (curious) NeedPeers() {}
 // seeding is a seeker that has everything, and knows it once it has settled.
 type seeding struct{ settled chan struct{} }
 
-func (seeding) Found([]netip.AddrPort)               {}
-func (seeding) Totals() (received, sent, left int64) { return 0, 0, 0 }
-func (s seeding) Settled() <-chan struct{}           { return s.settled }
+func (seeding) Found(swarm.Introducer, []netip.AddrPort) {}
+func (seeding) Totals() (received, sent, left int64)     { return 0, 0, 0 }
+func (s seeding) Settled() <-chan struct{}               { return s.settled }
 
 // A source that a relay starts hears of the seeker from the beginning: a seed
 // is not announced as one that lacks something.

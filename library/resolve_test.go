@@ -189,7 +189,7 @@ func TestPrivateTorrentsKeepTrackersAlone(t *testing.T) {
 	seeker := make(oneSeeker, 1)
 	go func() { <-seeker; cancel() }()
 	_ = r.Run(ctx, seeker)
-	inlet{r, true}.Found([]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")})
+	inlet{r}.Found(swarm.Introducer{Kind: swarm.ByTracker}, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")})
 	l.keepSources(private.Hash, r)
 	tor := &Torrent{l: l, info: private}
 	peers := tor.openSources(&metainfo.MetaInfo{Info: private, Trackers: mi.Trackers}, AddOptions{})
@@ -222,7 +222,7 @@ type countingSource struct {
 }
 
 func (c *countingSource) Run(ctx context.Context, w swarm.Seeker) error {
-	w.Found([]netip.AddrPort{c.found})
+	w.Found(swarm.Introducer{Kind: swarm.ByDHT}, []netip.AddrPort{c.found})
 	<-ctx.Done()
 	c.ended.Store(true)
 	return nil
@@ -233,7 +233,7 @@ func (c *countingSource) NeedPeers() {}
 // oneSeeker takes what is found.
 type oneSeeker chan []netip.AddrPort
 
-func (c oneSeeker) Found(peers []netip.AddrPort) { c <- peers }
+func (c oneSeeker) Found(_ swarm.Introducer, peers []netip.AddrPort) { c <- peers }
 
 func (oneSeeker) Settled() <-chan struct{} { return nil }
 

@@ -45,7 +45,9 @@ func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 	}
 	defer twin.Wait()
 	cfg := s.cfg
-	cfg.Found = func(_ string, peers []netip.AddrPort) { w.Found(peers) }
+	cfg.Found = func(tracker string, peers []netip.AddrPort) {
+		w.Found(swarm.Introducer{Kind: swarm.ByTracker, Name: hostOf(tracker)}, peers)
+	}
 	cfg.ExternalIP = func(tracker string, self netip.Addr) {
 		if v, ok := w.(voter); ok {
 			v.SeenAt(hostOf(tracker), self)

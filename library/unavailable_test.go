@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"torrentfs/fs"
+	"torrentfs/swarm"
 )
 
 // object is an entry as fs names it.
@@ -161,7 +162,7 @@ func TestBlockedReadIsSeenAndServed(t *testing.T) {
 	for s := tor.Stats(); s.WaitsFor == ""; s = tor.Stats() {
 		time.Sleep(time.Millisecond)
 	}
-	tor.swarm.Found([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))})
+	tor.swarm.Found(swarm.Introducer{}, []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))})
 	if err := <-done; err != nil || !bytes.Equal(got, files[0].data[5:1005]) {
 		t.Errorf("read: %v", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm"
 	"torrentfs/swarm/netguard"
 )
 
@@ -211,7 +212,7 @@ func TestLyingWebSeedIsReplacedByPeers(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			tor.swarm.Found([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))})
+			tor.swarm.Found(swarm.Introducer{}, []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))})
 			readAll(t, tor, files)
 			awaitComplete(t, tor)
 			if s := tor.WebSeeds()[0]; s.Active {

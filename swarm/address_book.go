@@ -3,6 +3,7 @@ package swarm
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"torrentfs/picker"
@@ -22,6 +23,8 @@ type address struct {
 	self     netip.Addr    // for which priority was computed
 	due      time.Duration // not to be dialled before
 	failures int
+	heldBack int             // times that the dial policy said no
+	by       []Introducer    // who told of it, the newest last
 	inUse    bool            // dialling or connected
 	dials    int             // under way: one of its own accord, others at the word of relays (BEP 55)
 	tellers  []picker.PeerID // connections that told of it (BEP 11), the newest last
@@ -32,6 +35,7 @@ type address struct {
 	encrypt  bool            // takes MSE, not a plain handshake
 	seed     bool            // had every piece when last seen
 	banned   bool
+	answered bool // shook hands once
 }
 
 // addressBook is the known peers of a torrent. The loop owns it.
@@ -40,12 +44,17 @@ type addressBook struct {
 	list   []*address
 	self   ballot // where we are, as peers see us
 	rand   *rand.Rand
+	gate   *dialGate // nil: none
 }
 
-// add notes an address and says whether it is new.
-func (b *addressBook) add(addr netip.AddrPort, now time.Duration) bool {
+// add notes an address and who told of it, and reports whether it is new.
+func (b *addressBook) add(addr netip.AddrPort, by Introducer, now time.Duration) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() || b.byAddr[addr] != nil {
+	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() {
+		return false
+	}
+	if a := b.byAddr[addr]; a != nil {
+		a.introducedBy(by)
 		return false
 	}
 	if len(b.list) >= maxAddresses && !b.forgetWorst() {
@@ -54,17 +63,37 @@ func (b *addressBook) add(addr netip.AddrPort, now time.Duration) bool {
 	if b.byAddr == nil {
 		b.byAddr = map[netip.AddrPort]*address{}
 	}
-	a := &address{addr: addr, due: now}
+	a := &address{addr: addr, due: now, by: []Introducer{by}}
 	b.byAddr[addr] = a
 	b.list = append(b.list, a)
 	return true
 }
 
-// forgetWorst makes room by dropping the address that failed most.
+// maxIntroducers bounds who is remembered of those who told of an address.
+const maxIntroducers = 3
+
+// introducedBy notes another one who told of the address.
+func (a *address) introducedBy(by Introducer) {
+	if slices.Contains(a.by, by) {
+		return
+	}
+	if len(a.by) == maxIntroducers { // peers change, the others are few
+		i := slices.IndexFunc(a.by, func(o Introducer) bool { return o.Kind == ByPeer })
+		if i < 0 {
+			return
+		}
+		a.by = slices.Delete(a.by, i, i+1)
+	}
+	a.by = append(a.by, by)
+}
+
+// forgetWorst makes room by dropping the address that failed most, or was held back by
+// the dial policy most often.
 func (b *addressBook) forgetWorst() bool {
 	worst := -1
 	for i, a := range b.list {
-		if !a.inUse && !a.banned && a.failures > 0 && (worst < 0 || a.failures > b.list[worst].failures) {
+		if !a.inUse && !a.banned && a.failures+a.heldBack > 0 &&
+			(worst < 0 || a.failures+a.heldBack > b.list[worst].failures+b.list[worst].heldBack) {
 			worst = i
 		}
 	}
@@ -90,14 +119,29 @@ func (b *addressBook) pick(now time.Duration, skipSeeds bool) *address {
 		}
 		switch {
 		case best == nil || a.failures < best.failures:
-			best, ties = a, 1
+			if b.mayDial(a, now) {
+				best, ties = a, 1
+			}
 		case a.failures == best.failures:
-			if ties++; b.better(a, best, ties) {
+			if ties++; b.better(a, best, ties) && b.mayDial(a, now) {
 				best = a
 			}
 		}
 	}
 	return best
+}
+
+// mayDial asks the dial policy. An address that is held back is due when it may be dialled.
+func (b *addressBook) mayDial(a *address, now time.Duration) bool {
+	if b.gate == nil {
+		return true
+	}
+	wait := b.gate.wait(a.addr.Addr(), a.by)
+	if wait > 0 {
+		a.due = now + wait
+		a.heldBack++
+	}
+	return wait == 0
 }
 
 // better breaks a tie: for the last of so many addresses that were compared.
@@ -145,6 +189,6 @@ func (b *addressBook) forgive(now time.Duration) {
 // released schedules a new attempt after a connection that worked.
 func (a *address) released(now time.Duration) {
 	a.inUse = false
-	a.failures = 0
+	a.failures, a.heldBack = 0, 0
 	a.due = now + firstRetry
 }

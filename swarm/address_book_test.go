@@ -16,14 +16,14 @@ func addrOf(i int) netip.AddrPort {
 func TestAddressBookRefusesWhatCannotBeDialled(t *testing.T) {
 	b := newTestBook()
 	for _, s := range []string{"0.0.0.0:6881", "10.0.0.1:0", "224.0.0.1:6881", "[::]:1", "[ff02::1]:6881"} {
-		if b.add(netip.MustParseAddrPort(s), 0) {
+		if b.add(netip.MustParseAddrPort(s), Introducer{}, 0) {
 			t.Errorf("took %s", s)
 		}
 	}
-	if b.add(netip.AddrPort{}, 0) {
+	if b.add(netip.AddrPort{}, Introducer{}, 0) {
 		t.Error("took the zero address")
 	}
-	if !b.add(netip.MustParseAddrPort("[::ffff:10.0.0.1]:6881"), 0) || b.add(netip.MustParseAddrPort("10.0.0.1:6881"), 0) {
+	if !b.add(netip.MustParseAddrPort("[::ffff:10.0.0.1]:6881"), Introducer{}, 0) || b.add(netip.MustParseAddrPort("10.0.0.1:6881"), Introducer{}, 0) {
 		t.Error("a mapped IPv4 address and its short form are two addresses")
 	}
 }
@@ -31,13 +31,13 @@ func TestAddressBookRefusesWhatCannotBeDialled(t *testing.T) {
 func TestAddressBookIsBounded(t *testing.T) {
 	b := newTestBook()
 	for i := range maxAddresses {
-		b.add(addrOf(i), 0)
+		b.add(addrOf(i), Introducer{}, 0)
 	}
-	if b.add(addrOf(maxAddresses), 0) {
+	if b.add(addrOf(maxAddresses), Introducer{}, 0) {
 		t.Error("grew beyond its limit by addresses never tried")
 	}
 	b.byAddr[addrOf(7)].failed(0)
-	if !b.add(addrOf(maxAddresses), 0) {
+	if !b.add(addrOf(maxAddresses), Introducer{}, 0) {
 		t.Error("kept a failed address instead of a new one")
 	}
 	if b.byAddr[addrOf(7)] != nil || len(b.list) != maxAddresses || len(b.byAddr) != maxAddresses {
@@ -47,7 +47,7 @@ func TestAddressBookIsBounded(t *testing.T) {
 
 func TestAddressBookBacksOff(t *testing.T) {
 	b := newTestBook()
-	b.add(addrOf(1), 0)
+	b.add(addrOf(1), Introducer{}, 0)
 	now := time.Duration(0)
 	last := time.Duration(0)
 	for range 12 {
@@ -73,7 +73,7 @@ func TestAddressBookBacksOff(t *testing.T) {
 func TestAddressBookPrefersWhatFailedLeast(t *testing.T) {
 	b := newTestBook()
 	for i := range 3 {
-		b.add(addrOf(i), 0)
+		b.add(addrOf(i), Introducer{}, 0)
 	}
 	b.byAddr[addrOf(0)].failed(0)
 	b.byAddr[addrOf(1)].banned = true
@@ -89,7 +89,7 @@ func TestAddressBookPrefersWhatFailedLeast(t *testing.T) {
 // An attempt that never left this machine says nothing about the peer.
 func TestAddressBookPostpones(t *testing.T) {
 	b := newTestBook()
-	b.add(addrOf(1), 0)
+	b.add(addrOf(1), Introducer{}, 0)
 	now := time.Duration(0)
 	for range 100 {
 		a := b.pick(now, false)

@@ -35,6 +35,7 @@ type greeting struct {
 	eager   []byte // messages sent with a plain handshake, see [Torrent.dial]
 	encrypt bool   // what worked the last time
 	punch   bool   // by uTP alone, to a peer that does the same now (BEP 55)
+	ticket  *dialTicket
 }
 
 // contact is a connection past the handshakes, and how it came about.
@@ -54,6 +55,7 @@ func (s *Session) openPeer(ctx context.Context, addr netip.AddrPort, g greeting)
 	c, err := s.openEither(ctx, addr, g)
 	if err != nil && hungUp(err) && ctx.Err() == nil && s.cfg.UTP != nil && !g.punch && !s.utp.has(addr) {
 		s.utp.note(addr, true)
+		g.ticket.again()
 		if c, err = s.openEither(ctx, addr, g); err != nil {
 			s.utp.note(addr, false)
 		}
@@ -73,6 +75,7 @@ func (s *Session) openEither(ctx context.Context, addr netip.AddrPort, g greetin
 	c, err := s.tryPeer(ctx, addr, g)
 	if err != nil && hungUp(err) && ctx.Err() == nil {
 		g.encrypt = !g.encrypt
+		g.ticket.again()
 		c, err = s.tryPeer(ctx, addr, g)
 	}
 	return c, err

@@ -111,7 +111,7 @@ func TestReadFailsWhereTheDiskNeverReads(t *testing.T) {
 		default: // waits for a peer, as for any missing piece
 		}
 		w.serve(wan(10, 20*ms), w.options("seed"))
-		tor.Found(w.peers)
+		tor.Found(Introducer{}, w.peers)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -134,7 +134,7 @@ func TestPeersHearOfLostPieces(t *testing.T) {
 		w.serve(wan(10, 20*ms), w.options("seed"))
 		r := tor.NewReader(nil)
 		defer r.Close()
-		tor.Found(w.peers)
+		tor.Found(Introducer{}, w.peers)
 		w.read(r, 5*64<<10, 2*64<<10, time.Minute)
 		select {
 		case <-l.Complete():

@@ -47,6 +47,12 @@
 // help others likewise (holepunch.go). [Session.NetworkChanged] is for a
 // computer that moves (network_change.go).
 //
+// # Whom it dials
+//
+// Strangers name the addresses that are dialled. The session's dial policy (dial_policy.go)
+// bounds how many dials may fail for each host, each network and each introducer; torrents
+// and searches ask it before they dial.
+//
 // # What it never does
 //
 // It never shows an unverified byte to a [Reader] or to a peer, never imports

@@ -225,9 +225,15 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 		t.s.halfOpen.give()
 		return
 	}
+	ticket, _ := t.s.dials.take(addr.Addr(), []Introducer{byPeer(relay.addr.Addr())})
+	if ticket == nil {
+		t.s.halfOpen.give()
+		t.s.conns.give()
+		return
+	}
 	t.log.Debug("holepunch: connect", "addr", addr, "relay", relay.addr)
 	t.dialing++
-	d := dialPlan{addr: addr, hash: t.info.Hash.Wire(), punch: true}
+	d := dialPlan{addr: addr, hash: t.info.Hash.Wire(), punch: true, ticket: ticket}
 	if a := t.known.byAddr[addr]; a != nil {
 		a.dials++
 		a.inUse = true

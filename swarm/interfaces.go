@@ -75,8 +75,8 @@ type PeerSource interface {
 
 // Seeker is who wants peers: a [Torrent], or the search for its metadata.
 type Seeker interface {
-	// Found takes peers' addresses. It does not keep the slice.
-	Found(peers []netip.AddrPort)
+	// Found takes peers' addresses, and who told of them. It does not keep the slice.
+	Found(by Introducer, peers []netip.AddrPort)
 	// Totals are payload bytes received and sent since start, and about how
 	// many lack. They come from counters: no wait.
 	Totals() (received, sent, left int64)

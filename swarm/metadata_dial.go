@@ -9,17 +9,24 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// takePlaces takes what a dial needs. mu is held.
-func (m *metadataSearch) takePlaces() bool {
+// takePlaces takes what a dial of an address needs, nil if something of it is not
+// to be had now. mu is held.
+func (m *metadataSearch) takePlaces(addr netip.Addr, by []Introducer) *dialTicket {
 	if !m.s.halfOpen.tryTake() {
-		return false
+		return nil
 	}
 	if !m.s.conns.tryTake() {
 		m.s.halfOpen.give()
-		return false
+		return nil
+	}
+	ticket, _ := m.s.dials.take(addr, by)
+	if ticket == nil {
+		m.s.halfOpen.give()
+		m.s.conns.give()
+		return nil
 	}
 	m.busy++
-	return true
+	return ticket
 }
 
 // hashFor is the info-hash under which a peer is asked.
@@ -44,6 +51,7 @@ func (m *metadataSearch) dial(d dialPlan) {
 		defer help.Stop()
 	}
 	k, err := m.shakeHands(d)
+	d.ticket.end(err)
 	m.s.halfOpen.give()
 	var p *metadataPeer
 	if err == nil {
@@ -65,7 +73,7 @@ func (m *metadataSearch) dial(d dialPlan) {
 }
 
 func (m *metadataSearch) shakeHands(d dialPlan) (contact, error) {
-	g := greeting{hash: d.hash, hello: wire.NewHandshake(d.hash, m.s.peerID, m.features(d.hash)), encrypt: d.encrypt, punch: d.punch}
+	g := greeting{hash: d.hash, hello: wire.NewHandshake(d.hash, m.s.peerID, m.features(d.hash)), encrypt: d.encrypt, punch: d.punch, ticket: d.ticket}
 	if d.eager {
 		g.eager = m.appendHello(nil, d.addr, true)
 	}
@@ -112,7 +120,7 @@ func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error)
 	now := m.now()
 	switch {
 	case p != nil:
-		a.encrypt = p.encrypted
+		a.encrypt, a.answered = p.encrypted, true
 	case silent(err):
 		a.encrypt = !a.encrypt
 	}

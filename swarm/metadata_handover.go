@@ -156,10 +156,14 @@ func (t *Torrent) goOn(k *keptConn) {
 // inherit adds an address that another book knows, and what is known of it. The
 // books' clocks differ by shift.
 func (b *addressBook) inherit(from *address, shift time.Duration) {
-	if from.banned || !b.add(from.addr, 0) && b.byAddr[from.addr] == nil {
+	if from.banned || !b.add(from.addr, from.by[0], 0) && b.byAddr[from.addr] == nil {
 		return
 	}
 	a := b.byAddr[from.addr]
+	for _, by := range from.by[1:] {
+		a.introducedBy(by)
+	}
+	a.answered = from.answered
 	a.encrypt, a.v2, a.plain, a.seed = from.encrypt, from.v2, from.plain, from.seed
 	if !from.inUse {
 		a.failures, a.due = from.failures, from.due+shift

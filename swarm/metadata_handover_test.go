@@ -265,7 +265,7 @@ func (s lateSource) Run(ctx context.Context, w Seeker) error {
 	for {
 		select {
 		case a := <-s:
-			w.Found(a)
+			w.Found(Introducer{Kind: ByTracker}, a)
 		case <-ctx.Done():
 			return nil
 		}

@@ -161,11 +161,15 @@ func (m *metadataSearch) handleHolepunch(p *metadataPeer, h wire.Holepunch) {
 func (m *metadataSearch) call(relay *metadataPeer, addr netip.AddrPort) {
 	a := m.known.byAddr[addr]
 	if m.closed || !isDoor(relay.addr, addr) || a != nil && a.banned || m.peerAt(addr) != nil ||
-		!relay.punch.isCalled(addr, m.now(), &m.called) || m.busy >= 2*metadataPeers || !m.takePlaces() {
+		!relay.punch.isCalled(addr, m.now(), &m.called) || m.busy >= 2*metadataPeers {
+		return
+	}
+	ticket := m.takePlaces(addr.Addr(), []Introducer{byPeer(relay.addr.Addr())})
+	if ticket == nil {
 		return
 	}
 	m.s.log.Debug("holepunch: connect", "addr", addr, "relay", relay.addr)
-	d := dialPlan{addr: addr, hash: m.cfg.Hash.Wire(), punch: true}
+	d := dialPlan{addr: addr, hash: m.cfg.Hash.Wire(), punch: true, ticket: ticket}
 	if a != nil {
 		a.dials++
 		a.inUse = true

@@ -94,7 +94,7 @@ func TestMetadataOfAPeerThatCame(t *testing.T) {
 		seed := NewSession(Config{Dialer: net.Host("10.0.1.1", simnet.Link{Delay: 10 * ms}), Seed: 1})
 		defer seed.Close()
 		them := add(t, seed, TorrentConfig{Info: info, Store: fullStore(info, data)})
-		time.AfterFunc(time.Second, func() { them.Found([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6881")}) })
+		time.AfterFunc(time.Second, func() { them.Found(Introducer{}, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6881")}) })
 		md := fetch(t, us, info, time.Minute)
 		tor := add(t, us, TorrentConfig{Info: info, Store: newMemStore(info), Metadata: md, Prefetch: true})
 		select {

@@ -49,7 +49,7 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 		m.cancel()
 		return nil, err
 	}
-	m.Found(cfg.Peers)
+	m.Found(Introducer{}, cfg.Peers)
 	for _, src := range cfg.Sources {
 		m.wg.Go(func() {
 			if err := src.Run(m.ctx, m); err != nil && m.ctx.Err() == nil {
@@ -99,7 +99,7 @@ func (s *Session) newSearch(ctx context.Context, cfg MetadataConfig) *metadataSe
 	ctx, cancel := context.WithCancel(ctx)
 	return &metadataSearch{
 		s: s, cfg: cfg, ctx: ctx, cancel: cancel,
-		known: addressBook{rand: rand.New(rand.NewPCG(s.cfg.Seed, 9))}, start: time.Now(),
+		known: addressBook{rand: rand.New(rand.NewPCG(s.cfg.Seed, 9)), gate: &s.dials}, start: time.Now(),
 		wake: make(chan struct{}, 1), stuck: make(chan netip.AddrPort, metadataPeers),
 		bySize: map[int64]*metadataDraft{}, peers: map[picker.PeerID]*metadataPeer{},
 	}
@@ -145,11 +145,11 @@ func (m *metadataSearch) close() {
 func (m *metadataSearch) now() time.Duration { return time.Since(m.start) }
 
 // Found implements [Seeker].
-func (m *metadataSearch) Found(peers []netip.AddrPort) {
+func (m *metadataSearch) Found(by Introducer, peers []netip.AddrPort) {
 	now := m.now()
 	m.mu.Lock()
 	for _, a := range peers {
-		m.known.add(a, now)
+		m.known.add(a, by, now)
 	}
 	m.mu.Unlock()
 	m.poke()
@@ -234,12 +234,16 @@ func (m *metadataSearch) dialMore() (hungry bool) {
 	now := m.now()
 	for m.busy < metadataPeers {
 		a := m.known.pick(now, false)
-		if a == nil || !m.takePlaces() {
+		if a == nil {
+			return m.busy == 0
+		}
+		ticket := m.takePlaces(a.addr.Addr(), a.by)
+		if ticket == nil {
 			return m.busy == 0
 		}
 		a.inUse, a.asked = true, 0
 		a.dials++
-		d := dialPlan{addr: a.addr, hash: m.hashFor(a), encrypt: a.encrypt, eager: !a.plain}
+		d := dialPlan{addr: a.addr, hash: m.hashFor(a), encrypt: a.encrypt, eager: !a.plain, ticket: ticket}
 		m.wg.Go(func() { m.dial(d) })
 	}
 	return false

@@ -23,6 +23,7 @@ func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
 		searches = append(searches, m)
 	}
 	s.mu.Unlock()
+	s.dials.forgive()
 	for t := range torrents {
 		_ = t.call(func() { t.moveNetwork(have) }) // it has ended: nothing to do
 	}

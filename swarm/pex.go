@@ -18,6 +18,8 @@ const (
 	// Hearsay fills no more than half of the address book, so that trackers
 	// keep room for what they know.
 	maxHearsay = maxAddresses / 2
+	// maxShare is how many addresses are kept that one peer alone tells of and that never answered.
+	maxShare = 5 * wire.MaxPEX
 )
 
 // pexState is what one connection was told and tells about other peers. The loop owns it.
@@ -136,18 +138,34 @@ type hearsay struct {
 
 // hear takes addresses that a peer told of. They are bounded in number, and by pexState in rate.
 func (b *addressBook) hear(h hearsay, now time.Duration) {
+	by := byPeer(h.from)
+	share := b.untried(by)
 	for _, p := range h.peers {
 		if !mayHear(h.from, p.Addr.Addr()) {
 			continue
 		}
-		if len(b.list) < maxHearsay && b.add(p.Addr, now) {
+		if share < maxShare && len(b.list) < maxHearsay && b.add(p.Addr, by, now) {
+			share++
 			a := b.byAddr[p.Addr]
 			a.seed, a.encrypt = p.Flags&wire.PEXSeed != 0, p.Flags&wire.PEXEncryption != 0
 		}
-		if a := b.byAddr[p.Addr]; a != nil && h.relays {
-			a.toldBy(h.by)
+		if a := b.byAddr[p.Addr]; a != nil {
+			a.introducedBy(by)
+			if h.relays {
+				a.toldBy(h.by)
+			}
 		}
 	}
+}
+
+// untried counts the addresses that one introducer alone told of and that never answered.
+func (b *addressBook) untried(by Introducer) (n int) {
+	for _, a := range b.list {
+		if !a.inUse && !a.answered && len(a.by) == 1 && a.by[0] == by {
+			n++
+		}
+	}
+	return n
 }
 
 // noteListening learns from an extension handshake where a peer that came to

@@ -39,7 +39,7 @@ func TestPeerPriority(t *testing.T) {
 func TestPrioritySettlesTies(t *testing.T) {
 	b := newTestBook()
 	for i := range 50 {
-		b.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{98, byte(i), 54, 32}), 6881), 0)
+		b.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{98, byte(i), 54, 32}), 6881), Introducer{}, 0)
 	}
 	self := netip.MustParseAddr("123.213.32.10")
 	b.self.vote("1", self)

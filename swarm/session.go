@@ -69,6 +69,7 @@ type Session struct {
 	halfOpen slots         // dials
 	hashers  *hashPool
 	utp      utpPeers
+	dials    dialGate
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -101,6 +102,7 @@ func NewSession(cfg Config) *Session {
 		hashers: newHashPool(runtime.GOMAXPROCS(0)),
 		ctx:     ctx, stop: stop,
 		torrents: map[[20]byte]*Torrent{},
+		dials:    dialGate{start: time.Now()},
 	}
 	if cfg.Listener != nil {
 		s.wg.Go(func() { s.acceptPeers(cfg.Listener) })

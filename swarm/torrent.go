@@ -69,7 +69,7 @@ type Torrent struct {
 	dropped   chan *demand
 	hits      chan readHit
 	hintings  chan hinting
-	found     chan []netip.AddrPort
+	found     chan foundAddrs
 	calls     chan func()
 	diskReady chan struct{} // holds one token
 
@@ -208,7 +208,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		dropped:   make(chan *demand),
 		hits:      make(chan readHit, 16),
 		hintings:  make(chan hinting, 16),
-		found:     make(chan []netip.AddrPort),
+		found:     make(chan foundAddrs),
 		calls:     make(chan func()),
 		diskReady: make(chan struct{}, 1),
 		complete:  make(chan struct{}),
@@ -220,7 +220,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.choker = choker{slots: cfg.Slots, rand: t.rand}
-	t.known.rand = t.rand
+	t.known.rand, t.known.gate = t.rand, &s.dials
 	g := picker.Geometry{
 		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: n, BlocksPerPiece: info.BlocksPerPiece(),
 		PieceSize: info.PieceSize, LeafVerified: t.trees != nil,
@@ -266,15 +266,15 @@ func (t *Torrent) adopt() {
 	}
 	t.noteProgress()
 	for _, a := range t.cfg.Peers {
-		t.known.add(a, t.now())
+		t.known.add(a, Introducer{}, t.now())
 	}
 	t.takeOver(t.cfg.Metadata)
 }
 
-// Found tells the torrent of peers' addresses.
-func (t *Torrent) Found(peers []netip.AddrPort) {
+// Found tells the torrent of peers' addresses, and who told of them.
+func (t *Torrent) Found(by Introducer, peers []netip.AddrPort) {
 	select {
-	case t.found <- peers:
+	case t.found <- foundAddrs{by, peers}:
 	case <-t.done:
 	}
 }

@@ -19,6 +19,7 @@ type dialPlan struct {
 	eager   bool // see [Torrent.dial]
 	encrypt bool
 	punch   bool // by uTP, at a relay's word (BEP 55)
+	ticket  *dialTicket
 }
 
 // dialResult is the outcome of a dial: a connection past its handshake, or an error.
@@ -28,11 +29,17 @@ type dialResult struct {
 	err  error
 }
 
+// foundAddrs are addresses that a source found.
+type foundAddrs struct {
+	by    Introducer
+	addrs []netip.AddrPort
+}
+
 // noteAddresses takes what a source found and connects at once.
-func (t *Torrent) noteAddresses(addrs []netip.AddrPort) {
+func (t *Torrent) noteAddresses(f foundAddrs) {
 	now := t.now()
-	for _, a := range addrs {
-		t.known.add(a, now)
+	for _, a := range f.addrs {
+		t.known.add(a, f.by, now)
 	}
 	t.connectPeers()
 }
@@ -63,11 +70,18 @@ func (t *Torrent) connectPeers() {
 			t.s.halfOpen.give()
 			return
 		}
+		ticket, wait := t.s.dials.take(a.addr.Addr(), a.by)
+		if ticket == nil { // another torrent's dial was first
+			a.due = now + wait
+			t.s.halfOpen.give()
+			t.s.conns.give()
+			continue
+		}
 		a.inUse, a.asked = true, 0
 		a.dials++
 		t.dialing++
 		d := dialPlan{
-			addr: a.addr, hash: t.hashFor(a), encrypt: a.encrypt,
+			addr: a.addr, hash: t.hashFor(a), encrypt: a.encrypt, ticket: ticket,
 			eager: t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain,
 		}
 		t.wg.Go(func() { t.dial(d) })
@@ -101,6 +115,7 @@ func (t *Torrent) dial(d dialPlan) {
 		defer help.Stop()
 	}
 	c, err := t.shakeHands(d)
+	d.ticket.end(err)
 	if err != nil {
 		t.s.conns.give()
 	}
@@ -115,7 +130,7 @@ func (t *Torrent) dial(d dialPlan) {
 }
 
 func (t *Torrent) shakeHands(d dialPlan) (*peerConn, error) {
-	g := greeting{hash: d.hash, hello: t.handshake(), encrypt: d.encrypt, punch: d.punch}
+	g := greeting{hash: d.hash, hello: t.handshake(), encrypt: d.encrypt, punch: d.punch, ticket: d.ticket}
 	g.hello.InfoHash = d.hash
 	if d.eager {
 		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
@@ -165,7 +180,7 @@ func (t *Torrent) handleDialed(r dialResult) {
 	}
 	if r.err == nil {
 		if a != nil {
-			a.encrypt = r.c.encrypted
+			a.encrypt, a.answered = r.c.encrypted, true
 		}
 		t.addPeer(r.c)
 		return

@@ -45,8 +45,8 @@ func (t *Torrent) run() {
 			t.picker.ReadHit(t.now(), h.reader, h.off, h.n)
 		case h := <-t.hintings:
 			t.takeHint(h)
-		case addrs := <-t.found:
-			t.noteAddresses(addrs)
+		case f := <-t.found:
+			t.noteAddresses(f)
 		case f := <-t.calls:
 			f()
 		case <-t.diskReady: // flush renews the credit

@@ -257,7 +257,7 @@ func (t *Torrent) ban(c *peerConn) {
 
 func (t *Torrent) banAddr(addr netip.AddrPort) {
 	t.liars.note(addr)
-	t.known.add(addr, t.now())
+	t.known.add(addr, Introducer{}, t.now())
 	if a := t.known.byAddr[addr]; a != nil {
 		a.banned = true
 	}

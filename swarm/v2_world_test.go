@@ -414,7 +414,7 @@ func TestBlocksAreAdopted(t *testing.T) {
 			defer r.Close()
 			w.read(r, 1<<20+3*blockSize, 2*blockSize, time.Second)
 			p := w.serve(wan(20, 40*ms), w.options("seed"))
-			tor.Found(w.peers)
+			tor.Found(Introducer{}, w.peers)
 			w.read(r, 1<<20, 1<<20, time.Minute)
 			asked := map[fakepeer.Block]bool{}
 			for _, e := range p.Record().Requests {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -111,10 +112,15 @@ func (w *world) serve(link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.peers = append(w.peers, netip.AddrPortFrom(addr, peerTCP))
+	return w.serveOn(l, opt)
+}
+
+// serveOn starts a scripted peer on a listener.
+func (w *world) serveOn(l net.Listener, opt fakepeer.Options) *fakepeer.Peer {
 	p := fakepeer.New(w.named(opt))
 	p.Serve(l)
 	w.fakes = append(w.fakes, p)
-	w.peers = append(w.peers, netip.AddrPortFrom(addr, peerTCP))
 	return p
 }
 
