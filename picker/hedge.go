@@ -154,7 +154,7 @@ func (p *Picker) endgame() {
 	}
 	p.gatherLate(func(x *request) bool {
 		piece, _ := p.g.Split(x.block)
-		return x.flags&flagHedge == 0 && p.want.has(piece)
+		return x.flags&flagHedge == 0 && p.want.Has(piece)
 	})
 	for _, l := range p.late {
 		if !p.mayRequest(p.credit.Background) {
@@ -167,7 +167,7 @@ func (p *Picker) endgame() {
 // hedge requests a late block from the peer that would deliver it first, where that gains enough seconds.
 func (p *Picker) hedge(l late, gain, slack float64, over int, flags uint8) {
 	piece, block := p.g.Split(l.block)
-	if pt := p.part(piece); pt == nil || pt.sole || pt.have.has(block) || pt.holders(block) >= maxHolders {
+	if pt := p.part(piece); pt == nil || pt.sole || pt.have.Has(block) || pt.holders(block) >= maxHolders {
 		return
 	}
 	var best *peer

@@ -47,7 +47,7 @@ func (p *Picker) CheckInvariants() error {
 		return fmt.Errorf("requests for blocks of pieces that are not started: %v", holders)
 	}
 	for i, pt := range p.open {
-		if int(pt.open) != i || pt.free == 0 || !p.want.has(int(pt.piece)) {
+		if int(pt.open) != i || pt.free == 0 || !p.want.Has(int(pt.piece)) {
 			return fmt.Errorf("piece %d: listed as open", pt.piece)
 		}
 	}
@@ -107,9 +107,9 @@ func (p *Picker) checkPartial(pt *partial, piece int, holders map[BlockID]int) e
 		delete(holders, id)
 		live += int32(n)
 		switch {
-		case pt.have.has(b) && n > 0:
+		case pt.have.Has(b) && n > 0:
 			return fmt.Errorf("block %d: held and requested", b)
-		case pt.have.has(b):
+		case pt.have.Has(b):
 		case n == 0:
 			free++
 			left++
@@ -120,8 +120,8 @@ func (p *Picker) checkPartial(pt *partial, piece int, holders map[BlockID]int) e
 	if free != pt.free || left != pt.left || live != pt.live {
 		return fmt.Errorf("free %d, left %d, live %d; counted %d, %d, %d", free, left, live, pt.free, pt.left, pt.live)
 	}
-	if (pt.open >= 0) != (free > 0 && p.want.has(piece)) {
-		return fmt.Errorf("open %d with %d free blocks, wanted %v", pt.open, free, p.want.has(piece))
+	if (pt.open >= 0) != (free > 0 && p.want.Has(piece)) {
+		return fmt.Errorf("open %d with %d free blocks, wanted %v", pt.open, free, p.want.Has(piece))
 	}
 	if live == 0 && left == pt.blocks-pt.zeros {
 		return fmt.Errorf("is started without cause")
@@ -133,15 +133,15 @@ func (p *Picker) checkPartial(pt *partial, piece int, holders map[BlockID]int) e
 func (p *Picker) checkPlace(piece int, s int32) error {
 	r := &p.fresh
 	i := r.place[piece]
-	if want := s == stateFresh && p.want.has(piece); want != (i != notFresh) || want != r.member.has(piece) {
-		return fmt.Errorf("state %d, wanted %v, place %d", s, p.want.has(piece), int32(i))
+	if want := s == stateFresh && p.want.Has(piece); want != (i != notFresh) || want != r.member.Has(piece) {
+		return fmt.Errorf("state %d, wanted %v, place %d", s, p.want.Has(piece), int32(i))
 	}
-	if p.held(piece) != p.heldSet.has(piece) {
+	if p.held(piece) != p.heldSet.Has(piece) {
 		return fmt.Errorf("held in one place only")
 	}
 	a := uint16(0)
 	for _, pr := range p.peers {
-		if !pr.seed && pr.have.has(piece) {
+		if !pr.seed && pr.have.Has(piece) {
 			a++
 		}
 	}

@@ -1,6 +1,10 @@
 package picker
 
-import "time"
+import (
+	"time"
+
+	"torrentfs/internal/bitset"
+)
 
 // Whole tells that nobody proves the leaves of a piece: reads of it wait for all its blocks, as if only pieces verified. What is
 // leaf-verified already stays so. It holds until the piece is verified.
@@ -10,15 +14,15 @@ func (p *Picker) Whole(now time.Duration, piece int) {
 		return
 	}
 	if p.whole == nil {
-		p.whole = newBitset(p.g.NumPieces)
+		p.whole = bitset.New(p.g.NumPieces)
 	}
-	p.whole.set(piece)
+	p.whole.Set(piece)
 	p.urgentDirty, p.urgentNew, p.wake = true, true, true
 }
 
 // byLeaves reports whether the blocks of a piece serve reads one by one.
 func (p *Picker) byLeaves(piece int) bool {
-	return p.g.LeafVerified && (p.whole == nil || !p.whole.has(piece))
+	return p.g.LeafVerified && (p.whole == nil || !p.whole.Has(piece))
 }
 
 // Adopt tells of a block that is held and verified by itself although no peer sent it just now: found on disk, for one.
@@ -32,10 +36,10 @@ func (p *Picker) Adopt(now time.Duration, block BlockID) {
 		return
 	}
 	pt := p.start(piece)
-	if !pt.have.has(index) {
+	if !pt.have.Has(index) {
 		p.keep(pt, index)
 	}
-	pt.leaf.set(index)
+	pt.leaf.Set(index)
 	p.serve(piece)
 }
 

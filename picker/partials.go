@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"slices"
 	"sort"
+
+	"torrentfs/internal/bitset"
 )
 
 // States of a piece in Picker.state, below which it is an index into Picker.parts.
@@ -23,14 +25,14 @@ const maxSources = 6
 type partial struct {
 	piece  int32
 	blocks int32
-	zeros  int32  // virtual blocks among them
-	free   int32  // blocks neither held nor requested
-	left   int32  // blocks not held
-	open   int32  // place in Picker.open, or -1
-	live   int32  // requests outstanding, cancelled ones aside
-	have   bitset // received or virtual
-	req    [maxHolders]bitset
-	leaf   bitset // leaf-verified (LeafVerified geometries)
+	zeros  int32      // virtual blocks among them
+	free   int32      // blocks neither held nor requested
+	left   int32      // blocks not held
+	open   int32      // place in Picker.open, or -1
+	live   int32      // requests outstanding, cancelled ones aside
+	have   bitset.Set // received or virtual
+	req    [maxHolders]bitset.Set
+	leaf   bitset.Set // leaf-verified (LeafVerified geometries)
 
 	words []uint64 // backing of the bitsets
 
@@ -126,12 +128,12 @@ func (p *Picker) resetBlocks(pt *partial) {
 	pt.zeros, pt.nsource = 0, 0
 	for _, v := range p.virtualOf(int(pt.piece)) {
 		for b := v.First; b < v.First+v.Count && b < int(pt.blocks); b++ {
-			if !pt.have.has(b) {
-				pt.have.set(b)
+			if !pt.have.Has(b) {
+				pt.have.Set(b)
 				pt.zeros++
 			}
 			if pt.leaf != nil {
-				pt.leaf.set(b)
+				pt.leaf.Set(b)
 			}
 		}
 	}
@@ -155,7 +157,7 @@ func (p *Picker) unstart(pt *partial) {
 	i := p.state[piece]
 	p.state[piece] = stateFresh
 	p.retire(pt, i)
-	if p.want.has(piece) {
+	if p.want.Has(piece) {
 		p.fresh.insert(piece)
 		p.wake = true
 	}
@@ -163,7 +165,7 @@ func (p *Picker) unstart(pt *partial) {
 
 // list puts a wanted partial that has free blocks where the background picker finds it.
 func (p *Picker) list(pt *partial) {
-	if pt.open < 0 && pt.free > 0 && p.want.has(int(pt.piece)) {
+	if pt.open < 0 && pt.free > 0 && p.want.Has(int(pt.piece)) {
 		pt.open = int32(len(p.open))
 		p.open = append(p.open, pt)
 	}
@@ -183,7 +185,7 @@ func (p *Picker) unlist(pt *partial) {
 // holders is how many live requests a block has.
 func (pt *partial) holders(b int) int {
 	for n := range pt.req {
-		if !pt.req[n].has(b) {
+		if !pt.req[n].Has(b) {
 			return n
 		}
 	}
@@ -192,9 +194,9 @@ func (pt *partial) holders(b int) int {
 
 func (p *Picker) hold(pt *partial, b int) {
 	n := pt.holders(b)
-	pt.req[n].set(b)
+	pt.req[n].Set(b)
 	pt.live++
-	if n == 0 && !pt.have.has(b) {
+	if n == 0 && !pt.have.Has(b) {
 		if pt.free--; pt.free == 0 {
 			p.unlist(pt)
 		}
@@ -204,9 +206,9 @@ func (p *Picker) hold(pt *partial, b int) {
 // unhold takes one live request off a block. It may make the piece fresh again, so pt must not be used after it.
 func (p *Picker) unhold(pt *partial, b int) {
 	n := pt.holders(b)
-	pt.req[n-1].clear(b)
+	pt.req[n-1].Clear(b)
 	pt.live--
-	if n == 1 && !pt.have.has(b) {
+	if n == 1 && !pt.have.Has(b) {
 		p.freed(pt)
 	}
 }

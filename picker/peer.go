@@ -3,6 +3,8 @@ package picker
 import (
 	"math/bits"
 	"time"
+
+	"torrentfs/internal/bitset"
 )
 
 const defaultReqq = 250
@@ -12,7 +14,7 @@ type peer struct {
 	id   PeerID
 	live int32 // place in Picker.peers
 
-	have    bitset // nil for a seed
+	have    bitset.Set // nil for a seed
 	seed    bool
 	missing int // pieces it has and we do not hold; not kept for seeds
 
@@ -44,7 +46,7 @@ type peer struct {
 	kept     bool // kept clear for an unissued urgent block
 }
 
-func (pr *peer) has(piece int) bool { return pr.seed || pr.have.has(piece) }
+func (pr *peer) has(piece int) bool { return pr.seed || pr.have.Has(piece) }
 
 // outstanding is the number of requests that the peer still owes an answer or a block, cancelled ones aside.
 func (pr *peer) outstanding() int { return pr.ring.n - pr.cancelled }
@@ -133,7 +135,7 @@ func (p *Picker) PeerAdd(now time.Duration, id PeerID, i PeerInfo) {
 	if i.Seed {
 		pr.seed = true
 	} else {
-		pr.have = newBitset(p.g.NumPieces)
+		pr.have = bitset.New(p.g.NumPieces)
 	}
 	p.updateInterest(pr)
 }
@@ -194,7 +196,7 @@ func (p *Picker) Have(now time.Duration, id PeerID, piece int) {
 	if pr == nil || piece < 0 || piece >= p.g.NumPieces || pr.has(piece) {
 		return
 	}
-	pr.have.set(piece)
+	pr.have.Set(piece)
 	p.fresh.more(piece)
 	pr.noneAny = false
 	if !p.held(piece) {
@@ -214,14 +216,14 @@ func (p *Picker) Bitfield(now time.Duration, id PeerID, words []uint64) {
 	if pr == nil {
 		return
 	}
-	have := newBitset(p.g.NumPieces)
+	have := bitset.New(p.g.NumPieces)
 	copy(have, words)
 	if r := p.g.NumPieces & 63; r != 0 {
 		have[len(have)-1] &= 1<<uint(r) - 1
 	}
 	p.uncount(pr)
 	pr.seed, pr.have, pr.missing, pr.noneAny = false, have, 0, false
-	if have.count() == p.g.NumPieces {
+	if have.Count() == p.g.NumPieces {
 		pr.seed, pr.have = true, nil
 	}
 	for w, word := range pr.have {
@@ -279,13 +281,13 @@ func (p *Picker) Unhave(now time.Duration, id PeerID, piece int) {
 		return
 	}
 	if pr.seed {
-		all := newBitset(p.g.NumPieces)
-		all.setRange(0, p.g.NumPieces)
-		all.clear(piece)
+		all := bitset.New(p.g.NumPieces)
+		all.SetRange(0, p.g.NumPieces)
+		all.Clear(piece)
 		p.Bitfield(now, id, all)
 		return
 	}
-	pr.have.clear(piece)
+	pr.have.Clear(piece)
 	p.fresh.less(piece)
 	if !p.held(piece) {
 		pr.missing--

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"torrentfs/internal/bitset"
 )
 
 const (
@@ -24,16 +26,16 @@ type Picker struct {
 
 	// pieces
 	state     []int32 // per piece: stateFresh, stateHeld, stateVirtual or an index into parts
-	heldSet   bitset
+	heldSet   bitset.Set
 	nheld     int
-	want      bitset
+	want      bitset.Set
 	fresh     rarest
 	parts     []*partial
 	freeParts []int32
 	nparts    int        // started pieces
 	open      []*partial // wanted ones with free blocks
 	failed    map[int32]retry
-	whole     bitset // pieces whose leaves cannot be proven; nil: none
+	whole     bitset.Set // pieces whose leaves cannot be proven; nil: none
 
 	// peers
 	peers    []*peer
@@ -89,8 +91,8 @@ func New(cfg Config, g Geometry, seed uint64) *Picker {
 		g: g, cfg: cfg,
 		rng:     rand.New(rand.NewPCG(seed, 0x70696b6572)),
 		state:   make([]int32, g.NumPieces),
-		heldSet: newBitset(g.NumPieces),
-		want:    newBitset(g.NumPieces),
+		heldSet: bitset.New(g.NumPieces),
+		want:    bitset.New(g.NumPieces),
 		failed:  map[int32]retry{},
 		credit:  Credit{math.MaxInt64, math.MaxInt64, math.MaxInt64},
 		tokens:  float64(cfg.HedgeBurst),
@@ -118,15 +120,15 @@ func (p *Picker) SetWant(now time.Duration, ranges []ByteRange) {
 	for _, r := range ranges {
 		off, end := max(r.Off, 0), min(r.Off+r.Len, p.g.Size)
 		if off < end {
-			p.want.setRange(int(off/p.g.PieceLength), int((end-1)/p.g.PieceLength)+1)
+			p.want.SetRange(int(off/p.g.PieceLength), int((end-1)/p.g.PieceLength)+1)
 		}
 	}
-	p.fresh.rebuild(p.rng, func(piece int) bool { return p.state[piece] == stateFresh && p.want.has(piece) })
+	p.fresh.rebuild(p.rng, func(piece int) bool { return p.state[piece] == stateFresh && p.want.Has(piece) })
 	for piece, s := range p.state {
 		if s < 0 {
 			continue
 		}
-		if pt := p.parts[s]; p.want.has(piece) {
+		if pt := p.parts[s]; p.want.Has(piece) {
 			p.list(pt)
 		} else {
 			p.unlist(pt)

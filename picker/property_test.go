@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"torrentfs/internal/bitset"
 )
 
 // wire is what a peer was asked and told, as the other end sees it.
 type wirePeer struct {
 	fast, choked bool
-	have         bitset
+	have         bitset.Set
 	allowed      map[int]bool
 	reqq         int
 	asked        map[BlockID]bool // requested, not answered; true: cancelled
@@ -31,7 +33,7 @@ type driver struct {
 	held  map[int]bool
 	got   map[BlockID]bool
 	leaf  map[BlockID]bool
-	wants bitset
+	wants bitset.Set
 	reads map[ReadID]ByteRange
 	done  map[ReadID]bool
 	log   []Action
@@ -47,7 +49,7 @@ func newDriver(t *rapid.T, leaf bool) *driver {
 	}
 	d := &driver{
 		t: t, g: g, p: New(Config{}, g, 1), peers: map[PeerID]*wirePeer{}, held: map[int]bool{}, got: map[BlockID]bool{},
-		leaf: map[BlockID]bool{}, reads: map[ReadID]ByteRange{}, done: map[ReadID]bool{}, wants: newBitset(pieces),
+		leaf: map[BlockID]bool{}, reads: map[ReadID]ByteRange{}, done: map[ReadID]bool{}, wants: bitset.New(pieces),
 	}
 	return d
 }
@@ -105,18 +107,18 @@ func (d *driver) opPeer() {
 		return
 	}
 	w := &wirePeer{
-		fast: rapid.Bool().Draw(d.t, "fast"), choked: true, have: newBitset(d.g.NumPieces), allowed: map[int]bool{},
+		fast: rapid.Bool().Draw(d.t, "fast"), choked: true, have: bitset.New(d.g.NumPieces), allowed: map[int]bool{},
 		reqq: rapid.SampledFrom([]int{1, 3, 250}).Draw(d.t, "reqq"), asked: map[BlockID]bool{}, ever: map[BlockID]bool{},
 	}
 	d.peers[id] = w
 	d.p.PeerAdd(d.now, id, PeerInfo{RTT: 30 * time.Millisecond, Reqq: w.reqq, Fast: w.fast})
 	if rapid.Bool().Draw(d.t, "seed") {
-		w.have.setRange(0, d.g.NumPieces)
+		w.have.SetRange(0, d.g.NumPieces)
 		d.p.HaveAll(d.now, id)
 	} else {
 		for i := range d.g.NumPieces {
 			if rapid.Bool().Draw(d.t, "has") {
-				w.have.set(i)
+				w.have.Set(i)
 			}
 		}
 		d.p.Bitfield(d.now, id, w.have)
@@ -147,7 +149,7 @@ func (d *driver) opHave() {
 	piece := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "piece")
 	switch rapid.IntRange(0, 4).Draw(d.t, "kind") {
 	case 0:
-		w.have.clear(piece)
+		w.have.Clear(piece)
 		d.p.Unhave(d.now, id, piece)
 	case 1:
 		if w.fast {
@@ -155,7 +157,7 @@ func (d *driver) opHave() {
 			d.p.AllowedFast(d.now, id, piece)
 		}
 	default:
-		w.have.set(piece)
+		w.have.Set(piece)
 		d.p.Have(d.now, id, piece)
 	}
 }
@@ -289,7 +291,7 @@ func (d *driver) opWant() {
 	if rapid.Bool().Draw(d.t, "want") {
 		from := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "from")
 		to := rapid.IntRange(from, d.g.NumPieces-1).Draw(d.t, "to")
-		d.wants.setRange(from, to+1)
+		d.wants.SetRange(from, to+1)
 		r = []ByteRange{{int64(from) * d.g.PieceLength, int64(to-from)*d.g.PieceLength + 1}}
 	}
 	d.p.SetWant(d.now, r)
@@ -382,7 +384,7 @@ func (d *driver) checkRequest(a Action, w *wirePeer) {
 		if !w.asked[a.Block] {
 			d.t.Fatalf("%+v: requested twice", a)
 		}
-	case !w.have.has(piece):
+	case !w.have.Has(piece):
 		d.t.Fatalf("%+v: a piece that the peer lacks", a)
 	case w.choked && !w.allowed[piece]:
 		d.t.Fatalf("%+v: the peer chokes", a)
@@ -391,7 +393,7 @@ func (d *driver) checkRequest(a Action, w *wirePeer) {
 	case d.virtual(a.Block):
 		d.t.Fatalf("%+v: zeros", a)
 	}
-	if !d.wants.has(piece) && !d.p.reserved(piece) {
+	if !d.wants.Has(piece) && !d.p.reserved(piece) {
 		d.t.Fatalf("%+v: nobody wants it", a)
 	}
 	w.late = slices.DeleteFunc(w.late, func(x BlockID) bool { return x == a.Block })

@@ -3,6 +3,8 @@ package picker
 import (
 	"math/bits"
 	"math/rand/v2"
+
+	"torrentfs/internal/bitset"
 )
 
 // notFresh is the place of a piece that the order does not hold.
@@ -14,17 +16,17 @@ const notFresh = ^uint32(0)
 type rarest struct {
 	avail  []uint16 // peers other than seeds that have the piece, for every piece
 	order  []uint32
-	place  []uint32 // of a piece in order, or notFresh
-	bound  []uint32 // at least one more than the groups
-	member bitset   // which pieces the order holds
-	gen    uint32   // changes when a piece comes
+	place  []uint32   // of a piece in order, or notFresh
+	bound  []uint32   // at least one more than the groups
+	member bitset.Set // which pieces the order holds
+	gen    uint32     // changes when a piece comes
 }
 
 func (r *rarest) init(pieces int) {
 	r.avail = make([]uint16, pieces)
 	r.order = make([]uint32, pieces)
 	r.place = make([]uint32, pieces)
-	r.member = newBitset(pieces)
+	r.member = bitset.New(pieces)
 	r.bound = []uint32{uint32(pieces), uint32(pieces)}
 	for i := range r.place {
 		r.place[i] = notFresh
@@ -43,7 +45,7 @@ func (r *rarest) rebuild(rng *rand.Rand, keep func(piece int) bool) {
 	for i := range r.place {
 		r.place[i] = notFresh
 		if keep(i) {
-			r.member.set(i)
+			r.member.Set(i)
 			count[r.avail[i]]++
 			n++
 		}
@@ -121,7 +123,7 @@ func (r *rarest) remove(piece int) {
 		r.bound[a]++
 	}
 	r.place[piece] = notFresh
-	r.member.clear(piece)
+	r.member.Clear(piece)
 }
 
 // insert puts a piece back.
@@ -141,7 +143,7 @@ func (r *rarest) insert(piece int) {
 			i = last
 		}
 	}
-	r.member.set(piece)
+	r.member.Set(piece)
 	r.gen++
 }
 
@@ -149,11 +151,11 @@ func (r *rarest) len() int { return len(r.order) - int(r.bound[0]) }
 
 // pick returns the rarest fresh piece that have holds and ok allows, or -1. It looks at the head of the order, and where that
 // does not answer, at the set of pieces that both sides have, from a random place on.
-func (r *rarest) pick(have bitset, all bool, start int, ok func(piece int) bool) int {
+func (r *rarest) pick(have bitset.Set, all bool, start int, ok func(piece int) bool) int {
 	const head = 128
 	lo := int(r.bound[0])
 	for i := lo; i < len(r.order) && i < lo+head; i++ {
-		if piece := int(r.order[i]); (all || have.has(piece)) && ok(piece) {
+		if piece := int(r.order[i]); (all || have.Has(piece)) && ok(piece) {
 			return piece
 		}
 	}

@@ -112,7 +112,7 @@ func (p *Picker) advance(r *read) bool {
 		pt := p.part(r.piece)
 		_, end := p.ownBlocks(r, r.piece, p.g.numBlocks(r.piece))
 		for ; r.block < end; r.block++ {
-			if pt != nil && !pt.leaf.has(r.block) || pt == nil && !p.virtual(r.piece, r.block) {
+			if pt != nil && !pt.leaf.Has(r.block) || pt == nil && !p.virtual(r.piece, r.block) {
 				return false
 			}
 		}
@@ -168,7 +168,7 @@ func (p *Picker) abandon() {
 			if x.flags&flagUrgent != 0 && !p.awaited(piece, block) {
 				x.flags &^= flagUrgent
 			}
-			if !p.want.has(piece) && !p.reserved(piece) {
+			if !p.want.Has(piece) && !p.reserved(piece) {
 				p.cancel(pr, i)
 				p.touch(pr)
 			}

@@ -133,7 +133,7 @@ func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
 		return Duplicate
 	}
 	pt := p.start(piece)
-	if pt.have.has(index) {
+	if pt.have.Has(index) {
 		return Duplicate
 	}
 	p.store(pt, index, id)
@@ -148,12 +148,12 @@ func (p *Picker) takeAnswered(pr *peer, i int) request {
 	}
 	piece, block := p.g.Split(x.block)
 	pt := p.part(piece)
-	if pt == nil || pt.have.has(block) {
+	if pt == nil || pt.have.Has(block) {
 		return p.take(pr, i)
 	}
 	p.inflight--
 	n := pt.holders(block)
-	pt.req[n-1].clear(block)
+	pt.req[n-1].Clear(block)
 	pt.live--
 	if n == 1 {
 		if pt.free++; pt.free == 1 {
@@ -192,14 +192,14 @@ func (p *Picker) store(pt *partial, index int, from PeerID) {
 
 // keep marks a block as held and cancels it wherever it is requested.
 func (p *Picker) keep(pt *partial, index int) {
-	if !pt.req[0].has(index) {
+	if !pt.req[0].Has(index) {
 		if pt.free--; pt.free == 0 {
 			p.unlist(pt)
 		}
 	}
-	pt.have.set(index)
+	pt.have.Set(index)
 	pt.left--
-	if pt.req[0].has(index) {
+	if pt.req[0].Has(index) {
 		p.cancelBlock(p.g.Block(int(pt.piece), index))
 	}
 }

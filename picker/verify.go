@@ -48,18 +48,18 @@ func (p *Picker) setHeld(piece int) {
 		p.retire(pt, index)
 	}
 	p.state[piece] = stateHeld
-	p.heldSet.set(piece)
+	p.heldSet.Set(piece)
 	p.nheld++
 	delete(p.failed, int32(piece))
 	if p.whole != nil {
-		p.whole.clear(piece)
+		p.whole.Clear(piece)
 	}
 	for _, pr := range p.peers {
 		if pr.seed {
 			if p.nheld == p.g.NumPieces {
 				p.updateInterest(pr)
 			}
-		} else if pr.have.has(piece) {
+		} else if pr.have.Has(piece) {
 			pr.missing--
 			p.updateInterest(pr)
 		}
@@ -110,20 +110,20 @@ func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
 		return
 	}
 	pt := p.part(piece)
-	if pt == nil || index >= int(pt.blocks) || !pt.have.has(index) {
+	if pt == nil || index >= int(pt.blocks) || !pt.have.Has(index) {
 		return
 	}
 	if ok {
-		if !pt.leaf.has(index) {
-			pt.leaf.set(index)
+		if !pt.leaf.Has(index) {
+			pt.leaf.Set(index)
 			p.serve(piece)
 		}
 		return
 	}
-	if pt.leaf.has(index) {
+	if pt.leaf.Has(index) {
 		return
 	}
-	pt.have.clear(index)
+	pt.have.Clear(index)
 	pt.left++
 	p.freed(pt)
 }
@@ -142,13 +142,13 @@ func (p *Picker) Lost(now time.Duration, piece int) {
 		return
 	}
 	p.nheld--
-	p.heldSet.clear(piece)
+	p.heldSet.Clear(piece)
 	p.state[piece] = p.restState(piece)
-	if p.state[piece] == stateFresh && p.want.has(piece) {
+	if p.state[piece] == stateFresh && p.want.Has(piece) {
 		p.fresh.insert(piece)
 	}
 	for _, pr := range p.peers {
-		if !pr.seed && pr.have.has(piece) {
+		if !pr.seed && pr.have.Has(piece) {
 			pr.missing++
 		}
 		p.updateInterest(pr)

@@ -20,6 +20,7 @@ const outside = 99
 // its path. A new room gets a line here, and thought about where it stands.
 var floors = map[string]int{
 	"metainfo/bencode": -1, // the guarded decoder, which floor 0 shares
+	"internal/bitset":  -1, // pieces and blocks as sets, which all floors share
 	"metainfo":         0,
 	"swarm/wire":       0,
 	"picker":           1,
