@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	case "signalled":
 		signalledReaderMain()
 		return
+	case "mountpoints":
+		mountpointsMain()
+		return
 	default:
 		fmt.Fprintln(os.Stderr, "unknown role", role)
 		os.Exit(2)

@@ -51,13 +51,11 @@ type Mounted struct {
 // the mount point is removed first. ctx bounds the mounting only.
 func Mount(ctx context.Context, mountpoint string, src Source, opt Options) (*Mounted, error) {
 	opt = opt.withDefaults()
-	mountpoint, err := filepath.Abs(mountpoint)
+	mountpoint, err := CheckMountpoint(ctx, mountpoint, opt.Logger)
 	if err != nil {
-		return nil, fmt.Errorf("mount: %w", err)
+		return nil, err
 	}
-	if mountpoint, err = checkMountpoint(ctx, mountpoint, opt.Logger); err != nil {
-		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
-	}
+	warnNotEmpty(ctx, mountpoint, opt.Logger)
 	f, err := newFileSystem(src, opt)
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: build tree: %w", mountpoint, err)
@@ -284,8 +282,24 @@ func unmountBounded(ctx context.Context, path string, lazy bool) error {
 	return err
 }
 
-// checkMountpoint makes sure that path is a directory to mount on, and heals what a crash has left there. It returns the
-// path without symbolic links: the kernel knows the mount by that, and unmounting follows none.
+// CheckMountpoint makes sure that path is a directory to mount on, and removes what a crash has left there, as [Mount]
+// does: it can be asked before the long work that comes before a mount. It returns the absolute path without symbolic
+// links: the kernel knows the mount by that, and unmounting follows none. Its errors wrap [ErrMountpoint].
+func CheckMountpoint(ctx context.Context, path string, log *slog.Logger) (string, error) {
+	if path == "" {
+		return "", fmt.Errorf("mount: %w: its name is empty (name a directory)", ErrMountpoint)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("mount %s: %w", path, err)
+	}
+	resolved, err := checkMountpoint(ctx, abs, log)
+	if err != nil {
+		return "", fmt.Errorf("mount %s: %w", abs, err)
+	}
+	return resolved, nil
+}
+
 func checkMountpoint(ctx context.Context, path string, log *slog.Logger) (string, error) {
 	const attempts = 4 // crashes may have stacked mounts
 	ctx, cancel := context.WithTimeoutCause(ctx, mountpointLimit, errHangs)
@@ -294,20 +308,33 @@ func checkMountpoint(ctx context.Context, path string, log *slog.Logger) (string
 		at, err := bounded(ctx, func() (place, error) { return lookAt(path) })
 		switch {
 		case err == nil && !at.isDir:
-			return "", fmt.Errorf("%w: not a directory", ErrMountpoint)
+			return "", fmt.Errorf("%w: not a directory (name one to mount on)", ErrMountpoint)
 		case err == nil:
-			warnNotEmpty(ctx, at.path, log)
+			if err := mayMountOn(at.path); err != nil {
+				return "", fmt.Errorf("%w: %w", ErrMountpoint, err)
+			}
 			return at.path, nil
 		case errors.Is(err, os.ErrNotExist):
-			return "", fmt.Errorf("%w: %w (create the directory first)", ErrMountpoint, err)
+			return "", fmt.Errorf("%w: %w (create the directory first)", ErrMountpoint, bare(err))
+		case errors.Is(err, os.ErrPermission):
+			return "", fmt.Errorf("%w: %w (you may not enter a directory above it)", ErrMountpoint, bare(err))
 		case !errors.Is(err, syscall.ENOTCONN) || try == attempts:
-			return "", fmt.Errorf("%w: %w", ErrMountpoint, err)
+			return "", fmt.Errorf("%w: %w", ErrMountpoint, bare(err))
 		}
 		log.Warn("removing the stale mount of a process that is gone", "mountpoint", at.path)
 		if err := unmountBounded(ctx, at.path, true); err != nil {
 			return "", fmt.Errorf("%w: remove stale mount: %w", ErrMountpoint, err)
 		}
 	}
+}
+
+// bare leaves the path out of an error of the system: it is named beside it.
+func bare(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 // place is what is at a mount point.

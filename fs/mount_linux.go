@@ -39,9 +39,9 @@ func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, e
 		return nil, err
 	}
 	options.Options = []string{access(opt), "nosuid", "nodev", "noatime", "default_permissions"}
-	server, err := fuse.NewServer(f, mountpoint, options)
+	server, err := mountByHelper(f, mountpoint, options)
 	if err != nil {
-		return nil, explainRefusal(fmt.Errorf("ask fusermount3: %w", err))
+		return nil, explainRefusal(err)
 	}
 	return server, nil
 }

@@ -45,6 +45,9 @@ func (a *app) run(ctx context.Context) (err error) {
 	for _, note := range c.notes {
 		a.log.Debug(note)
 	}
+	if len(c.ignored) > 0 && a.ready == nil { // the parent of a daemon has said it
+		a.log.Warn("ignoring unknown mount options", "options", strings.Join(c.ignored, "; "))
+	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	return kctx.Run(a, kctx.Kong)
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -30,7 +28,8 @@ type cli struct {
 	Log         logFlags    `embed:""`
 	ShowVersion versionFlag `name:"version" short:"V" help:"Print the version."`
 
-	notes []string // what parsing wants to tell the log
+	notes   []string // what parsing wants to tell the log
+	ignored []string // options of -o that mean nothing to us nor to mount(8)
 }
 
 // helpShown is the error that stops parsing after --help or --version was
@@ -46,7 +45,7 @@ func parse(args []string, stdout io.Writer) (*cli, *kong.Context, error) {
 	if err != nil || len(c.Mount.Options) == 0 {
 		return c, kctx, err
 	}
-	extra, notes, err := expandMountOptions(kctx, c.Mount.Options)
+	o, err := expandMountOptions(kctx, c.Mount)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,11 +53,11 @@ func parse(args []string, stdout io.Writer) (*cli, *kong.Context, error) {
 	if i := slices.Index(args, "--"); i >= 0 {
 		at = i
 	}
-	c, kctx, err = parseOnce(slices.Insert(slices.Clone(args), at, extra...), stdout)
+	c, kctx, err = parseOnce(slices.Insert(slices.Clone(args), at, o.flags...), stdout)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.notes = notes
+	c.notes, c.ignored = o.notes, o.ignored
 	return c, kctx, nil
 }
 
@@ -103,75 +102,4 @@ func newParser(c *cli, stdout io.Writer) (*kong.Kong, error) {
 		k.Model.HelpFlag.Help = "Show this help."
 	}
 	return k, err
-}
-
-// errReadOnly answers -o rw.
-var errReadOnly = errors.New("option rw: a torrent never changes")
-
-// expandMountOptions turns the options of mount(8) into flags of the mount
-// command: a_b=c becomes --a-b=c. Flags that were given themselves win over
-// options. Unknown options are left alone, because fstab lines carry options
-// for others (nofail, _netdev, x-systemd.…); each leaves a note for the log.
-func expandMountOptions(kctx *kong.Context, options []string) (args, notes []string, err error) {
-	given := make(map[*kong.Flag]bool)
-	for _, p := range kctx.Path {
-		if p.Flag != nil {
-			given[p.Flag] = true
-		}
-	}
-	flags := slices.Concat(kctx.Selected().AllFlags(true)...)
-	for _, option := range slices.Concat(splitOptions(options)...) {
-		written, value, hasValue := strings.Cut(option, "=")
-		switch written {
-		case "ro":
-			continue
-		case "rw":
-			return nil, nil, fail(exitUsage, "leave it out", "parse mount options: %w", errReadOnly)
-		}
-		name := strings.ReplaceAll(written, "_", "-")
-		i := slices.IndexFunc(flags, func(f *kong.Flag) bool {
-			return f.Name == name || slices.Contains(f.Aliases, name)
-		})
-		switch {
-		case i < 0 || flags[i].Short == 'o' || name == "help":
-			notes = append(notes, "ignoring mount option "+written) // its value may be a secret
-		case given[flags[i]] && !flags[i].IsCumulative():
-			notes = append(notes, "mount option "+written+" is overridden by --"+name)
-		case hasValue:
-			args = append(args, "--"+name+"="+value)
-		case flags[i].IsBool():
-			args = append(args, "--"+name)
-		default:
-			return nil, nil, fail(exitUsage, "write "+option+"=VALUE", "parse mount options: option %s needs a value", option)
-		}
-	}
-	return args, notes, nil
-}
-
-// splitOptions splits each -o argument at its commas; a comma after a
-// backslash belongs to the option.
-func splitOptions(options []string) [][]string {
-	split := make([][]string, len(options))
-	for i, list := range options {
-		var option strings.Builder
-		flush := func() {
-			if option.Len() > 0 {
-				split[i] = append(split[i], option.String())
-			}
-			option.Reset()
-		}
-		for j := 0; j < len(list); j++ {
-			switch {
-			case list[j] == '\\' && j+1 < len(list) && (list[j+1] == ',' || list[j+1] == '\\'):
-				j++
-				option.WriteByte(list[j])
-			case list[j] == ',':
-				flush()
-			default:
-				option.WriteByte(list[j])
-			}
-		}
-		flush()
-	}
-	return split
 }

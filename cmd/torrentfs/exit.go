@@ -86,6 +86,8 @@ func openFailure(err error) error {
 		return fail(exitNetwork, "choose another --listen-port, or 0 for any free one", "%w", err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EPERM):
 		return fail(exitDisk, "choose a directory that you may write to with --data-dir", "%w", err)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fail(exitDisk, "name a directory with --data-dir", "%w", err)
 	case errors.Is(err, syscall.ENOSPC):
 		return fail(exitDisk, "make room on that disk, or choose another with --data-dir", "%w", err)
 	}

@@ -28,7 +28,7 @@ type mountCmd struct {
 
 	FS      fsFlags  `embed:""`
 	Daemon  bool     `group:"fs" help:"Go to the background once the mount is ready."`
-	Options []string `group:"fs" short:"o" sep:"none" placeholder:"OPTS" help:"Options as mount(8) has them, separated by commas: a_b=c stands for --a-b=c; unknown ones are ignored."`
+	Options []string `group:"fs" short:"o" sep:"none" placeholder:"OPTS" help:"Options as mount(8) has them, separated by commas: a_b=c stands for --a-b=c."`
 }
 
 // Help is the text below the summary.
@@ -65,6 +65,11 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if a.ready == nil { // else our parent did
+		if err := o.checkMountpoint(ctx, a); err != nil {
+			return err
+		}
+	}
 	if o.Daemon && a.ready == nil {
 		if o.Torrent == "-" {
 			return fail(exitUsage, "name a file", "mount: --daemon cannot read the torrent from standard input")
@@ -72,6 +77,20 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 		return a.daemonize(ctx, ref.name(), o.Mountpoint)
 	}
 	return o.serve(ctx, a, ref)
+}
+
+// checkMountpoint refuses what cannot be mounted on before metadata is sought
+// and data is hashed, which may take hours.
+func (o *mountCmd) checkMountpoint(ctx context.Context, a *app) error {
+	dir, err := fs.CheckMountpoint(ctx, o.Mountpoint, a.log)
+	if err != nil {
+		return fail(exitMount, "", "%w", err) // fs says itself what to do
+	}
+	if ours, err := isOurMount(dir); err == nil && ours {
+		return fail(exitMount, "choose another directory, or run torrentfs umount "+dir+" first",
+			"mount %s: a torrent is mounted there already", dir)
+	}
+	return nil
 }
 
 func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"torrentfs/cache"
@@ -147,6 +149,33 @@ func dirOr(dir string, h metainfo.InfoHash) (string, error) {
 	return abs, nil
 }
 
+// checkDataDir refuses what is no directory before metadata is sought, which
+// may take hours. One that is not there yet will be made.
+func checkDataDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && !st.IsDir():
+		err = syscall.ENOTDIR
+	case err == nil:
+		return nil
+	}
+	return openFailure(&library.DataError{Dir: dir, Err: bareError(err)})
+}
+
+// bareError leaves the path out of an error of the system: it is named beside it.
+func bareError(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
 // session is one torrent in a library of its own, as each command runs it.
 type session struct {
 	app     *app
@@ -214,6 +243,9 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 
 // open gets the metadata and adds the torrent.
 func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, every time.Duration, add library.AddOptions) (err error) {
+	if err := checkDataDir(dataDir); err != nil {
+		return err
+	}
 	s.meta, err = s.app.metadata(ctx, s, ref, library.ResolveOptions{Peers: add.Peers, NoTrackers: add.NoTrackers}, every)
 	if err != nil {
 		return err
@@ -222,7 +254,7 @@ func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, ever
 		return err
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return openFailure(&library.DataError{Dir: s.dir, Err: err})
+		return openFailure(&library.DataError{Dir: s.dir, Err: bareError(err)})
 	}
 	add.DataDir = s.dir
 	if ref.magnet != nil {

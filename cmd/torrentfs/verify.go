@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -122,7 +121,7 @@ func (o *verifyCmd) print(a *app, name string, r *verify.Report, took time.Durat
 	v := verdict{OK: r.OK(), Pieces: r.Pieces, Good: r.Good, Total: r.Total, Verified: r.Verified}
 	for _, f := range r.Files {
 		if f.Fault != nil {
-			v.Faults = append(v.Faults, fileFault{f.Path, f.Length, f.Verified, shortFault(f.Fault)})
+			v.Faults = append(v.Faults, fileFault{f.Path, f.Length, f.Verified, bareError(f.Fault).Error()})
 		}
 	}
 	switch {
@@ -140,14 +139,4 @@ func (o *verifyCmd) print(a *app, name string, r *verify.Report, took time.Durat
 	}
 	_, err := a.stdout.Write([]byte(b.String()))
 	return err
-}
-
-// shortFault leaves the path out of an error of the operating system: it is
-// printed beside it.
-func shortFault(err error) string {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err.Error()
-	}
-	return err.Error()
 }
