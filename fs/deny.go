@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +82,7 @@ func (f *fileSystem) denied(pid uint32, i nodeIndex, n *node, file File) bool {
 	if len(f.deny.names) == 0 || n.size == 0 {
 		return false
 	}
-	if ready, ok := file.(ReadyFile); ok && ready.Ready(0, int(n.size)) {
+	if ready, ok := file.(ReadyFile); ok && n.size <= math.MaxInt && ready.Ready(0, int(n.size)) {
 		return false
 	}
 	name, ok := programOf(pid).isAny(f.deny.names)

@@ -122,10 +122,9 @@ func create(ctx context.Context, spec CreateSpec) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A torrent that we would refuse ourselves must not leave the house.
-	lim := Limits{Bytes: int64(len(data)), Items: 64 + 32*len(c.layout.Files), NameBytes: 1 << 40}
-	if _, err := Parse(data, lim); err != nil {
-		return nil, err
+	// A torrent that Parse refuses, and other clients with it, is of no use.
+	if _, err := Parse(data, Limits{}); err != nil {
+		return nil, fmt.Errorf("check what was made: %w", err)
 	}
 	return data, nil
 }
@@ -228,11 +227,12 @@ func checkElement(e string) error {
 // lay puts the files, and the pads between them, into the piece space.
 func (c *creation) lay() error {
 	length := c.spec.PieceLength
-	if length < 1 || length > DefaultPieceLength {
-		return fmt.Errorf("piece length %d: %w: not from 1 to %d", length, ErrSpec, DefaultPieceLength)
+	lim := Limits{}.withDefaults()
+	if err := lim.checkPieceLength(length, c.spec.Version.hasV2()); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrSpec)
 	}
-	if c.spec.Version.hasV2() && (length < BlockSize || length&(length-1) != 0) {
-		return fmt.Errorf("piece length %d: %w: v2 wants a power of two from 16384 up", length, ErrSpec)
+	if length%BlockSize != 0 { // such pieces work, but no client makes them, and some refuse them
+		return fmt.Errorf("piece length: %d is no multiple of 16384: %w", length, ErrSpec)
 	}
 	align := c.spec.Align || c.spec.Version.hasV2()
 	var off int64
@@ -252,8 +252,11 @@ func (c *creation) lay() error {
 			return fmt.Errorf("content exceeds 64 bits: %w", ErrSpec)
 		}
 	}
-	if pieces := ceilDiv(off, length); pieces > DefaultPieces {
-		return fmt.Errorf("%d pieces of %d bytes: %w of %d: use longer pieces", pieces, length, ErrLimit, DefaultPieces)
+	if err := lim.checkSize(off, length); err != nil {
+		return fmt.Errorf("%w: use longer pieces", err)
+	}
+	if n := ceilDiv(off, length) * int64(len(SHA1{})); c.spec.Version.hasV1() && n > lim.Bytes { // Parse would say so after hours of hashing
+		return fmt.Errorf("%d bytes of piece hashes: %w of %d for a .torrent: use longer pieces", n, ErrLimit, lim.Bytes)
 	}
 	if c.spec.Version.hasV1() {
 		c.layout.Geometry = streamGeometry(length, off, pads)

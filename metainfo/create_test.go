@@ -225,7 +225,7 @@ func TestCreateSingle(t *testing.T) {
 func TestCreateAlign(t *testing.T) {
 	var open atomic.Int32
 	data, err := Create(context.Background(), CreateSpec{
-		Name: "t", Align: true, PieceLength: 50_000, // v1 need not have a power of two
+		Name: "t", Align: true, PieceLength: 3 * BlockSize, // v1 need not have a power of two
 		Files: []SourceFile{source("b", 60_000, &open), source("a", 10, &open)},
 	})
 	if err != nil {
@@ -236,10 +236,10 @@ func TestCreateAlign(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := m.Info
-	if len(i.Files) != 3 || !i.Files[1].Pad || i.Files[1].Length != 49_990 || i.Files[2].Offset != 50_000 {
+	if len(i.Files) != 3 || !i.Files[1].Pad || i.Files[1].Length != 3*BlockSize-10 || i.Files[2].Offset != 3*BlockSize {
 		t.Errorf("files %+v", i.Files)
 	}
-	if d := cmp.Diff([]BlockRange{{0, 1, 3}}, i.VirtualBlocks()); d != "" {
+	if d := cmp.Diff([]BlockRange{{0, 1, 2}}, i.VirtualBlocks()); d != "" {
 		t.Error(d)
 	}
 }
@@ -250,6 +250,7 @@ func TestCreateRefuses(t *testing.T) {
 	link := func(path, target string) SourceFile {
 		return SourceFile{Path: strings.Split(path, "/"), Symlink: target}
 	}
+	big := func(n int64) SourceFile { return SourceFile{Path: []string{"a"}, Length: n, Open: ok("a").Open} }
 	short := ok("short")
 	short.Length = 11
 	broken := ok("broken")
@@ -269,7 +270,11 @@ func TestCreateRefuses(t *testing.T) {
 		"version":    {CreateSpec{Name: "x", Version: 7, Files: []SourceFile{ok("a")}}, ErrSpec, "version 7"},
 		"v2 pieces":  {CreateSpec{Name: "x", Version: V2, PieceLength: 20000, Files: []SourceFile{ok("a")}}, ErrSpec, "power of two"},
 		"pieces":     {CreateSpec{Name: "x", PieceLength: -1, Files: []SourceFile{ok("a")}}, ErrSpec, "piece length"},
-		"too many":   {CreateSpec{Name: "x", PieceLength: 1, Files: []SourceFile{{Path: []string{"a"}, Length: 1 << 22, Open: ok("a").Open}}}, ErrLimit, "longer pieces"},
+		"blocks":     {CreateSpec{Name: "x", PieceLength: 3 << 13, Files: []SourceFile{ok("a")}}, ErrSpec, "no multiple of 16384"},
+		"long":       {CreateSpec{Name: "x", PieceLength: 1 << 30, Files: []SourceFile{ok("a")}}, ErrLimit, "536870912"},
+		"too many":   {CreateSpec{Name: "x", PieceLength: BlockSize, Files: []SourceFile{big(BlockSize << 22)}}, ErrLimit, "longer pieces"},
+		"hashes":     {CreateSpec{Name: "x", PieceLength: BlockSize, Files: []SourceFile{big(BlockSize << 20)}}, ErrLimit, "bytes of piece hashes"},
+		"too big":    {CreateSpec{Name: "x", PieceLength: 512 << 20, Version: V2, Files: []SourceFile{big(1 << 50)}}, ErrLimit, "blocks"},
 		"overflow":   {CreateSpec{Name: "x", Files: []SourceFile{{Path: []string{"a"}, Length: 1 << 62, Open: ok("a").Open}, {Path: []string{"b"}, Length: 1 << 62, Open: ok("b").Open}}}, ErrSpec, "64 bits"},
 		"no opener":  {CreateSpec{Name: "x", Files: []SourceFile{{Path: []string{"a"}, Length: 1}}}, ErrSpec, "open"},
 		"link out":   {CreateSpec{Name: "x", Files: []SourceFile{ok("a"), link("d/l", "../../e")}}, ErrSpec, "not inside"},

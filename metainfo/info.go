@@ -106,19 +106,12 @@ func (p *infoParser) header() error {
 	p.info.Name = SafeName(p.name)
 	p.names = newNamer(p.info.Name, p.lim)
 
-	limit := min(p.lim.PieceLength, math.MaxInt32)
 	length, err := p.fields.Int("piece length")
 	if err != nil {
 		return err
 	}
-	if length < 1 {
-		return fmt.Errorf("piece length: %d is not positive", length)
-	}
-	if length > limit {
-		return fmt.Errorf("piece length: %d bytes: %w of %d", length, ErrLimit, limit)
-	}
-	if p.info.Hash.HasV2 && (length < BlockSize || length&(length-1) != 0) {
-		return fmt.Errorf("piece length: %d is no power of two from 16384 up", length)
+	if err := p.lim.checkPieceLength(length, p.info.Hash.HasV2); err != nil {
+		return err
 	}
 	p.info.pieceLength = length
 	private, _ := bencode.Get[int64](p.fields, "private")
@@ -173,11 +166,10 @@ func (p *infoParser) layout() error {
 	for k := range i.Files {
 		f := &i.Files[k]
 		if aligned && f.Length > 0 {
-			pieces := ceilDiv(off, i.pieceLength)
-			if pieces > int64(p.lim.Pieces) {
-				return fmt.Errorf("number of pieces %w of %d", ErrLimit, p.lim.Pieces)
+			if err := p.lim.checkSize(off, i.pieceLength); err != nil {
+				return err
 			}
-			off = pieces * i.pieceLength
+			off = ceilDiv(off, i.pieceLength) * i.pieceLength
 		}
 		f.Offset = off
 		if f.Length > math.MaxInt64-off {
@@ -190,15 +182,14 @@ func (p *infoParser) layout() error {
 			i.total += f.Length
 		}
 	}
-	pieces := ceilDiv(off, i.pieceLength)
-	if pieces > int64(p.lim.Pieces) {
-		return fmt.Errorf("%d pieces: %w of %d", pieces, ErrLimit, p.lim.Pieces)
+	if err := p.lim.checkSize(off, i.pieceLength); err != nil {
+		return err
 	}
 	if aligned {
 		i.Geometry = alignedGeometry(i.pieceLength, i.Files)
 		return nil
 	}
-	if have := len(i.pieces) / len(SHA1{}); int64(have) != pieces {
+	if have, pieces := int64(len(i.pieces)/len(SHA1{})), ceilDiv(off, i.pieceLength); have != pieces {
 		return fmt.Errorf("pieces: %d hashes for %d pieces", have, pieces)
 	}
 	i.Geometry = streamGeometry(i.pieceLength, off, pads)

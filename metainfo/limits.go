@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"torrentfs/metainfo/bencode"
 )
@@ -19,13 +20,23 @@ const (
 	maxFieldItems      = 200_000   // values in one field outside info, such as announce-list
 )
 
+// Bounds that no Limits raises. What a torrent within them makes of its pieces
+// and blocks fits the numbers that the packages above keep them in, also where
+// an int has 32 bits: nobody behind this package looks again.
+const (
+	MaxPieceLength = 1 << 30           // bytes of a piece; an offset in one, and a block behind it, fit an int32
+	MaxPieces      = math.MaxInt32 - 1 // pieces
+	MaxBlocks      = math.MaxInt32     // pieces times blocks of a full piece: 32 TiB
+)
+
 // Limits bounds what a torrent may ask for. A zero field stands for its
-// default.
+// default. Parse, ParseInfo and Create have the same limits, and decide on the
+// same numbers: checkPieceLength and checkSize.
 type Limits struct {
 	Bytes       int64 // greatest .torrent, in bytes
 	InfoBytes   int64 // greatest info dictionary for ParseInfo, in bytes
-	Pieces      int   // most pieces
-	PieceLength int64 // greatest piece length, in bytes
+	Pieces      int   // most pieces, up to MaxPieces
+	PieceLength int64 // greatest piece length, in bytes, up to MaxPieceLength
 	Items       int   // most bencoded values (bencode.Limits.Items)
 	Depth       int   // deepest bencoded nesting (bencode.Limits.Depth)
 	// NameBytes is the most memory, in bytes, that the paths of all files may
@@ -55,6 +66,34 @@ func (l Limits) withDefaults() Limits {
 		l.Pieces = DefaultPieces
 	}
 	return l
+}
+
+// checkPieceLength decides which piece lengths a torrent may have; v2 is set if
+// it has a v2 half, alone or beside a v1 one.
+func (l Limits) checkPieceLength(length int64, v2 bool) error {
+	limit := min(l.PieceLength, MaxPieceLength)
+	switch {
+	case length < 1:
+		return fmt.Errorf("piece length: %d is not positive", length)
+	case length > limit:
+		return fmt.Errorf("piece length: %d bytes: %w of %d", length, ErrLimit, limit)
+	case v2 && (length < BlockSize || length&(length-1) != 0):
+		return fmt.Errorf("piece length: %d is no power of two from 16384 up", length)
+	}
+	return nil
+}
+
+// checkSize decides how long a torrent's piece space may be: size bytes, in
+// pieces of a length that checkPieceLength let pass.
+func (l Limits) checkSize(size, pieceLength int64) error {
+	pieces, limit := ceilDiv(size, pieceLength), min(int64(l.Pieces), MaxPieces)
+	if pieces > limit {
+		return fmt.Errorf("%d pieces: %w of %d", pieces, ErrLimit, limit)
+	}
+	if blocks := pieces * ceilDiv(pieceLength, BlockSize); blocks > MaxBlocks {
+		return fmt.Errorf("%d pieces of %d bytes: %d blocks: %w of %d", pieces, pieceLength, blocks, ErrLimit, MaxBlocks)
+	}
+	return nil
 }
 
 func (l Limits) bencode() bencode.Limits {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -173,8 +174,8 @@ func TestTreeRefuses(t *testing.T) {
 		{4, 0, 2, 3},
 		{4, 0, 2, -1},
 		{7, 0, 2, 0},
-		{4, 0, 1 << 62, 0},
-		{4, 1 << 62, 2, 0},
+		{4, 0, math.MaxInt/2 + 1, 0},
+		{4, math.MaxInt/2 + 1, 2, 0},
 		{4, 0, -4, 0},
 	} {
 		if _, _, err := tree.Hashes(q[0], q[1], q[2], q[3]); err == nil {

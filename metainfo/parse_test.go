@@ -307,7 +307,7 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkParsePieces(b *testing.B) {
 	const pieces = 500_000
-	data := encode(b, dict{"info": info1(dict{"length": pieces * 16384, "pieces": make([]byte, 20*pieces)})})
+	data := encode(b, dict{"info": info1(dict{"length": int64(pieces) * 16384, "pieces": make([]byte, 20*pieces)})})
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {

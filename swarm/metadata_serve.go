@@ -16,9 +16,10 @@ func (t *Torrent) serveMetadata(c *peerConn, piece int) {
 	}
 	info := t.info.Bytes
 	m := wire.Metadata{Type: wire.MetadataReject, Piece: piece}
-	off := piece * wire.MetadataBlock
-	if off < len(info) && c.metadataSent < maxMetadataServed*len(info) {
+	blocks := (len(info) + wire.MetadataBlock - 1) / wire.MetadataBlock
+	if piece < blocks && c.metadataSent < maxMetadataServed*len(info) {
 		m.Type, m.TotalSize = wire.MetadataData, int64(len(info))
+		off := piece * wire.MetadataBlock
 		m.Data = info[off:min(off+wire.MetadataBlock, len(info))]
 		c.metadataSent += len(m.Data)
 	}

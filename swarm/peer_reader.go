@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"time"
 
@@ -113,6 +114,9 @@ func (c *peerConn) read() error {
 
 // decode turns a message into an event; e.c is nil where there is nothing to tell.
 func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err error) {
+	if max(m.Piece, m.Begin, m.Length) > math.MaxInt32 { // an int may have 32 bits, and no torrent has such a piece
+		return e, fmt.Errorf("%w: %v for %d bytes at %d of piece %d", wire.ErrProtocol, m.ID, m.Length, m.Begin, m.Piece)
+	}
 	e = peerEvent{c: c, id: m.ID, piece: int(m.Piece), begin: int(m.Begin), n: int(m.Length)}
 	info := c.t.info
 	switch m.ID {

@@ -221,18 +221,24 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	}
 	t.choker = choker{slots: cfg.Slots, rand: t.rand}
 	t.known.rand, t.known.gate = t.rand, &s.dials
-	g := picker.Geometry{
-		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: n, BlocksPerPiece: info.BlocksPerPiece(),
-		PieceSize: info.PieceSize, LeafVerified: t.trees != nil,
-	}
-	for _, r := range t.virtual {
-		g.Virtual = append(g.Virtual, picker.BlockRange{Piece: r.Piece, First: r.First, Count: r.Count})
-	}
-	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, g, seed)
+	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, pickerGeometry(info), seed)
 	t.timer = time.NewTimer(0)
 	t.measured = t.start
 	t.knowWebSeeds()
 	return t
+}
+
+// pickerGeometry is the torrent as the picker sees it. It is valid for whatever
+// package metainfo has let pass.
+func pickerGeometry(info *metainfo.Info) picker.Geometry {
+	g := picker.Geometry{
+		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: info.NumPieces(), BlocksPerPiece: info.BlocksPerPiece(),
+		PieceSize: info.PieceSize, LeafVerified: info.Hash.HasV2,
+	}
+	for _, r := range info.VirtualBlocks() {
+		g.Virtual = append(g.Virtual, picker.BlockRange{Piece: r.Piece, First: r.First, Count: r.Count})
+	}
+	return g
 }
 
 // adopt takes over what the store has at the start. Pieces in doubt count as

@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -238,7 +239,7 @@ func TestFlood(t *testing.T) {
 
 func BenchmarkAnswer(b *testing.B) {
 	g := newTestGuard(&fakeConn{})
-	g.out = rate.NewLimiter(1, 1<<50)
+	g.out = rate.NewLimiter(1, math.MaxInt)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range maxKnown {
 		g.host.heard(epoch, nodeInfo{newID(rnd, netip.Addr{}), netip.AddrPortFrom(netip.AddrFrom4([4]byte{50, 1, byte(i >> 8), byte(i)}), 1)}, netip.Addr{})
