@@ -35,11 +35,13 @@
 //
 // # Who waits, and for how long
 //
-// A read waits for its bytes as long as its File lets it. It ends with EINTR only for a signal that kills its program
-// (programs that handle signals, as Go's runtime does all the time, must not see their reads fail); with EIO when the mount
-// ends, when the File fails, or when its policy says that the bytes will not come ([ErrUnavailable]). In cached mode the
-// kernel tells of no signal, only of a FLUSH: that ends the read-ahead of the handle. Programs that would read a whole
-// library to index it are kept from incomplete files ([Options.DenyReaders]).
+// A read waits for its bytes as long as its File lets it. It ends with EINTR for a signal that kills its program, and
+// for one that asks it to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT), handled or not: the handler runs only once the read has
+// ended. Other handled signals do not end it, for runtimes and timers send them all the time. It ends with EIO when the mount
+// ends, when the File fails, or when its policy says that the bytes will not come ([ErrUnavailable]). The kernel tells of
+// signals only where it waits for one page; of read-ahead it tells no more than a FLUSH, which ends that of the handle. So
+// the pending signals of readers that wait are looked at, in /proc. A page fault that ends so is a SIGBUS. Programs that
+// would read a whole library to index it are kept from incomplete files ([Options.DenyReaders]).
 //
 // Whoever reads the head of a film is given its end early ([Prefetcher]): players and probes go there next, and each such
 // step costs a wait. In a swarm of five peers at 20 Mbit/s and 50 ms, ffprobe on a cold mp4 of 54 MB with its index at the
@@ -71,7 +73,7 @@
 //  4. No download of what nobody reads: TestNobodyAsksForMoreThanIsRead, TestReadWaitsForItsPageOnly.
 //  5. A thousand blocked readers disturb nobody: TestBlockedReadersStarveNobody, TestFiguresBlockedReaders.
 //  6. Signals free a reader, SIGTERM a mount with blocked readers, and nothing is left behind: TestSignalsFreeReader,
-//     TestHandledSignalsDoNotEndRead, TestUnmountWithBlockedReaders, TestUnmountLeavesNothing, TestStaleMountIsHealed,
+//     TestHandledRequestsToEndFreeReader, TestHandledSignalsDoNotEndRead, TestUnmountWithBlockedReaders, TestUnmountLeavesNothing, TestStaleMountIsHealed,
 //     TestFiguresEnds.
 //  7. A file may complete while it is open: TestCompletionWhileOpen; with TORRENTFS_BENCH=1 during 100,000 opens and more.
 //  8. Large directories and torrents: TestLargeDirectory, TestManyFilesAreSmall (a million files), TestFiguresMetadata.

@@ -4,40 +4,32 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// fatalSignalPending reports whether a signal that ends the process waits for the thread pid. A thread that cannot be
-// seen (it is gone, or lives in a foreign pid namespace) counts as dying: a program that sees EINTR is better than one
-// that cannot be killed.
-func fatalSignalPending(pid uint32) bool {
-	if pid == 0 {
-		return true
+// readerStateOf looks at the thread pid, as the kernel numbers it for the process that mounted.
+func readerStateOf(pid uint32) readerState {
+	if pid == 0 || !procIsOurs() {
+		return readerUnknown
 	}
 	status, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
 	if err != nil {
-		return true
+		return readerGone
 	}
-	return fatalIn(status)
+	return readerStateIn(status)
 }
 
-// threadGone reports whether the thread pid has ended. One in a foreign pid namespace is taken to live.
-func threadGone(pid uint32) bool {
-	if pid == 0 {
-		return false
-	}
-	stat, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
-	if err != nil {
-		return true
-	}
-	// The name is in parentheses and may hold anything; the state follows it: Z and X are the dead.
-	_, after, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
-	return ok && len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
-}
+// procIsOurs reports whether /proc numbers processes as this process's own pid namespace does. After
+// "unshare --pid" without a mount of /proc it does not, and a number found there is another process.
+var procIsOurs = sync.OnceValue(func() bool {
+	self, err := os.Readlink("/proc/self")
+	return err == nil && self == strconv.Itoa(os.Getpid())
+})
 
-// fatalIn decides by the text of /proc/<pid>/status.
-func fatalIn(status []byte) bool {
+// readerStateIn decides by the text of /proc/<pid>/status, see proc_pid_status(5).
+func readerStateIn(status []byte) readerState {
 	var pending, blocked, ignored, caught uint64
 	for line := range bytes.Lines(status) {
 		key, value, ok := bytes.Cut(line, []byte(":\t"))
@@ -49,6 +41,10 @@ func fatalIn(status []byte) bool {
 			return v
 		}
 		switch string(key) {
+		case "State":
+			if len(value) > 0 && (value[0] == 'Z' || value[0] == 'X') {
+				return readerGone
+			}
 		case "SigPnd", "ShdPnd":
 			pending |= set()
 		case "SigBlk":
@@ -59,14 +55,20 @@ func fatalIn(status []byte) bool {
 			caught = set()
 		}
 	}
-	kill := signalBit(unix.SIGKILL)
-	if pending&kill != 0 {
-		return true
+	if pending&signalBit(unix.SIGKILL) != 0 {
+		return readerEnds
 	}
-	return pending&^(blocked|ignored|caught|harmless) != 0
+	if pending&^(blocked|ignored)&(asked|^(caught|harmless)) != 0 {
+		return readerEnds
+	}
+	return readerGoesOn
 }
 
 func signalBit(s unix.Signal) uint64 { return 1 << (s - 1) }
+
+// asked are the signals by which somebody asks a program to end. They end a read also in a program that handles them:
+// the handler runs only after the read. Other handled signals do not: runtimes and timers send them all the time.
+const asked = 1<<(unix.SIGINT-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGHUP-1) | 1<<(unix.SIGQUIT-1)
 
 // harmless are the signals that by default stop, continue, or do nothing.
 const harmless = 1<<(unix.SIGCHLD-1) | 1<<(unix.SIGCONT-1) | 1<<(unix.SIGURG-1) | 1<<(unix.SIGWINCH-1) |

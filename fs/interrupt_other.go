@@ -2,8 +2,5 @@
 
 package fs
 
-// fatalSignalPending cannot be known here, so every interrupt ends the read.
-func fatalSignalPending(uint32) bool { return true }
-
-// threadGone cannot be known here.
-func threadGone(uint32) bool { return false }
+// readerStateOf cannot see the reader here, so every interrupt ends the read.
+func readerStateOf(uint32) readerState { return readerUnknown }

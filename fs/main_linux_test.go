@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 		return
 	case "mountpoints":
 		mountpointsMain()
+	case "catching":
+		catchingReaderMain()
 		return
 	default:
 		fmt.Fprintln(os.Stderr, "unknown role", role)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -53,6 +54,7 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 	}
 	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
 	ctx.alone = direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n)
+	ctx.waiting = &f.counters.waiting
 	return h.readAt(ctx, buf[:n], off)
 }
 
@@ -82,6 +84,9 @@ func (h *handle) readFailed(ctx *readContext, off int64, got, want int, err erro
 	case cause == nil:
 	case errors.Is(cause, errInterrupted), errors.Is(cause, errReaderGone):
 		return fuse.EINTR
+	case errors.Is(cause, errUnseen):
+		h.inode.bounceOnce(off, want, time.Now())
+		return fuse.EAGAIN
 	default:
 		return fuse.Status(errClosed)
 	}

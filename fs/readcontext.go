@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -12,17 +13,19 @@ import (
 const errClosed = syscall.EIO
 
 var (
-	errInterrupted = errors.New("reader is being killed")
+	errInterrupted = errors.New("reader was sent a signal that ends it")
 	errReaderGone  = errors.New("reader closed the file")
+	errUnseen      = errors.New("reader lives in a foreign pid namespace")
 )
 
-// readContext ends when the wait for one READ should: the caller is being killed, its handle is flushed, or the mount
-// ends. Most reads never wait, so it costs nothing before somebody asks for Done.
+// readContext ends when the wait for one READ should: a signal ends the caller, its handle is flushed, or the mount ends. Most reads never wait, so it costs nothing before somebody asks for Done.
 type readContext struct {
 	// immutable
 	pid                      uint32
 	cancel, closing, flushed <-chan struct{}
-	alone                    bool // an application may wait for this very request: a flush ends it only if its thread is gone
+	alone                    bool          // an application may wait for this very request: a flush ends it only if its thread is gone
+	waiting                  *atomic.Int64 // reads that wait now; nil counts as few
+	stateOf                  func(pid uint32) readerState
 
 	mu      sync.Mutex
 	err     error
@@ -36,7 +39,7 @@ var _ context.Context = (*readContext)(nil)
 // newReadContext makes the context of one READ of the thread pid. cancel ends with an INTERRUPT; flushed may be nil. The
 // caller must call finish.
 func newReadContext(pid uint32, cancel, closing, flushed <-chan struct{}) *readContext {
-	return &readContext{pid: pid, cancel: cancel, closing: closing, flushed: flushed}
+	return &readContext{pid: pid, cancel: cancel, closing: closing, flushed: flushed, stateOf: readerStateOf}
 }
 
 func (c *readContext) Deadline() (time.Time, bool) { return time.Time{}, false }
@@ -79,51 +82,94 @@ func (c *readContext) finish() {
 }
 
 func (c *readContext) watch() {
-	cancel, flushed := c.cancel, c.flushed
-	leaving := false // an application may be about to end
-	var again <-chan time.Time
-	pause := interruptPoll
+	began, cancel, flushed := time.Now(), c.cancel, c.flushed
+	interrupted, leaving := false, false
+	pause := c.idlePause()
 	for {
+		look := time.NewTimer(pause)
 		select {
 		case <-c.stop:
+			look.Stop()
 			return
 		case <-c.closing:
+			look.Stop()
 			c.fail(ErrClosed)
 			return
 		case <-flushed:
 			if !c.alone {
+				look.Stop()
 				c.fail(errReaderGone)
 				return
 			}
-			flushed, leaving = nil, true
+			flushed, leaving, pause = nil, true, interruptPoll
 		case <-cancel:
-			cancel = nil
-		case <-again:
+			cancel, interrupted, pause = nil, true, interruptPoll
+		case <-look.C:
+			if interrupted || leaving {
+				pause = min(2*pause, maxInterruptPoll)
+			} else {
+				pause = c.idlePause()
+			}
 		}
-		// The kernel sends one INTERRUPT for a request, with the first signal of any kind. A program that handles
-		// the signal (Go's runtime signals itself all the time) must not see its read fail; and a later signal
-		// that kills is not announced. So look whether it is one that kills, now and then until the read ends.
-		if cancel == nil && c.cancel != nil && fatalSignalPending(c.pid) {
-			c.fail(errInterrupted)
+		look.Stop()
+		if err := c.look(time.Since(began), interrupted, leaving); err != nil {
+			c.fail(err)
 			return
 		}
-		// A page that the kernel reads ahead of a killed reader is not interrupted at all: its thread ends, which
-		// flushes the file. Nobody waits for the page then but threads that ask for it again by themselves.
-		if leaving && threadGone(c.pid) {
-			c.fail(errReaderGone)
-			return
-		}
-		again = time.After(pause)
-		pause = min(2*pause, maxInterruptPoll)
 	}
 }
 
+// look reports why the reader waits no longer, if it does not.
+//
+// The kernel sends one INTERRUPT for a request, with the first signal of any kind. A program that handles the signal
+// (Go's runtime signals itself all the time) must not see its read fail, and a later signal that ends it is not
+// announced. For what the kernel reads ahead there is no INTERRUPT at all: the reader waits for the page, deaf to all
+// signals but those that kill it at once. So the reader is looked at now and then, until the read ends.
+func (c *readContext) look(waited time.Duration, interrupted, leaving bool) error {
+	switch c.stateOf(c.pid) {
+	case readerEnds:
+		return errInterrupted
+	case readerUnknown:
+		// A program that sees EINTR is better than one that cannot be killed.
+		if interrupted {
+			return errInterrupted
+		}
+		// The kernel asks again for the page that is needed, and that request can be interrupted.
+		if !c.alone && waited >= unseenLimit {
+			return errUnseen
+		}
+	case readerGone:
+		if interrupted {
+			return errInterrupted
+		}
+		// Its thread ended, which flushed the file. Nobody waits for the page but threads that ask for it again by
+		// themselves.
+		if leaving || !c.alone {
+			return errReaderGone
+		}
+	}
+	return nil
+}
+
 // interruptPoll is how soon an interrupted reader is looked at again, and maxInterruptPoll how late: a person who presses
-// ^C waits for it.
+// ^C waits for it. Readers that nothing was heard of are looked at as often as maxInterruptPoll if they are few, and
+// never more than a thousand times per second in all.
 const (
 	interruptPoll    = 25 * time.Millisecond
 	maxInterruptPoll = 200 * time.Millisecond
+	idleLook         = time.Millisecond
+	// unseenLimit is how long the kernel's read-ahead waits for a reader that cannot be looked at.
+	unseenLimit = time.Second
 )
+
+// idlePause is the time to the next look at a reader of which nothing was heard.
+func (c *readContext) idlePause() time.Duration {
+	pause := maxInterruptPoll
+	if c.waiting != nil {
+		pause = max(pause, time.Duration(c.waiting.Load())*idleLook)
+	}
+	return pause
+}
 
 func (c *readContext) fail(err error) {
 	c.mu.Lock()

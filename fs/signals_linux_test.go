@@ -1,12 +1,16 @@
 package fs_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,8 +50,119 @@ func TestSignalsFreeReader(t *testing.T) {
 	}
 }
 
-// signalledReaderMain reads one page with a handler for SIGUSR1, and prints what the system call answered.
+func init() {
+	if os.Getenv("TORRENTFS_TEST_ROLE") == "catching" {
+		runtime.LockOSThread() // the main goroutine stays on the main thread
+	}
+}
+
+// catchingReaderMain reads a file from its begin to its end on the main thread, which gets the signals of a process, and
+// handles the signals that ask a program to end. It prints the error that ended it, and its handler's signal.
+func catchingReaderMain() {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	flags, _ := strconv.Atoi(os.Getenv("TORRENTFS_TEST_FLAGS"))
+	fd, err := unix.Open(os.Getenv("TORRENTFS_TEST_FILE"), unix.O_RDONLY|flags, 0)
+	b := alignedBuffer(64 << 10)
+	at := 0
+	for n := 1; err == nil && n > 0; at += max(n, 0) {
+		fmt.Println("at", at)
+		n, err = unix.Read(fd, b)
+		if err == unix.EINTR && len(caught) == 0 {
+			// Go's own signals; or the handler's thread is not through with it.
+			select {
+			case s := <-caught:
+				caught <- s
+			case <-time.After(100 * time.Millisecond):
+				err = nil
+			}
+		}
+	}
+	fmt.Println(err, <-caught)
+}
+
+// A program that handles the signal sees EINTR, and its handler runs, whatever kind of request the read waits for.
+func TestHandledRequestsToEndFreeReader(t *testing.T) {
+	const missing = 8 << 20
+	for name, c := range map[string]struct {
+		bounce fs.Bounce
+		size   int64
+		have   int64
+		flags  int
+	}{
+		"first read":           {size: missing},
+		"in order":             {size: missing, have: 2 << 20},
+		"small file":           {size: 3000},
+		"O_DIRECT":             {size: missing, flags: unix.O_DIRECT},
+		"bounced always":       {bounce: fs.BounceOn, size: missing, have: 2 << 20},
+		"never bounced":        {bounce: fs.BounceOff, size: missing},
+		"in order, no bounces": {bounce: fs.BounceOff, size: missing, have: 2 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t, serverConfig{Bounce: c.bounce, Files: []fileConfig{{Path: "a", Size: c.size, Missing: true}}})
+			s.ask("release 0 %d", c.have)
+			for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+				reader := selfAs(t, "catching", "TORRENTFS_TEST_FILE="+s.path("a"), fmt.Sprint("TORRENTFS_TEST_FLAGS=", c.flags))
+				reader.Stderr = os.Stderr
+				stdout, err := reader.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := reader.Start(); err != nil {
+					t.Fatal(err)
+				}
+				out := bufio.NewScanner(stdout)
+				must(t, "reader", func() error {
+					for out.Scan() && out.Text() != fmt.Sprint("at ", c.have) {
+					}
+					return out.Err()
+				})
+				eventually(t, "the reader waits", func() bool {
+					call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", reader.Process.Pid))
+					return strings.HasPrefix(string(call), fmt.Sprint(unix.SYS_READ, " ")) && s.stats().Waiting > 0
+				})
+				if err := reader.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
+				last := ""
+				must(t, "reader", func() error {
+					for out.Scan() {
+						last = out.Text()
+					}
+					return reader.Wait()
+				})
+				if want := fmt.Sprint(unix.EINTR, " ", sig); last != want {
+					t.Errorf("%v: reader got %q, want %q", sig, last, want)
+				}
+				eventually(t, "no read waits", func() bool { return s.stats().Waiting == 0 })
+			}
+		})
+	}
+}
+
+// selfAs is this very binary in another role. The race detector would have it sleep for a second at its end.
+func selfAs(t *testing.T, role string, env ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self)
+	c.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TORRENTFS_TEST_ROLE="+role), env...)
+	return c
+}
+
+// timerSignals are what runtimes, timers and terminals send to a program that goes on.
+var timerSignals = []syscall.Signal{
+	unix.SIGURG, unix.SIGCHLD, unix.SIGALRM, unix.SIGWINCH, unix.SIGPROF, unix.SIGVTALRM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGIO,
+}
+
+// signalledReaderMain reads one page with a handler for such signals, and prints what the system call answered.
 func signalledReaderMain() {
+	handled := make(chan os.Signal, 1)
+	for _, s := range timerSignals {
+		signal.Notify(handled, s)
+	}
 	fd, err := unix.Open(os.Getenv("TORRENTFS_TEST_FILE"), unix.O_RDONLY, 0)
 	if err != nil {
 		fmt.Println(err)
@@ -61,12 +176,7 @@ func signalledReaderMain() {
 // A signal that the reader handles is none of our business: Go programs send themselves SIGURG all the time.
 func TestHandledSignalsDoNotEndRead(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader := exec.Command(self)
-	reader.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TORRENTFS_TEST_ROLE=signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
+	reader := selfAs(t, "signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
 	var out bytes.Buffer
 	reader.Stdout, reader.Stderr = &out, &out
 	if err := reader.Start(); err != nil {
@@ -78,10 +188,10 @@ func TestHandledSignalsDoNotEndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 20 {
+	for i := range 4 * len(timerSignals) {
 		for _, task := range tasks {
 			tid, _ := strconv.Atoi(task.Name())
-			_ = unix.Tgkill(reader.Process.Pid, tid, unix.SIGURG)
+			_ = unix.Tgkill(reader.Process.Pid, tid, timerSignals[i%len(timerSignals)])
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -98,12 +208,7 @@ func TestHandledSignalsDoNotEndRead(t *testing.T) {
 // A killing signal after a handled one is not announced by the kernel; it must free the reader all the same.
 func TestKillAfterHandledSignal(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader := exec.Command(self)
-	reader.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TORRENTFS_TEST_ROLE=signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
+	reader := selfAs(t, "signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}

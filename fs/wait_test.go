@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,79 @@ func TestReadContextEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is seen of the reader decides together with what the kernel told.
+func TestReadContextLooksAtReader(t *testing.T) {
+	for name, c := range map[string]struct {
+		state                       readerState
+		alone, interrupted, flushed bool
+		want                        error // nil: it waits on
+	}{
+		"goes on":                          {state: readerGoesOn},
+		"goes on, interrupted":             {state: readerGoesOn, alone: true, interrupted: true},
+		"goes on, flushed by another":      {state: readerGoesOn, alone: true, flushed: true},
+		"signal without interrupt":         {state: readerEnds, want: errInterrupted},
+		"signal without interrupt, a page": {state: readerEnds, alone: true, want: errInterrupted},
+		"signal and interrupt":             {state: readerEnds, alone: true, interrupted: true, want: errInterrupted},
+		"gone":                             {state: readerGone, want: errReaderGone},
+		"gone, a page":                     {state: readerGone, alone: true},
+		"gone, a page, flushed":            {state: readerGone, alone: true, flushed: true, want: errReaderGone},
+		"gone, a page, interrupted":        {state: readerGone, alone: true, interrupted: true, want: errInterrupted},
+		"unknown":                          {state: readerUnknown, want: errUnseen},
+		"unknown, a page":                  {state: readerUnknown, alone: true},
+		"unknown, a page, flushed":         {state: readerUnknown, alone: true, flushed: true},
+		"unknown, a page, interrupted":     {state: readerUnknown, alone: true, interrupted: true, want: errInterrupted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cancel, flushed := make(chan struct{}), make(chan struct{})
+				ctx := newReadContext(7, cancel, make(chan struct{}), flushed)
+				ctx.alone, ctx.stateOf = c.alone, func(uint32) readerState { return c.state }
+				defer ctx.finish()
+				done := ctx.Done()
+				if c.interrupted {
+					close(cancel)
+				}
+				if c.flushed {
+					close(flushed)
+				}
+				select {
+				case <-done:
+				case <-time.After(10 * time.Second):
+				}
+				if err := ctx.Err(); !errors.Is(err, c.want) {
+					t.Errorf("err %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}
+
+// Many readers of whom nothing is heard cost no more than a thousand looks per second together.
+func TestIdleLooksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const readers = 5000
+		var waiting, looks atomic.Int64
+		waiting.Store(readers)
+		closing := make(chan struct{})
+		var all []*readContext
+		for range readers {
+			ctx := newReadContext(7, nil, closing, nil)
+			ctx.waiting = &waiting
+			ctx.stateOf = func(uint32) readerState { looks.Add(1); return readerGoesOn }
+			ctx.Done()
+			all = append(all, ctx)
+		}
+		time.Sleep(20 * time.Second)
+		if n := looks.Load(); n < readers || n > 20_000+readers {
+			t.Errorf("%d looks in 20 s", n)
+		}
+		close(closing)
+		for _, ctx := range all {
+			ctx.finish()
+		}
+	})
 }
 
 func TestReadContextFinishesUnused(t *testing.T) {

@@ -57,9 +57,6 @@ func TestBlockedReadIsCancelled(t *testing.T) {
 	t.Parallel()
 	for _, with := range []readingProgram{streaming, probing} {
 		for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM} {
-			if s == syscall.SIGINT && with.name == probing.name {
-				continue // dd has a handler of its own; a read goes on after that
-			}
 			t.Run(with.name+", "+s.String(), func(t *testing.T) {
 				t.Parallel()
 				m := deadMount(t)
@@ -74,6 +71,35 @@ func TestBlockedReadIsCancelled(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Programs with handlers of their own for Ctrl-C and SIGTERM end as well while their reads wait.
+func TestProgramsThatHandleSignalsEnd(t *testing.T) {
+	t.Parallel()
+	need(t, "python3", "rsync", "ffprobe", "unzip")
+	m := deadMount(t)
+	name := m.path(strings.TrimSuffix(tool("ls", m.dir).run(t), "\n"))
+	for _, c := range []command{
+		tool("python3", "-c", "import sys; open(sys.argv[1], 'rb').read(10)", name),
+		tool("rsync", "-a", name, scratch(t)+"/"),
+		tool("ffmpeg", "-nostdin", "-loglevel", "error", "-i", name, "-f", "null", "-"),
+		tool("unzip", "-l", name),
+		tool("dd", "if="+name, "of=/dev/null", "bs=1M"),
+	} {
+		for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+			c.quiet = true
+			p := c.start(t)
+			m.blocked(1)
+			if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil { // as a terminal does it
+				t.Fatal(err)
+			}
+			if code := p.wait(); code == 0 {
+				t.Errorf("%s, %v: it succeeded, with nobody to get the bytes from", p.what, s)
+			}
+			m.idle()
+		}
+	}
+	m.stop()
 }
 
 // A signal ends the server while reads wait: they fail, the mount goes away,
