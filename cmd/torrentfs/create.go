@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,11 +38,58 @@ type createCmd struct {
 	Private bool     `short:"p" help:"Tell clients to take peers from the trackers only (BEP 27)."`
 	Source  string   `placeholder:"TEXT" help:"A tag that gives the same content another info-hash, as private trackers want it."`
 	NoDate  bool     `help:"Leave the creation date out."`
+	Exclude []string `short:"x" sep:"none" placeholder:"PATTERN" help:"Leave out files and directories of this name, such as '*.tmp' or .git; with a slash in it, of this path below the directory. May be repeated."`
+}
+
+// Validate checks what the types of the flags do not.
+func (o *createCmd) Validate() error {
+	if n := int64(o.PieceLength); n != 0 && (n < metainfo.BlockSize || n > metainfo.DefaultPieceLength || n&(n-1) != 0) {
+		return fmt.Errorf("--piece-length: want a power of two from %s to %s, got %s",
+			size(metainfo.BlockSize), size(metainfo.DefaultPieceLength), o.PieceLength)
+	}
+	for _, tier := range o.Tracker {
+		for t := range strings.SplitSeq(tier, ",") {
+			if !isURLOf(t, "http", "https", "udp", "ws", "wss") {
+				return fmt.Errorf("--tracker: want a URL such as http://HOST:6969/announce or udp://HOST:6969, got %s", clipped(t))
+			}
+		}
+	}
+	for _, w := range o.WebSeed {
+		if !isURLOf(w, "http", "https", "ftp") {
+			return fmt.Errorf("--web-seed: want a URL such as http://HOST/PATH, got %s", clipped(w))
+		}
+	}
+	for _, n := range o.Node {
+		if err := new(peerAddr).UnmarshalText([]byte(n)); err != nil {
+			return fmt.Errorf("--node: %w", err)
+		}
+	}
+	for _, p := range o.Exclude {
+		if _, err := path.Match(p, ""); err != nil || strings.Trim(p, "/") == "" {
+			return fmt.Errorf("--exclude: %q is no pattern: want one such as '*.tmp'", p)
+		}
+	}
+	return nil
+}
+
+// isURLOf reports whether s is a URL of one of the schemes, with a host.
+func isURLOf(s string, schemes ...string) bool {
+	u, err := url.Parse(s)
+	return err == nil && slices.Contains(schemes, strings.ToLower(u.Scheme)) && u.Hostname() != ""
+}
+
+// clipped quotes the beginning of a URL: the rest may be a secret.
+func clipped(s string) string {
+	if len(s) > 12 {
+		return fmt.Sprintf("%q…", strings.ToValidUTF8(s[:12], "?"))
+	}
+	return strconv.Quote(s)
 }
 
 // Help is the text below the summary.
 func (createCmd) Help() string {
-	return `A torrent of a directory holds its files in the order of their names, links as links; special files are left out.
+	return `A torrent of a directory holds its files in the order of their names, links as links; special files and empty
+directories are left out, which is said.
 Equal content and options give equal info-hashes, whatever the machine.
 
 The default is v1, because every client can take it: some that are in wide use refuse hybrids or get their info-hash
@@ -48,15 +99,22 @@ client of today.`
 
 // Run hashes the files and writes the torrent.
 func (o *createCmd) Run(ctx context.Context, a *app) error {
-	spec, err := o.spec(a)
-	if err != nil {
-		return err
+	abs, err := filepath.Abs(o.Path)
+	switch {
+	case o.Path == "":
+		return fail(exitUsage, "name a file or a directory", "create torrent: the name of what it is to hold is empty")
+	case err != nil:
+		return fail(exitDisk, "", "create torrent: %w", err)
 	}
 	output := o.Output
 	if output == "" {
-		output = spec.Name + ".torrent"
+		output = filepath.Base(abs) + ".torrent"
 	}
 	if err := o.mayWrite(output); err != nil {
+		return err
+	}
+	spec, err := o.spec(a, abs, output)
+	if err != nil {
 		return err
 	}
 	data, err := o.hash(ctx, a, spec)
@@ -67,17 +125,13 @@ func (o *createCmd) Run(ctx context.Context, a *app) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
-	if err := renameio.WriteFile(output, data, 0o644); err != nil {
-		return fail(exitDisk, "", "write torrent %s: %w", output, err)
+	if err := writeTorrent(output, data); err != nil {
+		return err
 	}
 	return summarize(a, output, data)
 }
 
-func (o *createCmd) spec(a *app) (metainfo.CreateSpec, error) {
-	abs, err := filepath.Abs(o.Path)
-	if err != nil {
-		return metainfo.CreateSpec{}, fail(exitDisk, "", "create torrent: %w", err)
-	}
+func (o *createCmd) spec(a *app, abs, output string) (metainfo.CreateSpec, error) {
 	spec := metainfo.CreateSpec{
 		Name:        filepath.Base(abs),
 		PieceLength: int64(o.PieceLength),
@@ -101,91 +155,93 @@ func (o *createCmd) spec(a *app) (metainfo.CreateSpec, error) {
 	for _, tier := range o.Tracker {
 		spec.Trackers = append(spec.Trackers, strings.Split(tier, ","))
 	}
-	spec.Files, err = a.sourceFiles(abs)
+	found, err := findSources(abs, o.Exclude, output)
 	if err != nil {
-		return spec, fail(exitDisk, "", "create torrent: %w", err)
+		return spec, o.sourceFailure(err)
 	}
-	if len(spec.Files) == 0 {
+	found.warn(a, output)
+	spec.Files = found.files
+	switch {
+	case len(spec.Files) == 0 && found.excluded > 0:
+		return spec, fail(exitUsage, "exclude less", "create torrent: --exclude leaves no file of %s", o.Path)
+	case len(spec.Files) == 0:
 		return spec, fail(exitUsage, "put a file into it", "create torrent: %s has no files", o.Path)
+	case len(spec.Files[0].Path) == 0 && sameFile(abs, output):
+		return spec, fail(exitUsage, "choose another name with -o", "create torrent: %s is the file that it is to hold", output)
 	}
 	return spec, nil
 }
 
-// sourceFiles lists what a torrent of path holds.
-func (a *app) sourceFiles(path string) ([]metainfo.SourceFile, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if st.Mode().IsRegular() {
-		return []metainfo.SourceFile{sourceFile(path, nil, st)}, nil
-	}
-	if !st.IsDir() {
-		return nil, fmt.Errorf("%s is neither a file nor a directory", path)
-	}
-	var files []metainfo.SourceFile
-	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(path, name)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if rel == stateDir {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		f, ok, err := listed(name, strings.Split(filepath.ToSlash(rel), "/"), d)
-		if ok {
-			files = append(files, f)
-		} else if err == nil {
-			a.log.Warn("leaving out a special file", "path", rel)
-		}
-		return err
-	})
-	return files, err
-}
-
-// stateDir is what a download leaves beside the data to find its way on; it is
-// no part of the content.
-const stateDir = ".torrentfs"
-
-// listed makes the entry of a directory part of a torrent; ok is false for
-// what a torrent cannot hold.
-func listed(name string, path []string, d fs.DirEntry) (f metainfo.SourceFile, ok bool, err error) {
+// sourceFailure says what to do if the content cannot be read.
+func (o *createCmd) sourceFailure(err error) error {
+	hint := ""
+	var pe *fs.PathError
 	switch {
-	case d.Type() == fs.ModeSymlink:
-		target, err := os.Readlink(name)
-		return metainfo.SourceFile{Path: path, Symlink: filepath.ToSlash(target)}, err == nil, err
-	case d.Type().IsRegular():
-		st, err := d.Info()
-		if err != nil {
-			return f, false, err
-		}
-		return sourceFile(name, path, st), true, nil
+	case errors.Is(err, errNoFile):
+		return fail(exitDisk, "name what a torrent can hold", "create torrent: %s is %w", o.Path, err)
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "check the name"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "make it readable, or leave it out with --exclude"
 	}
-	return f, false, nil
+	if errors.As(err, &pe) && pe.Op != "open" { // of what was asked of a name only the cause counts
+		return fail(exitDisk, hint, "create torrent: %s: %w", pe.Path, pe.Err)
+	}
+	return fail(exitDisk, hint, "create torrent: %w", err)
 }
 
-func sourceFile(name string, path []string, st fs.FileInfo) metainfo.SourceFile {
-	return metainfo.SourceFile{
-		Path:       path,
-		Length:     st.Size(),
-		Executable: st.Mode()&0o111 != 0,
-		Open:       func() (metainfo.Content, error) { return os.Open(name) },
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
 	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
-// mayWrite refuses to replace a torrent before hours of hashing, not after.
+// mayWrite refuses an output that cannot be written, or must not be, before
+// hours of hashing and not after.
 func (o *createCmd) mayWrite(output string) error {
-	if output == "-" || o.Force {
+	if output == "-" {
 		return nil
 	}
-	if _, err := os.Lstat(output); err == nil {
+	st, err := os.Stat(output)
+	switch {
+	case err == nil && st.IsDir():
+		return fail(exitUsage, "name a file, such as "+filepath.Join(output, "NAME.torrent"), "create torrent: %s is a directory", output)
+	case err == nil && !st.Mode().IsRegular():
+		return nil // a device or pipe, which is written to
+	}
+	if _, err := os.Lstat(output); err == nil && !o.Force {
 		return fail(exitUsage, "use --force to replace it, or -o for another name", "create torrent: %s exists", output)
+	}
+	return canCreateIn(filepath.Dir(output), output)
+}
+
+// canCreateIn tries whether a file can be made in a directory.
+func canCreateIn(dir, output string) error {
+	f, err := os.CreateTemp(dir, ".torrentfs-*")
+	if err != nil {
+		hint := "choose a directory that you may write to with -o"
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = "make that directory first, or choose another with -o"
+		}
+		return fail(exitDisk, hint, "write torrent %s: directory %s: %w", output, dir, bareError(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// writeTorrent writes a torrent file: whole or not at all. A device or pipe is
+// written to, and not replaced by a file.
+func writeTorrent(output string, data []byte) error {
+	var err error
+	if st, serr := os.Stat(output); serr == nil && !st.Mode().IsRegular() {
+		err = os.WriteFile(output, data, 0o644)
+	} else {
+		err = renameio.WriteFile(output, data, 0o644)
+	}
+	if err != nil {
+		return fail(exitDisk, "", "write torrent %s: %w", output, bareError(err))
 	}
 	return nil
 }
@@ -206,6 +262,8 @@ func (o *createCmd) hash(ctx context.Context, a *app, spec metainfo.CreateSpec) 
 		return nil, context.Cause(ctx)
 	case errors.Is(err, metainfo.ErrSpec):
 		return nil, fail(exitUsage, "", "%w", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(exitDisk, "make it readable, or leave it out with --exclude", "%w", err)
 	}
 	return nil, fail(exitDisk, "", "%w", err)
 }

@@ -18,6 +18,9 @@ type downloadCmd struct {
 	Status statusFlags `embed:""`
 }
 
+// Validate checks what the types of the flags do not.
+func (o downloadCmd) Validate() error { return namesDir(o.DataDir) }
+
 // Help is the text below the summary.
 func (downloadCmd) Help() string {
 	return `The command ends when everything is here and verified; with --seed it goes on seeding, with --seed-ratio or

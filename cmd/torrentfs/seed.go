@@ -18,6 +18,9 @@ type seedCmd struct {
 	Status statusFlags `embed:""`
 }
 
+// Validate checks what the types of the flags do not.
+func (o seedCmd) Validate() error { return namesDir(o.DataDir) }
+
 // Help is the text below the summary.
 func (seedCmd) Help() string {
 	return `Data that was not checked before is hashed first, once. What is missing or wrong is not fetched; what is right is

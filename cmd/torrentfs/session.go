@@ -149,6 +149,15 @@ func dirOr(dir string, h metainfo.InfoHash) (string, error) {
 	return abs, nil
 }
 
+// namesDir refuses the empty name, which a variable of a script that is not
+// set leaves.
+func namesDir(dataDir string) error {
+	if dataDir == "" {
+		return errors.New("--data-dir: want a directory, got an empty name")
+	}
+	return nil
+}
+
 // checkDataDir refuses what is no directory before metadata is sought, which
 // may take hours. One that is not there yet will be made.
 func checkDataDir(dir string) error {

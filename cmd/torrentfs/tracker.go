@@ -34,6 +34,27 @@ Everything is in memory: after a restart peers are found again as they announce.
 others are and never connects to them.`
 }
 
+// maxTrackerTime is the longest time that --interval and its like take: 32 bits
+// of seconds is what an answer by UDP has, and no peer waits for a month.
+const maxTrackerTime = 30 * 24 * time.Hour
+
+// Validate checks what the types of the flags do not.
+func (o *trackerCmd) Validate() error {
+	switch {
+	case o.Interval < time.Second || o.Interval > maxTrackerTime:
+		return fmt.Errorf("--interval: want a time from 1s to 30d, got %s", o.Interval)
+	case o.MinInterval < time.Second || o.MinInterval > maxTrackerTime:
+		return fmt.Errorf("--min-interval: want a time from 1s to 30d, got %s", o.MinInterval)
+	case o.Expiry != 0 && (o.Expiry < time.Second || o.Expiry > 2*maxTrackerTime):
+		return fmt.Errorf("--expiry: want a time from 1s to 60d, or 0, got %s", o.Expiry)
+	case o.MaxTorrents < 1:
+		return fmt.Errorf("--max-torrents: want at least 1, got %d", o.MaxTorrents)
+	case o.MaxPeers < 1:
+		return fmt.Errorf("--max-peers: want at least 1, got %d", o.MaxPeers)
+	}
+	return nil
+}
+
 // Run serves until a signal.
 func (o *trackerCmd) Run(ctx context.Context, a *app) error {
 	allow, err := readAllowList(o.Allow)
@@ -137,8 +158,16 @@ func addresses(flag []string) []string {
 
 func listenFailure(flag string, err error) error {
 	hint := "choose another address with " + flag
-	if errors.Is(err, syscall.EACCES) {
+	var bad *net.AddrError
+	switch {
+	case errors.As(err, &bad):
+		hint = "write HOST:PORT or :PORT, such as " + flag + " :6969"
+	case errors.Is(err, syscall.EACCES):
 		hint = "ports below 1024 need privileges; " + hint
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint += ", as another program has this one (maybe a tracker that runs already)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint += ", as this machine does not have that one"
 	}
 	return fail(exitNetwork, hint, "serve tracker: %w", err)
 }

@@ -27,9 +27,12 @@ not connected"). Only mounts of torrentfs are touched.`
 
 // Run takes the mount away.
 func (o *umountCmd) Run(ctx context.Context, a *app) error {
+	if o.Mountpoint == "" {
+		return fail(exitMount, "name the directory that the torrent is mounted on", "unmount: the name of the mount point is empty")
+	}
 	dir, err := mountpointPath(o.Mountpoint)
 	if err != nil {
-		return fail(exitMount, "", "unmount %s: %w", o.Mountpoint, err)
+		return fail(exitMount, "see the list that mount(8) prints", "unmount %s: %w", o.Mountpoint, bareError(err))
 	}
 	switch ours, err := isOurMount(dir); {
 	case err != nil:

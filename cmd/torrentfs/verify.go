@@ -19,6 +19,9 @@ type verifyCmd struct {
 	Way     wayFlags    `embed:""`
 }
 
+// Validate checks what the types of the flags do not.
+func (o verifyCmd) Validate() error { return namesDir(o.DataDir) }
+
 // Help is the text below the summary.
 func (verifyCmd) Help() string {
 	return `Every byte is read and hashed, whatever a resume file says; nothing is written and nobody is asked. The exit code
