@@ -31,6 +31,7 @@ type Magnet struct {
 	Name     string       // dn
 	Trackers []string     // tr, without duplicates
 	WebSeeds []string     // ws
+	Sources  []string     // xs that are URLs: of the .torrent, not checked
 	Peers    []string     // x.pe, as "host:port"; not resolved, not checked
 	Select   []IndexRange // so (BEP 53); none means all files
 }
@@ -45,6 +46,39 @@ func (m *Magnet) Selected(file int) bool {
 	})
 }
 
+// IsMagnet reports whether a text is meant to be a magnet link, as web pages hand
+// them over: see [ParseMagnet].
+func IsMagnet(text string) bool {
+	_, ok := magnetQuery(text)
+	return ok
+}
+
+// magnetQuery is what follows the scheme of a link, freed of what web pages and
+// their readers do to one: white space and quotes around it, line breaks within,
+// "magnet:///", percent-encoding of the whole, and HTML's "&amp;".
+func magnetQuery(text string) (query string, ok bool) {
+	text = strings.Trim(text, " \t\r\n\v\f\u00a0\u200b\ufeff\"'<>`")
+	const scheme, encoded = "magnet:", "magnet%3a"
+	if len(text) >= len(encoded) && strings.EqualFold(text[:len(encoded)], encoded) {
+		plain, err := url.PathUnescape(text)
+		if err != nil {
+			return "", false
+		}
+		text = plain
+	}
+	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
+		return "", false
+	}
+	query = lineBreaks.Replace(text[len(scheme):])
+	query, ok = strings.CutPrefix(strings.TrimLeft(query, "/ "), "?")
+	return ampersands.Replace(query), ok
+}
+
+var (
+	lineBreaks = strings.NewReplacer("\r", "", "\n", "", "\t", "")
+	ampersands = strings.NewReplacer("&amp;", "&", "&AMP;", "&", "&#38;", "&", "&#038;", "&", "&#x26;", "&", "&#X26;", "&")
+)
+
 // ParseMagnet parses a magnet link with a v1 info-hash in hex or base32, a v2
 // info-hash as a multihash, or both. Parameters that it does not know, and
 // hints that it cannot read, are passed over.
@@ -52,19 +86,21 @@ func ParseMagnet(uri string) (*Magnet, error) {
 	if len(uri) > maxMagnet {
 		return nil, fmt.Errorf("parse magnet: %d bytes: %w: too long", len(uri), ErrMagnet)
 	}
-	uri = strings.TrimSpace(uri)
-	const scheme = "magnet:?"
-	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
-		return nil, fmt.Errorf("parse magnet: %.40q: %w: does not begin with %s", uri, ErrMagnet, scheme)
+	query, ok := magnetQuery(uri)
+	if !ok {
+		return nil, fmt.Errorf("parse magnet: %.40q: %w: does not begin with magnet:?", uri, ErrMagnet)
 	}
 	m := &Magnet{}
 	seen := map[string]bool{} // parameter and value
-	for pair := range strings.SplitSeq(uri[len(scheme):], "&") {
+	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		if v, err := url.QueryUnescape(value); err == nil {
 			value = v
 		}
-		key = parameter(strings.ToLower(key))
+		key = parameter(strings.ToLower(strings.TrimSpace(key)))
+		if key != "dn" {
+			value = strings.TrimSpace(value)
+		}
 		if value == "" || seen[key+"="+value] {
 			continue
 		}
@@ -100,6 +136,10 @@ func (m *Magnet) set(key, value string) error {
 		m.Trackers = append(m.Trackers, value)
 	case "ws":
 		m.WebSeeds = append(m.WebSeeds, value)
+	case "xs":
+		if lower := strings.ToLower(value); strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://") {
+			m.Sources = append(m.Sources, value)
+		}
 	case "x.pe":
 		m.Peers = append(m.Peers, value)
 	case "so":
@@ -204,6 +244,9 @@ func (m *Magnet) String() string {
 	}
 	for _, w := range m.WebSeeds {
 		add("ws", escape(w))
+	}
+	for _, x := range m.Sources {
+		add("xs", escape(x))
 	}
 	for _, p := range m.Peers {
 		add("x.pe", escape(p))

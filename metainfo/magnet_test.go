@@ -48,6 +48,20 @@ func TestParseMagnet(t *testing.T) {
 			"magnet:?xt=urn:btih:" + hexV1 + "&tr=http%3A%2F%2Fa%2Fann&tr.2=udp://b:80&tr=http://a/ann&ws=http://w/&x.pe=1.2.3.4:5&x.pe=[::1]:6&x.pe=h:7",
 			&Magnet{Hash: v1, Trackers: []string{"http://a/ann", "udp://b:80"}, WebSeeds: []string{"http://w/"}, Peers: []string{"1.2.3.4:5", "[::1]:6", "h:7"}},
 		},
+		// As web pages hand them over.
+		{" \"magnet:?xt=urn:btih:" + hexV1 + "\"\r\n", &Magnet{Hash: v1}},
+		{"<magnet:?xt=urn:btih:" + hexV1 + ">", &Magnet{Hash: v1}},
+		{"\ufeffmagnet:?xt=urn:btih:" + hexV1 + "\u00a0", &Magnet{Hash: v1}},
+		{"magnet:?\n&xt=urn:btih:" + hexV1 + "\n&xt=urn:md5:f07bbc03\n&dn=a b\n&tr=http%3A%2F%2Fa%2Fann%0A\n", &Magnet{Hash: v1, Name: "a b", Trackers: []string{"http://a/ann"}}},
+		{"magnet:?xt=urn:btih:" + hexV1 + "&amp;dn=a&#38;tr=http://a/ann&amp;amp;x=1", &Magnet{Hash: v1, Name: "a", Trackers: []string{"http://a/ann"}}},
+		{"magnet:///?xt=urn:btih:" + hexV1, &Magnet{Hash: v1}},
+		{"magnet://?xt=urn:btih:" + hexV1, &Magnet{Hash: v1}},
+		{"magnet%3A%3Fxt%3Durn%3Abtih%3A" + hexV1 + "%26dn%3Da%252Bb", &Magnet{Hash: v1, Name: "a+b"}},
+		{"MAGNET:?XT=URN:BTIH:" + strings.ToUpper(hexV1) + "&TR=http://a/ann", &Magnet{Hash: v1, Trackers: []string{"http://a/ann"}}},
+		{
+			"magnet:?xt=urn:btih:" + hexV1 + "&xs=http%3A%2F%2Fw%2Fa.torrent&xs=urn:btih:" + hexV1 + "&xs=file:///etc/passwd&xs=HTTPS://w/b.torrent",
+			&Magnet{Hash: v1, Sources: []string{"http://w/a.torrent", "HTTPS://w/b.torrent"}},
+		},
 		{"magnet:?xt=urn:btih:" + hexV1 + "&so=0,2,4,6-8", &Magnet{Hash: v1, Select: []IndexRange{{0, 0}, {2, 2}, {4, 4}, {6, 8}}}},
 		{"magnet:?xt=urn:btih:" + hexV1 + "&so=0-2147483647", &Magnet{Hash: v1, Select: []IndexRange{{0, 1<<31 - 1}}}},
 	}
@@ -62,7 +76,7 @@ func TestParseMagnet(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "magnet:", "magnet:?", "http://x/?xt=urn:btih:" + hexV1, "magnet:?dn=x", "magnet:?xt=urn:btih:", "magnet:?xt=urn:btih:1234",
+		"", "magnet:", "magnet:?", "magnet:xt=urn:btih:" + hexV1, "magnet%3A%ZZ", "xmagnet:?xt=urn:btih:" + hexV1, "http://x/?xt=urn:btih:" + hexV1, "magnet:?dn=x", "magnet:?xt=urn:btih:", "magnet:?xt=urn:btih:1234",
 		"magnet:?xt=urn:btih:" + hexV1[:39] + "g", "magnet:?xt=urn:btih:" + strings.Repeat("1", 32), "magnet:?xt=urn:btmh:" + hexV2,
 		"magnet:?xt=urn:btmh:1220" + hexV2[:62], "magnet:?xt=urn:btmh:1320" + hexV2, "magnet:?xt=urn:btmh:1220" + hexV2[:63] + "x",
 		"magnet:?xt=urn:btih:" + hexV1 + "&xt=urn:btih:" + strings.Repeat("0", 40),
@@ -122,9 +136,13 @@ func TestMagnetSelected(t *testing.T) {
 
 func TestMagnetRoundTrip(t *testing.T) {
 	text := rapid.OneOf(rapid.StringN(1, 30, -1), rapid.SampledFrom([]string{"a b+c&d=e%", "http://x/y?z=1&w", "\x80\xff"}))
-	list := rapid.SliceOfNDistinct(text, 0, 4, rapid.ID[string])
+	trimmed := text.Filter(func(s string) bool { return s == strings.TrimSpace(s) })
+	list := rapid.SliceOfNDistinct(trimmed, 0, 4, rapid.ID[string])
 	rapid.Check(t, func(t *rapid.T) {
 		m := &Magnet{Trackers: list.Draw(t, "tr"), WebSeeds: list.Draw(t, "ws"), Peers: list.Draw(t, "pe")}
+		for _, s := range list.Draw(t, "xs") {
+			m.Sources = append(m.Sources, "http://x/"+s)
+		}
 		m.Hash.HasV1 = rapid.Bool().Draw(t, "v1")
 		m.Hash.HasV2 = !m.Hash.HasV1 || rapid.Bool().Draw(t, "v2")
 		if m.Hash.HasV1 {
@@ -154,6 +172,7 @@ func FuzzMagnet(f *testing.F) {
 	for _, s := range []string{
 		"magnet:?xt=urn:btih:" + hexV1 + "&dn=x&tr=http%3A%2F%2Fa&so=0,2-4&x.pe=[::1]:6",
 		"magnet:?xt=urn:btmh:1220" + hexV2, "magnet:?xt=urn:btih:" + b32V1, "magnet:?xt.1=%", "magnet:?", "",
+		"magnet:///?xt=urn:btih:" + hexV1 + "&amp;xs=http://x/a.torrent", "magnet%3A%3Fxt%3Durn%3Abtih%3A" + hexV1,
 	} {
 		f.Add(s)
 	}
@@ -161,6 +180,9 @@ func FuzzMagnet(f *testing.F) {
 		m, err := ParseMagnet(s)
 		if err != nil {
 			return
+		}
+		if !IsMagnet(s) {
+			t.Fatalf("IsMagnet(%q) is false, and it was parsed", s)
 		}
 		again, err := ParseMagnet(m.String())
 		if err != nil {
