@@ -41,6 +41,8 @@ type Config struct {
 	PeerLimit   int                   // connected peers per torrent; 0 = DefaultPeerLimit
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
+	Trust       *netguard.Trust       // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
+	TrustPeers  *netguard.Trust       // addresses of peers that are not public and yet may be asked of a proxy; nil: none
 	Discovery   Discovery
 	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
 	Logger      *slog.Logger
@@ -119,7 +121,8 @@ func Open(cfg Config) (*Library, error) {
 	if cfg.ListenAddr == "" {
 		cfg.ListenAddr = ":0"
 	}
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
+	blocked := behindProxy(cfg)
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
 	var err error
 	if l.doors, err = openDoors(cfg, l.log); err != nil {
 		return nil, err
@@ -129,17 +132,17 @@ func Open(cfg Config) (*Library, error) {
 		l.doors.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
-	l.trackers = announce.NewClient(announce.ClientConfig{Way: cfg.Way, Logger: cfg.Logger})
+	l.trackers = announce.NewClient(announce.ClientConfig{Way: cfg.Way, Trust: cfg.Trust, Logger: cfg.Logger})
 	l.discover = newDiscovery()
 	if cfg.Discovery.DHT && l.doors.shared != nil {
-		l.discover.openDHT(cfg.Discovery, cfg.Way, l.doors.shared, cfg.Blocked, l.log)
+		l.discover.openDHT(cfg.Discovery, cfg.Way, l.doors.shared, blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
 		l.discover.local.port, l.discover.local.way = uint16(l.port), cfg.Way
 	}
 	sc := swarm.Config{
 		Listener: l.doors.tcp, Dialer: cfg.Way, Logger: cfg.Logger, Client: Client,
-		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: cfg.Blocked,
+		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: blocked,
 	}
 	if l.doors.utp != nil {
 		sc.UTP, sc.Source = l.doors.utp, l.sourceOf

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/netwatch"
 )
 
@@ -88,4 +89,16 @@ func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
 		return local.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
+}
+
+// behindProxy is whom peers and nodes of the DHT must not be, by their addresses:
+// those of the blocklist, and behind a proxy those that are not public. Such an
+// address, which a stranger named, would be the proxy's own or in its network.
+func behindProxy(cfg Config) func(netip.Addr) bool {
+	if !cfg.Way.Proxied() {
+		return cfg.Blocked
+	}
+	return func(a netip.Addr) bool {
+		return !netguard.IsPublic(a) && !cfg.Trust.Addr(a) && !cfg.TrustPeers.Addr(a) || cfg.Blocked != nil && cfg.Blocked(a)
+	}
 }

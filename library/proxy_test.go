@@ -14,6 +14,7 @@ import (
 	"torrentfs/internal/fakeproxy"
 	"torrentfs/metainfo"
 	"torrentfs/swarm/egress"
+	"torrentfs/swarm/netguard"
 	"torrentfs/tracker"
 )
 
@@ -31,8 +32,12 @@ func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 	if err := way.Check(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
+	peers, err := netguard.ParseTrust("127.0.0.1") // where the peers of these tests are
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := Open(Config{
-		DataDir: t.TempDir(), Way: way,
+		DataDir: t.TempDir(), Way: way, TrustPeers: peers,
 		Discovery: Discovery{DHT: true, LSD: true, PortMap: true, DHTBootstrap: []string{"dht.example:1"}},
 	})
 	if err != nil {
@@ -193,5 +198,67 @@ func TestUDPThroughProxy(t *testing.T) {
 	awaitComplete(t, addTorrent(t, l, got, AddOptions{}))
 	if sent := strings.Join(p.Datagrams(), " "); !strings.Contains(sent, "tracker.example:"+port) {
 		t.Errorf("the proxy sent to %s", sent)
+	}
+}
+
+// Who a stranger names at an address that is not public is not asked of the proxy,
+// whose network that would be: no peer, tracker or web seed.
+func TestNoPrivateAddressesOfTheProxy(t *testing.T) {
+	mi, _ := testTorrent(t, "")
+	trk := tracker.New(tracker.Config{})
+	web := httptest.NewServer(trk)
+	defer web.Close()
+	p := startFakeProxy(t, "127.0.0.1:0", fakeproxy.Config{Dial: func(ctx context.Context, target string) (net.Conn, error) {
+		if target != "tracker.example:80" {
+			return nil, errors.New("nobody")
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(web.URL, "http://"))
+	}})
+	proxy, err := egress.ParseProxy("socks5://" + p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	way, err := egress.Open(egress.Config{Proxy: proxy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer way.Close()
+	l, err := Open(Config{DataDir: t.TempDir(), Way: way})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close(context.Background())
+	var tiers [][]string
+	var peers []netip.AddrPort
+	for _, a := range []string{"10.0.0.1", "127.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"} {
+		addr := netip.MustParseAddr(a)
+		tiers = append(tiers, []string{"http://" + netip.AddrPortFrom(addr, 80).String() + "/announce"})
+		peers = append(peers, netip.AddrPortFrom(addr, 6881))
+		mi.WebSeeds = append(mi.WebSeeds, "http://"+netip.AddrPortFrom(addr, 81).String()+"/x/")
+	}
+	for _, name := range []string{"localhost", "127.1", "0x7f000001", "2130706433", "127.0.0.1.", "router", "nas.local"} {
+		tiers = append(tiers, []string{"http://" + name + "/announce"})
+		mi.WebSeeds = append(mi.WebSeeds, "http://"+name+":81/x/")
+	}
+	mi.Trackers = append(tiers, []string{"http://tracker.example/announce"})
+	public := netip.MustParseAddrPort("203.0.113.1:6881")
+	tor := addTorrent(t, l, mi, AddOptions{Peers: append(peers, public)})
+	awaitAnnounced(t, trk) // all tiers before it were passed
+	for ctx := deadline(t); !strings.Contains(strings.Join(p.Targets(), " "), public.String()); {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the public peer was not tried")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	for _, s := range tor.WebSeeds() {
+		if s.Received > 0 {
+			t.Errorf("web seed %+v", s)
+		}
+	}
+	for _, target := range p.Targets() {
+		if target != "tracker.example:80" && target != public.String() {
+			t.Errorf("the proxy was asked for %s", target)
+		}
 	}
 }

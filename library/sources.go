@@ -26,7 +26,7 @@ var _ swarm.PeerSource = (*trackers)(nil)
 func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]string, private bool) *trackers {
 	cfg := announce.Config{
 		Trackers: tiers, InfoHash: hash.Wire(), PeerID: l.session.PeerID(),
-		Port: l.announcedPort(), Key: l.key, Private: private,
+		Port: l.announcedPort(), Key: l.key, Private: private, Trust: l.cfg.Trust,
 		Transport: l.trackers, Logger: l.log.With("torrent", name),
 	}
 	s := &trackers{cfg: cfg}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// errBlocked says that the user wants nothing to do with an address.
-var errBlocked = errors.New("address is on the blocklist")
+// errBlocked says that there is to be nothing to do with an address.
+var errBlocked = errors.New("address is on the blocklist, or of the proxy's own network")
 
 // Transport is a way to peers beside TCP; package utp has one.
 type Transport interface {

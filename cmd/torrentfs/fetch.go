@@ -7,95 +7,179 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
-	"torrentfs/metainfo"
 	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
 
-// Limits of fetching a .torrent from the web; its size is that of
+// Limits of fetching something from the web. The size of a .torrent is that of
 // [metainfo.Limits].
 const (
-	fetchTimeout = time.Minute
+	fetchTimeout = time.Minute // from the first byte sent to the last received
 	maxRedirects = 5
 )
 
-var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+var (
+	errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+	errTooSlow   = errors.New("it takes too long")
+)
 
-// fetchTorrent gets a .torrent by its URL. The host that the user named may be
-// anywhere; what it redirects to must be public.
-func fetchTorrent(ctx context.Context, way *egress.Way, raw string) (*metainfo.MetaInfo, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" {
-		return nil, fail(exitTorrent, "check it", "open torrent: %q is no URL", raw)
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+// fetcher gets what the user named by its URL. The host that the user named may be
+// anywhere; what it redirects to must be public, or trusted.
+type fetcher struct {
+	way     *egress.Way
+	trust   *netguard.Trust
+	timeout time.Duration
+}
+
+// answer is what a URL led to.
+type answer struct {
+	body    io.Reader
+	foreign bool // it comes from the Internet at large, not from this machine or network
+}
+
+// magnetRedirect is the error of a redirect that leads to a magnet link.
+type magnetRedirect struct{ link string }
+
+func (magnetRedirect) Error() string { return "redirect to a magnet link" }
+
+// get hands the answer of a URL to read, which bounds how much it takes of it. No
+// error shows what the URL may hold of secrets.
+func (f fetcher) get(ctx context.Context, u *url.URL, read func(answer) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("%w: not complete after %v", errTooSlow, f.timeout))
 	defer cancel()
-	mi, err := getTorrent(ctx, way, u)
-	if err != nil {
-		if errors.Is(context.Cause(ctx), errInterrupted) {
-			return nil, errInterrupted
-		}
-		return nil, err
-	}
-	return mi, nil
-}
-
-func getTorrent(ctx context.Context, way *egress.Way, u *url.URL) (mi *metainfo.MetaInfo, err error) {
-	err = get(ctx, way, u, func(body io.Reader) error {
-		if mi, err = metainfo.Read(body, metainfo.Limits{}); err != nil {
-			return fail(exitTorrent, "", "fetch torrent %s: %w", u.Redacted(), err)
-		}
+	err := f.try(ctx, u, read)
+	var known *failure
+	switch link := (magnetRedirect{}); {
+	case err == nil:
 		return nil
-	})
-	return mi, err
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		return errInterrupted
+	case errors.Is(context.Cause(ctx), errTooSlow):
+		err = context.Cause(ctx)
+	case errors.As(err, &link), errors.As(err, &known):
+		return err
+	}
+	hint := ""
+	if errors.Is(err, netguard.ErrForbidden) {
+		hint = "give the address that it leads to yourself"
+	}
+	return fail(exitNetwork, hint, "fetch %s: %w", netguard.Redact(u.String()), err)
 }
 
-// get hands the body at a URL to read, which bounds how much it takes of it.
-func get(ctx context.Context, way *egress.Way, u *url.URL, read func(body io.Reader) error) error {
-	client := fetchClient(way, u.Hostname())
+func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) error {
+	var foreign atomic.Bool
+	client, proxied := f.client(u.Hostname())
 	defer client.CloseIdleConnections()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		to, err := netip.ParseAddrPort(c.Conn.RemoteAddr().String())
+		foreign.Store(err != nil || netguard.IsPublic(to.Addr()) && !netguard.IsOwn(to.Addr()))
+	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return fail(exitNetwork, "", "fetch: %w", err)
+		return withoutURL(err)
 	}
 	req.Header.Set("User-Agent", "torrentfs/"+version())
 	resp, err := client.Do(req)
 	if err != nil {
-		return fail(exitNetwork, "", "fetch: %w", err)
+		return withoutURL(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusOK {
-		return fail(exitNetwork, "", "fetch %s: the server says %s", u.Redacted(), resp.Status)
+		return fmt.Errorf("the server says %s", resp.Status)
 	}
-	return read(resp.Body)
+	from := resp.Request.URL.Hostname()
+	if proxied() { // who connected to it is not us
+		foreign.Store(!netguard.IsLocalName(from))
+	}
+	body := &watchedReader{r: resp.Body}
+	if err := read(answer{body: body, foreign: foreign.Load() && !f.trust.Host(from)}); body.err == nil {
+		return err
+	}
+	return fmt.Errorf("read answer: %w", body.err)
 }
 
-func fetchClient(way *egress.Way, named string) *http.Client {
-	guard := netguard.For(way)
-	proxy := http.ProxyFromEnvironment
-	if way.Proxied() {
-		proxy = nil
+// watchedReader keeps the error that ended it, so that a connection which breaks is
+// not taken for what it brought.
+type watchedReader struct {
+	r   io.Reader
+	err error // nil or not [io.EOF]
+}
+
+func (w *watchedReader) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	if err != nil && err != io.EOF {
+		w.err = err
+	}
+	return n, err
+}
+
+// withoutURL takes off what an error of net/http begins with, the whole URL.
+func withoutURL(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
+// client makes a client for a URL whose host the user named. The proxy of the
+// environment is the user's word as well, wherever it is; proxied reports whether it
+// was asked.
+func (f fetcher) client(named string) (client *http.Client, proxied func() bool) {
+	guard := netguard.For(f.way, f.trust)
+	var proxy atomic.Pointer[string] // "host:port"
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(addr)
+			if p := proxy.Load(); err == nil && host == named || p != nil && *p == addr {
+				return f.way.DialContext(ctx, network, addr)
+			}
+			return guard.DialContext(ctx, network, addr)
+		},
+		TLSHandshakeTimeout:   20 * time.Second,
+		ResponseHeaderTimeout: 30 * time.Second,
+	}
+	if !f.way.Proxied() {
+		transport.Proxy = func(req *http.Request) (*url.URL, error) {
+			p, err := http.ProxyFromEnvironment(req)
+			if err != nil || p == nil {
+				return nil, err
+			}
+			at := proxyAddr(p)
+			proxy.Store(&at)
+			if host := req.URL.Hostname(); host != named && !f.trust.Host(host) {
+				if err := netguard.CheckRemote(host, false); err != nil { // it would connect to it for us
+					return nil, err
+				}
+			}
+			return p, nil
+		}
 	}
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy: proxy,
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if host, _, err := net.SplitHostPort(addr); err == nil && host == named {
-					return way.DialContext(ctx, network, addr)
-				}
-				return guard.DialContext(ctx, network, addr)
-			},
-			TLSHandshakeTimeout:   20 * time.Second,
-			ResponseHeaderTimeout: 30 * time.Second,
-		},
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		Transport: transport,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if req.URL.Scheme == "magnet" {
+				return magnetRedirect{req.URL.String()}
+			}
 			if len(via) > maxRedirects {
 				return errRedirects
 			}
 			return nil
 		},
+	}, func() bool { return proxy.Load() != nil || f.way.Proxied() }
+}
+
+// proxyAddr is where the transport connects to for a proxy.
+func proxyAddr(p *url.URL) string {
+	port := p.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[p.Scheme]
 	}
+	return net.JoinHostPort(p.Hostname(), port)
 }

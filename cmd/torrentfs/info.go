@@ -28,13 +28,14 @@ says of itself.`
 
 // Run prints what is in a torrent.
 func (o *infoCmd) Run(ctx context.Context, a *app) error {
-	if strings.HasPrefix(o.Torrent, "magnet:") {
-		return o.runMagnet(a)
-	}
-	mi, err := a.loadTorrent(ctx, o.Way, o.Torrent)
+	ref, err := a.loadSource(ctx, o.Way, o.Torrent)
 	if err != nil {
 		return err
 	}
+	if ref.magnet != nil {
+		return o.printLink(a, ref.magnet)
+	}
+	mi := ref.meta
 	if o.JSON {
 		return printJSON(a.stdout, describe(mi))
 	}
@@ -186,12 +187,8 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// runMagnet prints what a magnet link says.
-func (o *infoCmd) runMagnet(a *app) error {
-	m, err := metainfo.ParseMagnet(o.Torrent)
-	if err != nil {
-		return fail(exitTorrent, "", "open torrent: %w", err)
-	}
+// printLink prints what a magnet link says.
+func (o *infoCmd) printLink(a *app, m *metainfo.Magnet) error {
 	if o.JSON {
 		return printJSON(a.stdout, describeMagnet(m))
 	}

@@ -17,6 +17,7 @@ type magnetDescription struct {
 	InfoHashV2 string   `json:"info_hash_v2,omitempty"`
 	Trackers   []string `json:"trackers,omitempty"`
 	WebSeeds   []string `json:"web_seeds,omitempty"`
+	Sources    []string `json:"sources,omitempty"` // of its .torrent
 	Peers      []string `json:"peers,omitempty"`
 }
 
@@ -29,7 +30,7 @@ func magnetOf(mi *metainfo.MetaInfo) string {
 }
 
 func describeMagnet(m *metainfo.Magnet) magnetDescription {
-	d := magnetDescription{Name: m.Name, Trackers: m.Trackers, WebSeeds: m.WebSeeds, Peers: m.Peers}
+	d := magnetDescription{Name: m.Name, Trackers: m.Trackers, WebSeeds: m.WebSeeds, Sources: m.Sources, Peers: m.Peers}
 	if m.Hash.HasV1 {
 		d.InfoHashV1 = hex.EncodeToString(m.Hash.V1[:])
 	}
@@ -54,6 +55,7 @@ func printMagnet(w io.Writer, m *metainfo.Magnet) error {
 	row("info-hash v2", d.InfoHashV2)
 	row("tracker", d.Trackers...)
 	row("web seed", d.WebSeeds...)
+	row("source", d.Sources...)
 	row("peer", d.Peers...)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -39,11 +39,8 @@ func cacheFile(name string) string {
 // metadata is what the reference leads to. Of a magnet link it waits for peers,
 // and shows meanwhile how far that has come.
 func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
-	switch {
-	case ref.meta != nil:
+	if ref.meta != nil {
 		return ref.meta, nil
-	case ref.url != "":
-		return fetchTorrent(ctx, s.way, ref.url)
 	}
 	seeking := func() (library.Seeking, bool) { return s.lib.Seeking(ref.magnet.Hash) }
 	w := &metadataWait{app: a, offline: s.lib.Offline, seeking: seeking, label: ref.name(), started: time.Now()}
@@ -202,7 +199,7 @@ func (a *app) linkPeers(ctx context.Context, way *egress.Way, m *metainfo.Magnet
 	}
 	ctx, cancel := context.WithTimeout(netguard.WithLocal(ctx, true), linkPeerTimeout)
 	defer cancel()
-	guard := netguard.For(way)
+	guard := netguard.For(way, nil)
 	var peers []netip.AddrPort
 	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
 		host, port, err := net.SplitHostPort(p)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/swarm"
 	"torrentfs/swarm/egress"
+	"torrentfs/swarm/netguard"
 )
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
@@ -89,6 +91,18 @@ func (p peerFlags) discovery() library.Discovery {
 		d.DHTBootstrap = append(d.DHTBootstrap, net.JoinHostPort(n.host, strconv.Itoa(int(n.port))))
 	}
 	return d
+}
+
+// trustPeers is the addresses of peers and nodes that the flags name: what a proxy
+// is asked for at the user's word.
+func (p peerFlags) trustPeers() *netguard.Trust {
+	var hosts []string
+	for _, n := range slices.Concat(p.Peer, p.DHTBootstrap) {
+		if a, err := netip.ParseAddr(n.host); err == nil {
+			hosts = append(hosts, a.String())
+		}
+	}
+	return trustOf(hosts)
 }
 
 // encryption is the policy of --encryption.
@@ -221,9 +235,15 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 	if err != nil {
 		return err
 	}
-	blocked, err := a.loadBlocklists(ctx, s.way, p.Blocklist)
+	trust := p.Way.trust()
+	blocked, err := a.loadBlocklists(ctx, fetcher{way: s.way, trust: trust, timeout: fetchTimeout}, p.Blocklist)
 	if err != nil {
 		return err
+	}
+	if ref.url != "" {
+		if ref, err = a.fetchTorrent(ctx, s.way, trust, ref.url); err != nil {
+			return err
+		}
 	}
 	tuneMemory(int64(p.MemoryLimit))
 	cacheSize, inFlight := p.shares()
@@ -238,6 +258,8 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 		PeerLimit:   p.PeerLimit,
 		DisableUTP:  p.DisableUTP,
 		Blocked:     blocked,
+		Trust:       trust,
+		TrustPeers:  p.trustPeers(),
 		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
 		Way:         s.way,

@@ -24,11 +24,14 @@ type torrentRef struct {
 // refer finds out what a torrent argument is and reads it if it is a file; "-"
 // is standard input. It asks nobody.
 func (a *app) refer(name string) (torrentRef, error) {
-	if isURL(name) {
-		return torrentRef{url: name}, nil
+	if strings.TrimSpace(name) == "" {
+		return torrentRef{}, fail(exitUsage, "name a .torrent file, a URL, a magnet link or an info-hash", "open torrent: the name is empty")
+	}
+	if trimmed := strings.TrimSpace(name); isURL(trimmed) {
+		return torrentRef{url: trimmed}, nil
 	}
 	link := name
-	if !hasScheme(name, "magnet") {
+	if !metainfo.IsMagnet(name) && !hasScheme(name, "magnet") {
 		link = hashLink(name)
 	}
 	if link != "" {
@@ -38,8 +41,14 @@ func (a *app) refer(name string) (torrentRef, error) {
 		}
 		return torrentRef{magnet: m}, nil
 	}
-	mi, err := a.readTorrent(name)
-	return torrentRef{meta: mi}, err
+	path, err := filePath(name)
+	if err != nil {
+		return torrentRef{}, err
+	}
+	if path == "" {
+		path = name
+	}
+	return a.readTorrent(path)
 }
 
 // name is what a file about the torrent may be called before there is metadata.
@@ -57,38 +66,46 @@ func (r torrentRef) name() string {
 // loadTorrent reads a .torrent file or fetches it from its URL, for a command
 // that talks to no peers.
 func (a *app) loadTorrent(ctx context.Context, f wayFlags, name string) (*metainfo.MetaInfo, error) {
-	ref, err := a.refer(name)
-	switch {
-	case err != nil:
+	ref, err := a.loadSource(ctx, f, name)
+	if err != nil {
 		return nil, err
-	case ref.magnet != nil:
+	}
+	if ref.magnet != nil {
 		return nil, fail(exitTorrent, "get its .torrent file first", "open torrent: a magnet link has no file list")
-	case ref.url != "":
-		way, err := a.openWay(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		defer way.Close() //nolint:errcheck // only stops looking
-		return fetchTorrent(ctx, way, ref.url)
 	}
 	return ref.meta, nil
 }
 
-func (a *app) readTorrent(name string) (*metainfo.MetaInfo, error) {
+// loadSource is loadTorrent for a command that a magnet link is enough for.
+func (a *app) loadSource(ctx context.Context, f wayFlags, name string) (torrentRef, error) {
+	ref, err := a.refer(name)
+	if err != nil || ref.url == "" {
+		return ref, err
+	}
+	way, err := a.openWay(ctx, f)
+	if err != nil {
+		return torrentRef{}, err
+	}
+	defer way.Close() //nolint:errcheck // only stops looking
+	return a.fetchTorrent(ctx, way, f.trust(), ref.url)
+}
+
+func (a *app) readTorrent(name string) (torrentRef, error) {
 	var r io.Reader = a.stdin
+	what := "from standard input"
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, missingFailure(err)
+			return torrentRef{}, missingFailure(err)
 		}
 		defer f.Close() //nolint:errcheck // nothing was written
-		r = f
+		r, what = f, name
 	}
-	mi, err := metainfo.Read(r, metainfo.Limits{})
+	ref, err := readSource(r)
 	if err != nil {
-		return nil, fail(exitTorrent, "", "read torrent %s: %w", name, err)
+		return torrentRef{}, sourceFailure(what, err)
 	}
-	return mi, nil
+	return ref, nil
 }
 
 func missingFailure(err error) error {

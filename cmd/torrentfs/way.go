@@ -7,13 +7,43 @@ import (
 	"net/netip"
 
 	"torrentfs/swarm/egress"
+	"torrentfs/swarm/netguard"
 )
 
 // wayFlags say how traffic leaves and enters this machine.
 type wayFlags struct {
-	BindInterface string       `group:"network" aliases:"bind-device" env:"TORRENTFS_BIND_INTERFACE" placeholder:"IFACE" help:"Send and receive by this network interface alone. One that goes away is waited for."`
-	Proxy         proxyURL     `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, local discovery and port mapping. uTP, DHT and UDP trackers work where a SOCKS5 proxy relays UDP."`
-	DNSServer     []nameServer `name:"dns-server" group:"network" placeholder:"ADDRESS" help:"Ask this name server, not those of the system. May be repeated."`
+	BindInterface string        `group:"network" aliases:"bind-device" env:"TORRENTFS_BIND_INTERFACE" placeholder:"IFACE" help:"Send and receive by this network interface alone. One that goes away is waited for."`
+	Proxy         proxyURL      `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, local discovery and port mapping. uTP, DHT and UDP trackers work where a SOCKS5 proxy relays UDP."`
+	DNSServer     []nameServer  `name:"dns-server" group:"network" placeholder:"ADDRESS" help:"Ask this name server, not those of the system. May be repeated."`
+	TrustHost     []trustedHost `name:"trust-host" group:"network" placeholder:"HOST" help:"Let torrents' trackers and web seeds be at this host although it is of this machine or network, and have any path and query there; HOST is a name, an address, or a network such as 10.0.0.0/8. May be repeated."`
+}
+
+// trustedHost is a host of --trust-host.
+type trustedHost string
+
+// UnmarshalText checks a host.
+func (h *trustedHost) UnmarshalText(text []byte) error {
+	_, err := netguard.ParseTrust(string(text))
+	*h = trustedHost(text)
+	return err
+}
+
+// trust is the hosts of --trust-host.
+func (f wayFlags) trust() *netguard.Trust {
+	hosts := make([]string, len(f.TrustHost))
+	for i, h := range f.TrustHost {
+		hosts[i] = string(h)
+	}
+	return trustOf(hosts)
+}
+
+// trustOf trusts hosts that were parsed before.
+func trustOf(hosts []string) *netguard.Trust {
+	trust, err := netguard.ParseTrust(hosts...)
+	if err != nil {
+		return nil // cannot be
+	}
+	return trust
 }
 
 // proxyURL is the URL of --proxy. No error quotes it.

@@ -47,7 +47,7 @@ func TestBehindProxy(t *testing.T) {
 	if got := a.linkPeers(t.Context(), way, link); len(got) != 2 || got[1] != netip.MustParseAddrPort("10.0.0.1:3") {
 		t.Errorf("the link's peers: %v", got)
 	}
-	_, err = fetchTorrent(t.Context(), way, "http://user:word@torrent.example/a.torrent")
+	_, err = a.fetchTorrent(t.Context(), way, nil, "http://user:word@torrent.example/a.torrent")
 	if codeOf(err) != exitNetwork || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "word") {
 		t.Errorf("fetched: %v", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path"
 	"strings"
 
 	"torrentfs/swarm/netguard"
@@ -13,14 +12,16 @@ import (
 // target is a tracker URL that has been found usable.
 type target struct {
 	url   *url.URL
-	local bool // written as a loopback or private address, so that one may be reached
+	local bool // it can be nothing but an announce, so that a host of this network may get it
+	cut   bool // a query is left out
 }
 
 // parseTarget checks a tracker's URL as a .torrent spells it. A host that is
-// written as a loopback or private address is allowed (somebody's own tracker
-// at home), but only with an announce path, so that a torrent cannot make us
-// press the buttons of other services there.
-func parseTarget(raw string) (target, error) {
+// written as a loopback or private address is allowed (somebody's own tracker at
+// home), but a torrent must not press the buttons of other services there: only a
+// path that can be nothing but an announce, without the query that the URL has. To
+// a host that trusts reports true for, the URL may say anything.
+func parseTarget(raw string, trusts func(host string) bool) (target, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {
 		return target{}, fmt.Errorf("parse tracker URL: %w", ErrURL) // err would repeat a passkey
@@ -37,11 +38,32 @@ func parseTarget(raw string) (target, error) {
 	if err := checkHost(u.Hostname()); err != nil {
 		return target{}, err
 	}
-	t := target{url: u, local: netguard.IsLocalName(u.Hostname())}
-	if t.local && u.Scheme != "udp" && !isAnnouncePath(u.Path) {
-		return target{}, fmt.Errorf("%w: %s without an announce path", ErrForbidden, u.Hostname())
+	switch t := (target{url: u}); {
+	case trusts(u.Hostname()):
+		t.local = true
+		return t, nil
+	case !netguard.IsLocalName(u.Hostname()):
+		t.local = u.Scheme == "udp" || netguard.IsAnnounce(u)
+		return t, nil
 	}
-	return t, nil
+	return parseLocal(u)
+}
+
+// parseLocal is parseTarget for a host that is written as a loopback or private
+// address. A UDP tracker has to answer in BEP 15's way before it is sent what is
+// the URL's, so that its path is left out if it is not an announce.
+func parseLocal(u *url.URL) (target, error) {
+	bare := *u
+	bare.RawQuery, bare.ForceQuery, bare.Fragment, bare.RawFragment, bare.User = "", false, "", "", nil
+	if netguard.IsAnnounce(&bare) {
+		return target{url: &bare, local: true, cut: u.RawQuery != ""}, nil
+	}
+	if u.Scheme == "udp" {
+		bare.Path, bare.RawPath = "", ""
+		return target{url: &bare, local: true, cut: u.RawQuery != ""}, nil
+	}
+	return target{}, fmt.Errorf("%w: %s is of this machine or network, and the path could be more than an announce (--trust-host %s allows it)",
+		ErrForbidden, printable(u.Hostname()), printable(u.Hostname()))
 }
 
 // checkHost refuses names that must not reach DNS.
@@ -51,9 +73,4 @@ func checkHost(host string) error {
 		return fmt.Errorf("parse tracker URL: no host: %w", ErrURL)
 	}
 	return err
-}
-
-func isAnnouncePath(p string) bool {
-	base := path.Base(p)
-	return strings.Contains(base, "announce") || strings.Contains(base, "scrape")
 }

@@ -38,17 +38,37 @@ func New(cfg Config) *Announcer {
 		a.own = NewClient(ClientConfig{Logger: cfg.Logger})
 		a.cfg.Transport = a.own
 	}
-	var skipped int
-	a.tiers, skipped = buildTiers(cfg.Trackers, cfg.Rand)
-	if skipped > 0 {
-		a.log.Debug("trackers left out: not usable or duplicate", "count", skipped)
-	}
+	var left []leftOut
+	a.tiers, left = buildTiers(cfg.Trackers, cfg.Trust.Host, cfg.Rand)
+	a.tellLeft(left)
 	trackers := 0
 	for _, tier := range a.tiers {
 		trackers += len(tier)
 	}
 	a.done = make(chan outcome, trackers)
 	return a
+}
+
+// maxLeftTold bounds the log lines about trackers that are left out.
+const maxLeftTold = 5
+
+// tellLeft logs which trackers are not announced to, or not as the torrent has it:
+// as a warning if the user can do something about it.
+func (a *Announcer) tellLeft(left []leftOut) {
+	told := 0
+	for _, l := range left {
+		if !errors.Is(l.err, ErrForbidden) && !errors.Is(l.err, errQuery) || told == maxLeftTold {
+			a.log.Debug("tracker left out", "tracker", DisplayURL(l.url), "err", l.err)
+			continue
+		}
+		told++
+		if errors.Is(l.err, errQuery) {
+			a.log.Warn("what the torrent adds to the tracker's URL is left out: it could be a command to another service of this machine or network (--trust-host allows it)",
+				"tracker", DisplayURL(l.url))
+			continue
+		}
+		a.log.Warn("tracker left out", "tracker", DisplayURL(l.url), "err", l.err)
+	}
 }
 
 // Run announces until ctx ends, then says goodbye to the trackers that know us

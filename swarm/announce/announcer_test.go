@@ -435,16 +435,19 @@ func TestAnswersArePassedOn(t *testing.T) {
 	})
 }
 
+// nobody is trusted.
+func nobody(string) bool { return false }
+
 func TestBuildTiers(t *testing.T) {
 	orders := make(map[string]bool)
 	for seed := range uint64(200) {
-		tiers, skipped := buildTiers([][]string{
+		tiers, left := buildTiers([][]string{
 			{"udp://a:1", " udp://b:1 ", "udp://c:1", "udp://a:1", ""},
 			{"wss://x/announce", "http://x.i2p/announce"},
 			{"udp://a:1", "http://d/announce"},
-		}, rand.New(rand.NewPCG(seed, 0)))
-		if len(tiers) != 2 || len(tiers[0]) != 3 || len(tiers[1]) != 1 || tiers[1][0].tier != 2 || skipped != 5 {
-			t.Fatalf("tiers %v, %d skipped", tiers, skipped)
+		}, nobody, rand.New(rand.NewPCG(seed, 0)))
+		if len(tiers) != 2 || len(tiers[0]) != 3 || len(tiers[1]) != 1 || tiers[1][0].tier != 2 || len(left) != 5 {
+			t.Fatalf("tiers %v, left out %v", tiers, left)
 		}
 		orders[tiers[0][0].url+tiers[0][1].url+tiers[0][2].url] = true
 	}
@@ -455,7 +458,7 @@ func TestBuildTiers(t *testing.T) {
 	for i := range 10_000 {
 		many = append(many, fmt.Sprintf("udp://t%d:1", i))
 	}
-	if tiers, _ := buildTiers([][]string{many}, rand.New(rand.NewPCG(0, 0))); len(tiers[0]) != maxTrackers {
+	if tiers, _ := buildTiers([][]string{many}, nobody, rand.New(rand.NewPCG(0, 0))); len(tiers[0]) != maxTrackers {
 		t.Errorf("%d trackers of one torrent", len(tiers[0]))
 	}
 }

@@ -3,11 +3,14 @@ package announce
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"torrentfs/swarm/egress"
@@ -20,10 +23,11 @@ type ClientConfig struct {
 	// AllowPrivate lets tracker names resolve to loopback and private
 	// addresses: for people with a tracker inside their own network.
 	AllowPrivate bool
-	TLS          *tls.Config   // for https; nil is Go's default
-	Timeout      time.Duration // of one HTTP request with its redirects; 0 means 30 s
-	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
-	Logger       *slog.Logger  // nil logs nothing
+	Trust        *netguard.Trust // the hosts that the user named; nil: none
+	TLS          *tls.Config     // for https; nil is Go's default
+	Timeout      time.Duration   // of one HTTP request with its redirects; 0 means 30 s
+	UDPRetries   int             // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
+	Logger       *slog.Logger    // nil logs nothing
 
 	Way *egress.Way // that everything takes; nil: the system's
 
@@ -83,7 +87,7 @@ var _ Transport = (*Client)(nil)
 // NewClient returns a client. It opens nothing before the first request.
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
-	c.dialer = &netguard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
+	c.dialer = &netguard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
 	if cfg.Way.Proxied() {
 		c.dialer.Via = cfg.Way.DialContext
 	}
@@ -96,9 +100,13 @@ func NewClient(cfg ClientConfig) *Client {
 // goroutines. HTTP requests end with their contexts.
 func (c *Client) Close() error { return c.udp.close() }
 
+// trusts reports whether a tracker's URL may say anything to a host: one that the
+// user named.
+func (c *Client) trusts(host string) bool { return c.cfg.Trust.Host(host) }
+
 // Announce implements Transport.
 func (c *Client) Announce(ctx context.Context, tracker string, r Request, found func(Response)) (Response, error) {
-	t, err := parseTarget(tracker)
+	t, err := parseTarget(tracker, c.trusts)
 	if err != nil {
 		return Response{}, err
 	}
@@ -115,15 +123,16 @@ func (c *Client) Announce(ctx context.Context, tracker string, r Request, found 
 		}
 	}
 	if err != nil {
-		return Response{}, fmt.Errorf("announce to %s: %w", display(t.url), err)
+		return Response{}, fmt.Errorf("announce to %s: %w", DisplayURL(tracker), scrubbed(err, tracker))
 	}
+	resp.Warning = scrub(resp.Warning, tracker)
 	return resp, nil
 }
 
 // Scrape implements Transport. Between 1 and 74 info-hashes can be asked for
 // at once, which is what fits a UDP packet.
 func (c *Client) Scrape(ctx context.Context, tracker string, hashes ...[20]byte) ([]ScrapeResult, error) {
-	t, err := parseTarget(tracker)
+	t, err := parseTarget(tracker, c.trusts)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +146,25 @@ func (c *Client) Scrape(ctx context.Context, tracker string, hashes ...[20]byte)
 		res, err = c.scrapeHTTP(ctx, t, hashes)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("scrape %s: %w", display(t.url), err)
+		return nil, fmt.Errorf("scrape %s: %w", DisplayURL(tracker), scrubbed(err, tracker))
 	}
 	return res, nil
+}
+
+// scrub takes the passkey of the torrent's URL out of a tracker's text.
+func scrub(text, tracker string) string {
+	if u, err := url.Parse(strings.TrimSpace(tracker)); err == nil && text != "" {
+		return netguard.Scrub(text, u)
+	}
+	return text
+}
+
+// scrubbed does the same to a refusal.
+func scrubbed(err error, tracker string) error {
+	if refusal, ok := errors.AsType[*FailureError](err); ok {
+		clean := *refusal
+		clean.Reason = scrub(refusal.Reason, tracker)
+		return &clean
+	}
+	return err
 }

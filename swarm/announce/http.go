@@ -35,18 +35,18 @@ func (c *Client) newHTTP() *http.Client {
 			DisableCompression:     true, // gzip is inflated here, under a cap
 			MaxResponseHeaderBytes: 64 << 10,
 		},
-		CheckRedirect: checkRedirect,
+		CheckRedirect: c.checkRedirect,
 	}
 }
 
 // checkRedirect bounds the hops and holds each URL to the rules for one that a
-// torrent names. The dialer does the rest: a local address is refused to it
-// unless the torrent's own tracker was written as one.
-func checkRedirect(req *http.Request, via []*http.Request) error {
+// torrent names. A host of this network is only reached from itself, and is told
+// no more than it was before: our own parameters, not those of the redirect.
+func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("follow redirect: more than %d hops", maxRedirects)
 	}
-	t, err := parseTarget(req.URL.String())
+	t, err := parseTarget(req.URL.String(), c.trusts)
 	if err != nil {
 		return fmt.Errorf("follow redirect: %w", err)
 	}
@@ -54,6 +54,16 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("follow redirect: %w", ErrURL)
 	}
 	req.Header.Del("Referer") // would show one tracker the other's passkey
+	from := via[len(via)-1].URL
+	if !netguard.IsLocalName(t.url.Hostname()) || c.trusts(t.url.Hostname()) {
+		*req = *req.WithContext(netguard.WithLocal(req.Context(), false))
+		return nil
+	}
+	if t.url.Hostname() != from.Hostname() {
+		return fmt.Errorf("follow redirect to %s: %w", printable(t.url.Hostname()), ErrForbidden)
+	}
+	t.url.RawQuery = from.RawQuery
+	req.URL = t.url
 	return nil
 }
 
@@ -249,6 +259,6 @@ func scrapeURL(u *url.URL) (*url.URL, error) {
 	return &v, nil
 }
 
-// display is a tracker's URL as logs may show it: path and query of private
+// DisplayURL is a tracker's URL as logs may show it: path and query of private
 // trackers hold passkeys.
-func display(u *url.URL) string { return u.Scheme + "://" + u.Host }
+func DisplayURL(raw string) string { return netguard.RedactHost(raw) }

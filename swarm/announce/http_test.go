@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
@@ -203,6 +204,11 @@ func TestGzipCorpus(t *testing.T) {
 	}
 }
 
+var (
+	errDialed = errors.New("dialed")
+	errNoHost = errors.New("no such host")
+)
+
 // TestAddressPolicy: what a torrent's tracker URL may make us contact.
 func TestAddressPolicy(t *testing.T) {
 	names := hosts{
@@ -217,6 +223,9 @@ func TestAddressPolicy(t *testing.T) {
 		"cgn.example":     {"100.64.0.1"},
 		"localhost":       {"127.0.0.1"},
 		"127.1":           {"127.0.0.1"},
+		"0x7f000001":      {"127.0.0.1"},
+		"2130706433":      {"127.0.0.1"},
+		"own.example":     {"9.9.9.9"}, // of this machine, and public
 		"secret.i2p":      {"8.8.8.8"},
 	}
 	tests := []struct {
@@ -239,6 +248,24 @@ func TestAddressPolicy(t *testing.T) {
 		{"http://127.0.0.1/a/announce.php?x", "127.0.0.1:80", nil, "127.0.0.1:80"},
 		{"http://[::1]:9/announce", "[::1]:9", nil, "[::1]:9"},
 		{"http://localhost/announce", "127.0.0.1:80", nil, "127.0.0.1:80"},
+		{"http://127.0.0.1/announce/", "127.0.0.1:80", nil, "127.0.0.1:80"},
+		{"http://127.0.0.1/PASS_key-1/announce.php", "127.0.0.1:80", nil, "127.0.0.1:80"},
+		{"http://[::ffff:127.0.0.1]/announce", "127.0.0.1:80", nil, "127.0.0.1:80"},
+		{"http://127.0.0.1./announce", "", errNoHost, ""},
+		{"http://169.254.169.254/latest/meta-data/iam/announce", "", ErrForbidden, ""},
+		{"http://127.0.0.1/apply.cgi?cmd=reboot", "", ErrForbidden, ""},
+		{"http://127.0.0.1/apply.cgi/announce?cmd=reboot", "", ErrForbidden, ""},
+		{"http://127.0.0.1/setup/announce.cgi?cmd=reboot", "", ErrForbidden, ""},
+		{"http://127.0.0.1/announce.cgi", "", ErrForbidden, ""},
+		{"http://localhost/a/announce;cmd=reboot?x", "", ErrForbidden, ""},
+		{"http://127.0.0.1/a%2Fannounce", "", ErrForbidden, ""},
+		{"http://127.0.0.1/a/b/announce", "", ErrForbidden, ""},
+		{"http://127.0.0.1/my-announce", "", ErrForbidden, ""},
+		{"http://own.example/announce", "9.9.9.9:80", nil, "9.9.9.9:80"},
+		{"http://own.example/announce?cmd=reboot", "", ErrForbidden, "9.9.9.9:80"},
+		{"http://9.9.9.9/reboot", "", ErrForbidden, "9.9.9.9:80"},
+		{"http://0x7f000001/announce", "", ErrForbidden, "127.0.0.1:80"},
+		{"http://2130706433/announce", "", ErrForbidden, "127.0.0.1:80"},
 		{"http://192.168.1.1/reboot", "", ErrForbidden, ""},
 		{"http://192.168.1.1/announce/reboot", "", ErrForbidden, ""},
 		{"http://127.1/announce", "", ErrForbidden, "127.0.0.1:80"},
@@ -255,7 +282,6 @@ func TestAddressPolicy(t *testing.T) {
 		{"http://%zz/announce", "", ErrURL, ""},
 		{"", "", ErrURL, ""},
 	}
-	errDialed := errors.New("dialed")
 	for _, tt := range tests {
 		for _, private := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s private=%v", tt.url, private), func(t *testing.T) {
@@ -270,6 +296,7 @@ func TestAddressPolicy(t *testing.T) {
 					ListenPacket: func(context.Context, string) (net.PacketConn, error) { return nil, errDialed },
 				})
 				defer c.Close()
+				c.dialer.Own = func(a netip.Addr) bool { return a == netip.MustParseAddr("9.9.9.9") }
 				_, err := c.Announce(t.Context(), tt.url, Request{}, nil)
 				want, wantErr := tt.dialed, tt.err
 				if private {
@@ -297,6 +324,9 @@ func TestRedirects(t *testing.T) {
 	var hops int
 	var referers []string
 	h := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Host, "127.") && (r.URL.Query().Has("cmd") || r.URL.Query().Has("passkey") || !r.URL.Query().Has("info_hash")) {
+			t.Errorf("a host of this machine was asked for %s", r.URL)
+		}
 		if ref := r.Header.Get("Referer"); ref != "" {
 			referers = append(referers, ref)
 		}
@@ -320,6 +350,9 @@ func TestRedirects(t *testing.T) {
 		{"to i2p", "http://tracker.example/announce", "http://x.i2p/announce", 1, false},
 		{"to another scheme", "http://tracker.example/announce", "udp://8.8.8.8:80/announce", 1, false},
 		{"local to local", "http://127.0.0.1/announce", "http://127.0.0.1/announce/", 1, true},
+		{"local to another port", "http://127.0.0.1/announce", "http://127.0.0.1:1/announce?cmd=reboot", 1, true},
+		{"local to a command", "http://127.0.0.1/announce", "http://127.0.0.1/announce.cgi?cmd=reboot", 1, false},
+		{"local to another host", "http://127.0.0.1/announce", "http://127.0.0.2/announce", 1, false},
 		{"local to a button", "http://127.0.0.1/announce", "http://192.168.1.1/reboot", 1, false},
 		{"local to a private name", "http://127.0.0.1/announce", "http://rebound.example/announce", 1, false},
 	}

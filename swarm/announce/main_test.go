@@ -2,7 +2,6 @@ package announce
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -54,7 +53,7 @@ func (h hosts) lookup(_ context.Context, name string) ([]netip.Addr, error) {
 		out = append(out, netip.MustParseAddr(a))
 	}
 	if out == nil {
-		return nil, errors.New("no such host")
+		return nil, errNoHost
 	}
 	return out, nil
 }

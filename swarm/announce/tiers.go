@@ -41,21 +41,38 @@ type entry struct {
 	err                      error
 }
 
+// leftOut is a tracker that is not announced to, or not as the torrent has it.
+type leftOut struct {
+	url string
+	err error
+}
+
+// errDuplicate: the torrent has the tracker twice, or has too many.
+var errDuplicate = errors.New("duplicate, or one of too many")
+
+// errQuery: the query of a tracker of this network is not sent.
+var errQuery = errors.New("its query is not sent to a host of this machine or network")
+
 // buildTiers returns the usable trackers of tiers, shuffled within each tier
-// (BEP 12). Tiers that come out empty are left out.
-func buildTiers(tiers [][]string, rnd *rand.Rand) (out [][]*entry, skipped int) {
+// (BEP 12), and which of them are left out, or not wholly used. Tiers that come out
+// empty are left out.
+func buildTiers(tiers [][]string, trusts func(host string) bool, rnd *rand.Rand) (out [][]*entry, left []leftOut) {
 	seen := make(map[string]bool)
 	for i, tier := range tiers {
 		var entries []*entry
 		for _, url := range tier {
 			url = strings.TrimSpace(url)
-			if seen[url] || len(seen) >= maxTrackers {
-				skipped++
+			if url == "" || seen[url] || len(seen) >= maxTrackers {
+				left = append(left, leftOut{url, errDuplicate})
 				continue
 			}
-			if _, err := parseTarget(url); err != nil {
-				skipped++
+			t, err := parseTarget(url, trusts)
+			if err != nil {
+				left = append(left, leftOut{url, err})
 				continue
+			}
+			if t.cut {
+				left = append(left, leftOut{url, errQuery})
 			}
 			seen[url] = true
 			entries = append(entries, &entry{url: url, tier: i, seeders: -1, leechers: -1})
@@ -65,7 +82,7 @@ func buildTiers(tiers [][]string, rnd *rand.Rand) (out [][]*entry, skipped int) 
 			out = append(out, entries)
 		}
 	}
-	return out, skipped
+	return out, left
 }
 
 // due is when e is to be announced to, as far as e alone is concerned. complete

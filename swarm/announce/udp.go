@@ -116,7 +116,7 @@ func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 		if err := c.cfg.Way.NoRelay(); err != nil {
 			return nil, fmt.Errorf("ask a UDP tracker: %w: %w", egress.ErrProxied, err)
 		}
-		if err := c.dialer.CheckRemote(ctx, host); err != nil {
+		if err := c.dialer.CheckRemote(host); err != nil {
 			return nil, err
 		}
 		if addr, err := netip.ParseAddr(host); err == nil {

@@ -110,7 +110,7 @@ func TestUDPHostsBehindProxy(t *testing.T) {
 		u := &udpTracker{body: onePeer}
 		c, r := behindProxy(t, u)
 		close(r.granted)
-		for _, host := range []string{"tracker", "tracker.lan", "127.1", "0.0.0.0", "224.0.0.1"} {
+		for _, host := range []string{"tracker", "tracker.lan", "127.1", "0.0.0.0", "224.0.0.1", "10.0.0.1", "127.0.0.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "localhost", "0x7f000001", "127.0.0.1."} {
 			if _, err := c.Announce(t.Context(), "udp://"+host+":80", Request{}, nil); !errors.Is(err, netguard.ErrForbidden) {
 				t.Errorf("%s: %v", host, err)
 			}

@@ -23,6 +23,11 @@ const maxDials = 6
 type Dialer struct {
 	// AllowPrivate lets names resolve to loopback and private addresses.
 	AllowPrivate bool
+	// Trust is the hosts for which the same holds, as the user named them.
+	Trust *Trust
+	// Own reports whether an address is of this machine or its network; nil is
+	// [IsOwn].
+	Own func(netip.Addr) bool
 	// Lookup resolves a name; nil asks DNS, the system's way. Addresses are checked after it.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to a checked address; nil means the system's way.
@@ -35,18 +40,21 @@ type Dialer struct {
 type localKey struct{}
 
 // WithLocal returns a context in which hosts that are written as loopback or
-// private addresses may be contacted: for a URL that the torrent itself wrote
-// so. A name is still never followed there.
+// private addresses may be contacted, and the public addresses of this machine: for
+// a URL that the torrent itself wrote, and that can do no harm there ([IsAnnounce],
+// [IsFile]). A name is still never followed to a private address, and behind a
+// proxy nothing is changed: such an address would be the proxy's.
 func WithLocal(ctx context.Context, local bool) context.Context {
 	return context.WithValue(ctx, localKey{}, local)
 }
 
-// For returns a dialer that takes a way.
-func For(way *egress.Way) *Dialer {
+// For returns a dialer that takes a way, for hosts that strangers name and for
+// those that the user did.
+func For(way *egress.Way, trust *Trust) *Dialer {
 	if way.Proxied() {
-		return &Dialer{Via: way.DialContext}
+		return &Dialer{Via: way.DialContext, Trust: trust}
 	}
-	return &Dialer{Lookup: way.LookupNetIP, Dial: way.DialContext}
+	return &Dialer{Lookup: way.LookupNetIP, Dial: way.DialContext, Trust: trust}
 }
 
 // Resolve returns the addresses of host that may be contacted, at least one.
@@ -60,17 +68,40 @@ func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", printable(host), err)
 	}
-	private := d.private(ctx, host)
 	var allowed []netip.Addr
 	for _, addr := range addrs {
-		if addr = addr.Unmap(); IsReachable(addr) && (private || IsPublic(addr)) {
+		if addr = addr.Unmap(); IsReachable(addr) && d.allows(ctx, host, addr) {
 			allowed = append(allowed, addr)
 		}
 	}
 	if len(allowed) == 0 {
-		return nil, fmt.Errorf("resolve %s: %w", printable(host), ErrForbidden)
+		return nil, fmt.Errorf("resolve %s: %w", printable(host), forbidden(host))
 	}
 	return allowed, nil
+}
+
+// forbidden is the error for a host that the user may allow.
+func forbidden(host string) error {
+	return fmt.Errorf("%w: it is of this machine or network (--trust-host %s allows it)", ErrForbidden, printable(host))
+}
+
+// allows reports whether a reachable address that host has led to may be contacted.
+func (d *Dialer) allows(ctx context.Context, host string, addr netip.Addr) bool {
+	if d.private(ctx, host) || d.Trust.Addr(addr) {
+		return true
+	}
+	if !IsPublic(addr) {
+		return false
+	}
+	local, _ := ctx.Value(localKey{}).(bool)
+	return local || !d.own(addr)
+}
+
+func (d *Dialer) own(addr netip.Addr) bool {
+	if d.Own != nil {
+		return d.Own(addr)
+	}
+	return IsOwn(addr)
 }
 
 func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -89,13 +120,23 @@ func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 // private reports whether addresses that are not public are allowed for host.
 func (d *Dialer) private(ctx context.Context, host string) bool {
 	local, _ := ctx.Value(localKey{}).(bool)
-	return d.AllowPrivate || local && IsLocalName(host)
+	return d.Trusts(host) || local && IsLocalName(host)
 }
 
+// Trusts reports whether the user named a host, so that a torrent may have
+// anything said to it.
+func (d *Dialer) Trusts(host string) bool { return d.AllowPrivate || d.Trust.Host(host) }
+
 // CheckRemote judges a host that a proxy is to resolve, as the function of that
-// name does.
-func (d *Dialer) CheckRemote(ctx context.Context, host string) error {
-	return CheckRemote(host, d.private(ctx, host))
+// name does. What the user named is for the proxy to find.
+func (d *Dialer) CheckRemote(host string) error {
+	if d.Trust.Host(host) {
+		return CheckName(host)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && IsPublic(addr) && !d.AllowPrivate && d.own(addr) {
+		return fmt.Errorf("dial %s: %w", printable(host), forbidden(host))
+	}
+	return CheckRemote(host, d.AllowPrivate)
 }
 
 // DialContext connects to an address of the host that Resolve allows. The
@@ -107,7 +148,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, hostport string) (net
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	if d.Via != nil {
-		if err := d.CheckRemote(ctx, host); err != nil {
+		if err := d.CheckRemote(host); err != nil {
 			return nil, err
 		}
 		return d.Via(ctx, network, hostport)

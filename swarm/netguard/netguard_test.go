@@ -126,14 +126,20 @@ func TestVia(t *testing.T) {
 	}{
 		{t.Context(), "tracker.example:80", nil},
 		{t.Context(), "10.0.0.1:80", ErrForbidden},
-		{local, "10.0.0.1:80", nil},
+		{local, "10.0.0.1:80", ErrForbidden}, // it would be the proxy's
+		{local, "127.0.0.1:80", ErrForbidden},
+		{local, "169.254.169.254:80", ErrForbidden},
+		{local, "[::ffff:127.0.0.1]:80", ErrForbidden},
+		{local, "[::1]:80", ErrForbidden},
+		{local, "0x7f000001:80", ErrForbidden},
+		{local, "2130706433:80", ErrForbidden},
 		{local, "localhost:80", ErrForbidden},
 	} {
 		if _, err := d.DialContext(tt.ctx, "tcp", tt.hostport); !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v", tt.hostport, err)
 		}
 	}
-	if want := []string{"tracker.example:80", "10.0.0.1:80"}; !slices.Equal(asked, want) {
+	if want := []string{"tracker.example:80"}; !slices.Equal(asked, want) {
 		t.Errorf("the proxy was asked for %v", asked)
 	}
 	if _, err := d.Resolve(t.Context(), "tracker.example"); !errors.Is(err, egress.ErrProxied) {

@@ -27,7 +27,7 @@ func CheckRemote(host string, private bool) error {
 		if addr = addr.Unmap(); addr.Zone() == "" && IsReachable(addr) && (private || IsPublic(addr)) {
 			return nil
 		}
-		return fmt.Errorf("dial %s: %w", printable(host), ErrForbidden)
+		return fmt.Errorf("dial %s: %w", printable(host), forbidden(host))
 	}
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	last := labels[len(labels)-1]
@@ -35,7 +35,7 @@ func CheckRemote(host string, private bool) error {
 	case slices.Contains(labels, ""), isNumber(last):
 		return fmt.Errorf("dial %s: %w: neither a name nor an address", printable(host), ErrForbidden)
 	case len(labels) == 1, slices.ContainsFunc(localSuffixes, func(s string) bool { return strings.HasSuffix("."+strings.Join(labels, "."), "."+s) }):
-		return fmt.Errorf("dial %s: %w: name inside the proxy's network", printable(host), ErrForbidden)
+		return fmt.Errorf("dial %s: %w: the name is of the proxy's own network", printable(host), forbidden(host))
 	}
 	return nil
 }

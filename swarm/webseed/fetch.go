@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/netguard"
 )
 
 // fetch gets the bytes of a run: of each file that it touches one range.
@@ -63,11 +64,31 @@ func (s *Seed) getSpan(ctx context.Context, a *assembler, span metainfo.FileSpan
 	if p.url, ok = s.loc.file(span.File); !ok {
 		return s.lose(span.File, fmt.Errorf("name cannot be part of a URL: %w", ErrMissing))
 	}
+	if s.loc.local && !netguard.IsFile(p.url) {
+		return s.lose(span.File, errCommand)
+	}
+	began := a.total
 	err := s.get(ctx, a, p)
+	if alt := s.loc.alt; alt != nil && errors.Is(err, ErrMissing) && a.total == began && (!s.loc.local || netguard.IsFile(alt)) {
+		p.url = alt
+		if s.get(ctx, a, p) == nil {
+			s.remember(p, alt)
+			return nil
+		}
+	}
 	if errors.Is(err, ErrMissing) {
 		return s.lose(span.File, err)
 	}
 	return err
+}
+
+// remember notes from where a file comes from now on.
+func (s *Seed) remember(p part, u *url.URL) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.moved) < maxMoved {
+		s.moved[p.file] = u
+	}
 }
 
 // lose notes that the server does not have a file. Where it was the last one,
@@ -116,6 +137,7 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(new(time.Now())) },
 	})
+	ctx = netguard.WithLocal(ctx, s.mayAskLocally(p.url))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url.String(), nil)
 	if err != nil {
 		return fmt.Errorf("build request: %w", ErrURL)
@@ -142,11 +164,7 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 		return err
 	}
 	if p.ranged && resp.Request.URL != req.URL {
-		s.mu.Lock()
-		if len(s.moved) < maxMoved {
-			s.moved[p.file] = resp.Request.URL
-		}
-		s.mu.Unlock()
+		s.remember(p, resp.Request.URL)
 	}
 	stall := time.AfterFunc(s.cfg.StallTimeout, func() { cancel(errStalled) })
 	defer stall.Stop()

@@ -90,11 +90,15 @@ func FuzzResponse(f *testing.F) {
 func FuzzURL(f *testing.F) {
 	f.Add("http://h/d/", false)
 	f.Add("http://[::1]/?a", true)
+	f.Add("http://127.0.0.1/a b/%41%2/[x]#1;y", false)
 	info := makeTorrent(f, metainfo.V1, map[string]int{"a b/c": 1, "z": 1}).info
 	f.Fuzz(func(t *testing.T, raw string, pieces bool) {
-		l, err := parseLocation(raw, info, pieces)
+		l, err := parseLocation(raw, info, pieces, func(string) bool { return false })
 		if err != nil {
 			return
+		}
+		if l.local && l.base.RawQuery != "" {
+			t.Errorf("%q has a query for a host of this network", raw)
 		}
 		if u, ok := l.file(0); ok && (u.Host != l.base.Host || u.Scheme != l.base.Scheme) {
 			t.Errorf("%q became %v", raw, u)

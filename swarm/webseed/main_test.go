@@ -148,11 +148,24 @@ func (a *answers) wait(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// named is a dialer for servers on loopback, which the user named.
+func named(t testing.TB) *netguard.Dialer {
+	t.Helper()
+	trust, err := netguard.ParseTrust("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &netguard.Dialer{Trust: trust}
+}
+
 // start runs a seed until the test ends, or stop is called, which returns what Run did.
 func start(t testing.TB, cfg Config) (s *Seed, a *answers, stop func() error) {
 	t.Helper()
 	a = newAnswers()
 	cfg.Handler = a
+	if cfg.Dialer == nil {
+		cfg.Dialer = named(t)
+	}
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +301,7 @@ func TestBadServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAnswers()
-			s, err := New(Config{URL: serve(t, bad.h), Info: tt.info, Handler: a, Conns: 1})
+			s, err := New(Config{URL: serve(t, bad.h), Info: tt.info, Handler: a, Conns: 1, Dialer: named(t)})
 			if err != nil {
 				t.Fatal(err)
 			}

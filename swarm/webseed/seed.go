@@ -48,7 +48,7 @@ func (f *failure) Unwrap() error { return f.err }
 // The error wraps ErrURL or [netguard.ErrForbidden] where the URL is at fault.
 func New(cfg Config) (*Seed, error) {
 	cfg = cfg.withDefaults()
-	loc, err := parseLocation(cfg.URL, cfg.Info, cfg.Pieces)
+	loc, err := parseLocation(cfg.URL, cfg.Info, cfg.Pieces, cfg.Dialer.Trusts)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func New(cfg Config) (*Seed, error) {
 func (s *Seed) Host() string { return s.loc.base.Host }
 
 // checkRedirect bounds the hops and holds each to the rules for the first. A
-// server may not send us to another one inside the user's network, be it
-// inside itself; the dialer refuses names that lead there.
+// server may not send us to another one inside the user's network, be it inside
+// itself, and to itself only for a file; the dialer refuses names that lead there.
 func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("follow redirect: more than %d hops: %w", maxRedirects, ErrResponse)
@@ -98,19 +98,25 @@ func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := netguard.CheckName(u.Hostname()); err != nil {
 		return fmt.Errorf("follow redirect: %w", err)
 	}
-	if netguard.IsLocalName(u.Hostname()) && !s.cfg.Dialer.AllowPrivate &&
-		(u.Hostname() != s.loc.base.Hostname() || u.RawQuery != "") {
+	if netguard.IsLocalName(u.Hostname()) && !s.cfg.Dialer.Trusts(u.Hostname()) && !s.mayAskLocally(u) {
 		return fmt.Errorf("follow redirect: %w", netguard.ErrForbidden)
 	}
+	*req = *req.WithContext(netguard.WithLocal(req.Context(), s.mayAskLocally(u)))
 	req.Header.Del("Referer")
 	return nil
+}
+
+// mayAskLocally reports whether a server inside the user's network may be asked for
+// a URL: the one that the torrent spelled out, for a file.
+func (s *Seed) mayAskLocally(u *url.URL) bool {
+	return s.loc.local && u.Host == s.loc.base.Host && netguard.IsFile(u)
 }
 
 // Run answers requests until ctx ends (nil), or until the server turns out to
 // be useless (an error). It rejects what is left before it returns. It is
 // called once.
 func (s *Seed) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(netguard.WithLocal(ctx, s.loc.local))
+	ctx, cancel := context.WithCancel(ctx)
 	defer s.client.CloseIdleConnections()
 	var workers sync.WaitGroup
 	for range s.cfg.Conns {

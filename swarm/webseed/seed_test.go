@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,8 +45,15 @@ func TestURLs(t *testing.T) {
 		{"http://10.0.0.1/x", single, "http://10.0.0.1/x", nil},
 		{"http://10.0.0.1/x?reboot=1", single, "", netguard.ErrForbidden},
 		{"%zz", single, "", ErrURL},
+		{"http://10.0.0.1/x?", single, "", netguard.ErrForbidden},
+		// Not percent-encoded, as people write them.
+		{"http://h/a b/[x] {y}\"|^`é/", multi, "http://h/a%20b/%5Bx%5D%20%7By%7D%22%7C%5E%60%C3%A9/n%C3%A4me%20of%20%3F/a%20b/c%3Fd", nil},
+		{"http://h/100%/%4/%41%zz/", multi, "http://h/100%25/%254/%41%25zz/n%C3%A4me%20of%20%3F/a%20b/c%3Fd", nil},
+		{"http://h/a#1/", multi, "http://h/a%231/n%C3%A4me%20of%20%3F/a%20b/c%3Fd", nil},
+		{"http://h/d/näme of ?", single, "http://h/d/n%C3%A4me%20of%20%3F", nil},
+		{"http://h/get?f=a b[1]", single, "http://h/get?f=a%20b%5B1%5D", nil},
 	} {
-		l, err := parseLocation(tt.raw, tt.info, false)
+		l, err := parseLocation(tt.raw, tt.info, false, func(string) bool { return false })
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v", tt.raw, err)
 		}
@@ -66,10 +76,11 @@ func TestRangesAreMergedAndConnectionsKept(t *testing.T) {
 	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 8 << 20})
 	var gets, conns atomic.Int64
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { gets.Add(1); tt.ServeHTTP(w, r) })
-	d := &netguard.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := named(t)
+	d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conns.Add(1)
 		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}
+	}
 	a := newAnswers()
 	s, err := New(Config{URL: serve(t, h), Info: tt.info, Handler: a, Dialer: d, Conns: 2})
 	if err != nil {
@@ -165,7 +176,7 @@ func (h takesBack) Lost(first, last int) {
 func TestUselessServerIsWantedNoMore(t *testing.T) {
 	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 1 << 20})
 	h := takesBack{answers: newAnswers()}
-	s, err := New(Config{URL: serve(t, http.NotFoundHandler()), Info: tt.info, Handler: &h})
+	s, err := New(Config{URL: serve(t, http.NotFoundHandler()), Info: tt.info, Handler: &h, Dialer: named(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +238,69 @@ func TestPrivateAddressesBehindNames(t *testing.T) {
 	if err := s.Run(t.Context()); !errors.Is(err, netguard.ErrForbidden) {
 		t.Error(err)
 	}
+}
+
+// A server of this machine that a torrent names is asked for files, and for nothing
+// that could be more: no program, no page, not by a redirect either.
+func TestNoCommandsToLocalServers(t *testing.T) {
+	tt := makeTorrent(t, metainfo.V1, map[string]int{
+		"a.bin": 70_000, "cgi-bin/b.bin": 70_000, "reboot": 70_000, "apply.cgi": 70_000, "set.php;x.bin": 70_000, "moved.bin": 70_000, "off.bin": 70_000, "z.bin": 70_000,
+	})
+	var mu sync.Mutex
+	var asked []string
+	local := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, path.Base(r.URL.Path))
+		mu.Unlock()
+		switch path.Base(r.URL.Path) {
+		case "moved.bin":
+			http.Redirect(w, r, "/press.cgi?now=1", http.StatusFound)
+		case "off.bin":
+			http.Redirect(w, r, "http://127.0.0.2:1/a.bin", http.StatusFound)
+		default:
+			tt.ServeHTTP(w, r)
+		}
+	}))
+	s, a, _ := start(t, Config{URL: local, Info: tt.info, Conns: 1, Dialer: &netguard.Dialer{}})
+	get := func(piece int) { s.Request(piece, 0, metainfo.BlockSize) }
+	get(0) // a.bin
+	a.wait(t, "a block", func() bool { return len(a.blocks) == 1 })
+	for i, f := range tt.info.Files {
+		name := path.Base(path.Join(f.Raw...))
+		if name == "a.bin" || name == "z.bin" || name == "moved.bin" || name == "off.bin" {
+			continue
+		}
+		lost := len(a.lost)
+		get(tt.info.PieceOf(tt.info.Files[i].Offset + 65_000))
+		a.wait(t, "that "+name+" is not asked for", func() bool { return len(a.lost) > lost })
+	}
+	mu.Lock()
+	if !slices.Equal(asked, []string{"a.bin"}) {
+		t.Errorf("asked for %q", asked)
+	}
+	mu.Unlock()
+	for _, to := range []string{"/press.cgi?now=1", "http://127.0.0.2:1/a.bin", "http://127.0.0.1:1/a.bin", "/a.bin?x", "/base/page"} {
+		u, err := url.Parse(local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u.ResolveReference(mustParse(t, to)).String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.checkRedirect(req, make([]*http.Request, 1)); !errors.Is(err, netguard.ErrForbidden) {
+			t.Errorf("redirect to %s: %v", to, err)
+		}
+	}
+}
+
+func mustParse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // BEP 17: one script for all pieces.

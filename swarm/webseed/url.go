@@ -14,18 +14,19 @@ import (
 // location builds the URLs of one seed. It is immutable.
 type location struct {
 	base  *url.URL
-	raw   string // the same without what is not sent
-	local bool   // written as a loopback or private address
+	alt   *url.URL // what the torrent may have meant instead; nil: nothing
+	raw   string   // base without what is not sent
+	local bool     // written as a loopback or private address that the user did not name
 	info  *metainfo.Info
 	name  string // as the torrent spells it
 }
 
-// parseLocation checks a URL as a torrent spells it. A server inside the
-// user's network is allowed if the torrent spells its address out, but not
-// with a query, which would be a way to press buttons there.
-func parseLocation(raw string, info *metainfo.Info, pieces bool) (location, error) {
-	raw = strings.TrimSpace(raw)
-	raw, _, _ = strings.Cut(raw, "#")
+// parseLocation checks a URL as a torrent spells it. A server inside the user's
+// network is allowed if the torrent spells its address out, but it is only asked
+// for what can be nothing but a file ([netguard.IsFile]), so that a torrent
+// presses no buttons there.
+func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(host string) bool) (location, error) {
+	raw, alt := cleanURL(strings.TrimSpace(raw), info)
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
 		return location{}, fmt.Errorf("parse web seed URL: %w", ErrURL)
@@ -36,11 +37,67 @@ func parseLocation(raw string, info *metainfo.Info, pieces bool) (location, erro
 	if err := netguard.CheckName(u.Hostname()); err != nil {
 		return location{}, fmt.Errorf("parse web seed URL: %w: %w", ErrURL, err)
 	}
-	l := location{base: u, raw: raw, local: netguard.IsLocalName(u.Hostname()), info: info, name: rawName(info)}
-	if l.local && (pieces || u.RawQuery != "") {
-		return location{}, fmt.Errorf("parse web seed URL: query for a private address: %w", netguard.ErrForbidden)
+	l := location{base: u, raw: raw, info: info, name: rawName(info)}
+	if alt != "" {
+		if l.alt, err = url.Parse(alt); err != nil {
+			l.alt = nil
+		}
+	}
+	l.local = netguard.IsLocalName(u.Hostname()) && !trusts(u.Hostname())
+	if l.local && (pieces || u.RawQuery != "" || u.ForceQuery) {
+		return location{}, fmt.Errorf("parse web seed URL: query for a private address: %w (--trust-host %s allows it)", netguard.ErrForbidden, u.Hostname())
 	}
 	return l, nil
+}
+
+// errCommand: the URL of a file could be a command to a server of this network.
+var errCommand = fmt.Errorf("could be more than a file to a server of this machine or network (--trust-host allows it): %w", ErrMissing)
+
+// cleanURL percent-encodes what people write into URLs as it is: spaces, brackets,
+// bytes beyond ASCII, and a % that encodes nothing. The URL of a single file often
+// ends with the file's name, not encoded at all, with whatever that has: the end is
+// encoded then, and alt is the other thing that it can mean, if there is one.
+func cleanURL(raw string, info *metainfo.Info) (clean, alt string) {
+	scheme, rest, found := strings.Cut(raw, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if !found || end < 0 {
+		return raw, ""
+	}
+	host, path := scheme+"://"+rest[:end], rest[end:]
+	if name := rawName(info); info.Single && strings.HasSuffix(path, "/"+name) && name != "" {
+		dir := host + cleaned(strings.TrimSuffix(path, name))
+		var b strings.Builder
+		writeEscaped(&b, name)
+		if strings.ContainsAny(name, "%?#") {
+			before, _, _ := strings.Cut(name, "#")
+			alt = dir + cleaned(before)
+		}
+		return dir + b.String(), alt
+	}
+	if before, fragment, found := strings.Cut(path, "#"); found && !strings.HasSuffix(fragment, "/") { // no fragment is a folder
+		path = before
+	}
+	return host + cleaned(path), ""
+}
+
+// cleaned is a path with its query, and with what cannot be in one percent-encoded.
+// What is encoded stays.
+func cleaned(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		encodes := c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2])
+		if c == '%' && !encodes || c <= ' ' || c >= 0x7f || strings.IndexByte("#\"<>[]\\^`{|}", c) >= 0 {
+			writeEscaped(&b, s[i:i+1])
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 // rawName is the torrent's name before it was made safe for a file system.

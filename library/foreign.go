@@ -1,0 +1,41 @@
+package library
+
+import (
+	"net/url"
+	"slices"
+
+	"torrentfs/metainfo"
+	"torrentfs/swarm/netguard"
+)
+
+// LeaveOutLocal takes from a torrent that came from the Internet the trackers and web
+// seeds that are written as addresses of this machine or network, and returns them:
+// who put it there means another network, or harm. Those that the user trusts stay.
+func LeaveOutLocal(mi *metainfo.MetaInfo, trust *netguard.Trust) (left []string) {
+	for i, tier := range mi.Trackers {
+		mi.Trackers[i] = withoutLocal(tier, trust, &left)
+	}
+	mi.Trackers = slices.DeleteFunc(mi.Trackers, func(tier []string) bool { return len(tier) == 0 })
+	mi.WebSeeds = withoutLocal(mi.WebSeeds, trust, &left)
+	mi.HTTPSeeds = withoutLocal(mi.HTTPSeeds, trust, &left)
+	return left
+}
+
+// LeaveOutLocalLink is LeaveOutLocal for a magnet link.
+func LeaveOutLocalLink(m *metainfo.Magnet, trust *netguard.Trust) (left []string) {
+	m.Trackers = withoutLocal(m.Trackers, trust, &left)
+	m.WebSeeds = withoutLocal(m.WebSeeds, trust, &left)
+	m.Sources = withoutLocal(m.Sources, trust, &left)
+	return left
+}
+
+func withoutLocal(urls []string, trust *netguard.Trust, left *[]string) (kept []string) {
+	for _, raw := range urls {
+		if u, err := url.Parse(raw); err == nil && netguard.IsLocalName(u.Hostname()) && !trust.Host(u.Hostname()) {
+			*left = append(*left, raw)
+			continue
+		}
+		kept = append(kept, raw)
+	}
+	return kept
+}
