@@ -282,6 +282,23 @@ func TestUnchokeSlotsAreKept(t *testing.T) {
 	})
 }
 
+// Who serves nobody unchokes nobody: a peer that then asks would be closed for asking in vain.
+func TestNoUploadUnchokesNobody(t *testing.T) {
+	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
+		w.store = fullStore(w.info, w.data)
+		w.store.have.clear(0)
+		tor := w.add(TorrentConfig{NoUpload: true})
+		leecher := w.connect(simnet.Link{Delay: 10 * ms}, w.leecher("leecher"))
+		time.Sleep(time.Minute)
+		if r := leecher.Record(); r.Unchoked || tor.Stats().Unchoking > 0 {
+			t.Errorf("unchoked %v, %d peers unchoked", r.Unchoked, tor.Stats().Unchoking)
+		}
+		if n := tor.Stats().Peers; n != 1 {
+			t.Errorf("%d peers, want the leecher kept", n)
+		}
+	})
+}
+
 func TestRateLimitsHold(t *testing.T) {
 	const limit = 1 << 20
 	within := func(t *testing.T, what string, bytes int64, seconds float64) {

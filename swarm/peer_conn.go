@@ -49,37 +49,35 @@ type peerConn struct {
 	blockBegun time.Time
 
 	// Owned by the loop.
-	id            picker.PeerID
-	dirty         bool // in the loop's dirtyMsg
-	remote        bitfield
-	remoteCount   int
-	heardBits     bool           // a bitfield, have-all or have-none came
-	choking       bool           // we choke the peer
-	interested    bool           // we are interested
-	peerChoking   bool           // the peer chokes us
-	peerWants     bool           // the peer is interested
-	uploadOnly    bool           // BEP 21
-	listens       netip.AddrPort // where others can connect to it; invalid while unknown
-	pex           pexState
-	punch         punchState
-	client        string
-	extIDs        wire.ExtIDs // the peer's numbers for extension messages
-	unchokedAt    time.Duration
-	sentAtUnchoke int64
-	down, up      meter
-	lastSent      int64
-	waitingSince  time.Duration // for an answer to a request; 0: none is out, or a block came since
-	strikes       int           // requests while choked, blocks nobody asked for
-	metadataSent  int           // bytes of the info dictionary
-	messages      int
-	manners       manners
-	asks          []hashAsk     // for hashes (BEP 52), in the order sent
-	proves        bool          // its last answer to one was right
-	lazy          bool          // it proves only when it has read of the piece, see handleHashReject
-	proveAgain    time.Duration // not to be asked for leaves before
-	layerAgain    time.Duration // nor for piece layers
-	answers       budget        // bytes of hashes that we send
-	answersSent   int64         // sent, when the budget was last looked at
+	id           picker.PeerID
+	dirty        bool // in the loop's dirtyMsg
+	remote       bitfield
+	remoteCount  int
+	heardBits    bool           // a bitfield, have-all or have-none came
+	choking      bool           // we choke the peer
+	interested   bool           // we are interested
+	peerChoking  bool           // the peer chokes us
+	peerWants    bool           // the peer is interested
+	uploadOnly   bool           // BEP 21
+	listens      netip.AddrPort // where others can connect to it; invalid while unknown
+	pex          pexState
+	punch        punchState
+	client       string
+	extIDs       wire.ExtIDs // the peer's numbers for extension messages
+	down, up     meter
+	lastSent     int64
+	waitingSince time.Duration // for an answer to a request; 0: none is out, or a block came since
+	strikes      int           // requests while choked, blocks nobody asked for
+	metadataSent int           // bytes of the info dictionary
+	messages     int
+	manners      manners
+	asks         []hashAsk     // for hashes (BEP 52), in the order sent
+	proves       bool          // its last answer to one was right
+	lazy         bool          // it proves only when it has read of the piece, see handleHashReject
+	proveAgain   time.Duration // not to be asked for leaves before
+	layerAgain   time.Duration // nor for piece layers
+	answers      budget        // bytes of hashes that we send
+	answersSent  int64         // sent, when the budget was last looked at
 
 	closing sync.Once
 	reason  error          // why it was closed; set within closing

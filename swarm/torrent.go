@@ -13,6 +13,7 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/choke"
 	"torrentfs/swarm/wire"
 )
 
@@ -107,7 +108,7 @@ type Torrent struct {
 	blame      blame
 	twins      twins
 	waiting    map[picker.ReadID]*demand
-	choker     choker
+	choker     *choke.Choker
 	down, up   meter
 	measured   time.Time
 	lastSent   int64
@@ -122,7 +123,6 @@ type Torrent struct {
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
 	houseDue   time.Duration
 	askDue     time.Duration // when a held request for hashes is to be sent
-	rechokeDue time.Duration
 	hungryDue  time.Duration
 	timer      *time.Timer
 }
@@ -133,7 +133,10 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 		cfg.MaxPeers = 80
 	}
 	cfg.MaxPeers = min(cfg.MaxPeers, peerSlots-maxWebSeeds)
-	if cfg.Slots <= 0 {
+	switch {
+	case cfg.NoUpload:
+		cfg.Slots = 0
+	case cfg.Slots <= 0:
 		cfg.Slots = 8
 	}
 	if cfg.Memory <= 0 {
@@ -219,7 +222,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		askDue:    never,
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
-	t.choker = choker{slots: cfg.Slots, rand: t.rand}
+	t.choker = choke.New(cfg.Slots, t.rand)
 	t.known.rand, t.known.gate = t.rand, &s.dials
 	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, pickerGeometry(info), seed)
 	t.timer = time.NewTimer(0)

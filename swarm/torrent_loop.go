@@ -9,7 +9,6 @@ import (
 // Intervals of the loop's own housekeeping.
 const (
 	houseInterval  = time.Second
-	chokeInterval  = 10 * time.Second
 	eventsPerFlush = 128 // peer events handled before what they caused is sent
 )
 

@@ -242,9 +242,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.released(now)
 		}
 	}
-	if !c.choking {
-		t.rechokeSoon()
-	}
+	t.choker.Left(c.id)
 	t.connectPeers()
 }
 

@@ -126,7 +126,7 @@ func (t *Torrent) noteProgress() {
 	if t.allHeld.CompareAndSwap(false, true) {
 		closeOnce(t.complete)
 		t.endWebSeeds()
-		t.choker.restart()
+		t.choker.ChangePolicy()
 		for _, c := range t.peers {
 			if c == nil {
 				continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"torrentfs/swarm/choke"
 	"torrentfs/swarm/wire"
 )
 
@@ -12,20 +13,11 @@ import (
 func (t *Torrent) handleInterest(c *peerConn, on bool) {
 	c.peerWants = on
 	switch {
-	case on && c.choking && t.unchoked() < t.cfg.Slots:
+	case !on:
+		t.choker.Uninterested(c.id)
+	case t.choker.Interested(t.now(), c.id):
 		t.unchoke(c)
-	case !on && !c.choking:
-		t.rechokeSoon()
 	}
-}
-
-func (t *Torrent) unchoked() (n int) {
-	for _, c := range t.peers {
-		if c != nil && !c.choking {
-			n++
-		}
-	}
-	return n
 }
 
 // handleRequest queues a block for a peer, or refuses it. With the fast
@@ -35,7 +27,7 @@ func (t *Torrent) handleRequest(c *peerConn, u upload) error {
 		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.n, u.begin, u.piece)
 	}
 	switch {
-	case c.choking || t.cfg.NoUpload:
+	case c.choking:
 		if c.strikes++; c.strikes > maxStrikes {
 			return fmt.Errorf("%w: %d requests while choked", wire.ErrProtocol, c.strikes)
 		}
@@ -75,8 +67,6 @@ func (t *Torrent) reject(c *peerConn, u upload) {
 
 func (t *Torrent) unchoke(c *peerConn) {
 	c.choking = false
-	c.unchokedAt = t.now()
-	c.sentAtUnchoke = c.sent.Load()
 	t.post(c, wire.AppendUnchoke)
 }
 
@@ -90,37 +80,23 @@ func (t *Torrent) choke(c *peerConn) {
 	}
 }
 
-// rechokeSoon runs the next choking round at the next housekeeping.
-func (t *Torrent) rechokeSoon() { t.rechokeDue = 0 }
-
-// rechoke runs the choker when its time has come.
+// rechoke hands out the upload slots anew when it is time.
 func (t *Torrent) rechoke(now time.Duration) {
-	if now < t.rechokeDue || t.cfg.NoUpload {
+	if now < t.choker.NextRound() {
 		return
 	}
-	t.rechokeDue = now + chokeInterval
-	var peers []chokerPeer
+	var peers []choke.Peer
 	for _, c := range t.peers {
 		if c != nil {
-			peers = append(peers, chokerPeer{
-				id: c.id, wants: c.peerWants, unchoked: !c.choking, snubbed: c.snubs(now),
-				since: c.since.Sub(t.start), unchokedAt: c.unchokedAt, downRate: c.down.rate,
-				turnBytes: c.sent.Load() - c.sentAtUnchoke,
+			peers = append(peers, choke.Peer{
+				ID: c.id, Interested: c.peerWants, Snubbed: c.snubs(now), Since: c.since.Sub(t.start), Rate: c.down.rate,
 			})
 		}
 	}
-	keep := make([]bool, len(t.peers))
-	chosen := t.choker.choose(now, peers, t.allHeld.Load())
-	for _, id := range chosen {
-		keep[int(id)%peerSlots] = true
-	}
-	for i, c := range t.peers {
-		if c != nil && !c.choking && !keep[i] {
+	for _, a := range t.choker.Round(now, peers, t.allHeld.Load()) {
+		if c := t.peer(a.Peer); a.Choke {
 			t.choke(c)
-		}
-	}
-	for _, id := range chosen {
-		if c := t.peer(id); c.choking {
+		} else {
 			t.unchoke(c)
 		}
 	}

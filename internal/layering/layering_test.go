@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"verify":           1,
 	"cache":            2,
 	"swarm/announce":   2,
+	"swarm/choke":      2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
 	"swarm/utp":        2,
