@@ -282,13 +282,16 @@ func TestUnchokeSlotsAreKept(t *testing.T) {
 	})
 }
 
-// Who serves nobody unchokes nobody: a peer that then asks would be closed for asking in vain.
+// A torrent that serves nobody unchokes nobody, also a peer that is interested in the nothing it is told of: it would ask, and be
+// closed for asking in vain.
 func TestNoUploadUnchokesNobody(t *testing.T) {
 	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
 		w.store = fullStore(w.info, w.data)
 		w.store.have.clear(0)
 		tor := w.add(TorrentConfig{NoUpload: true})
-		leecher := w.connect(simnet.Link{Delay: 10 * ms}, w.leecher("leecher"))
+		opt := w.leecher("leecher")
+		opt.Extra = wire.AppendInterested(nil)
+		leecher := w.connect(simnet.Link{Delay: 10 * ms}, opt)
 		time.Sleep(time.Minute)
 		if r := leecher.Record(); r.Unchoked || tor.Stats().Unchoking > 0 {
 			t.Errorf("unchoked %v, %d peers unchoked", r.Unchoked, tor.Stats().Unchoking)
