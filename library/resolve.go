@@ -79,32 +79,39 @@ func linkTrackers(m *metainfo.Magnet, kept [][]string) [][]string {
 	return [][]string{all}
 }
 
-func (l *Library) metadataFile(h metainfo.InfoHash) string {
-	return filepath.Join(l.cfg.MetadataDir, h.String()+".torrent")
+func metadataFile(dir string, h metainfo.InfoHash) string {
+	return filepath.Join(dir, h.String()+".torrent")
 }
 
-// keptMetadata reads what an earlier Resolve kept; nil if there is nothing
-// that can be used. The hash of the info dictionary is checked.
+// keptMetadata is what an earlier Resolve kept; nil if there is nothing that
+// can be used.
 func (l *Library) keptMetadata(m *metainfo.Magnet) *metainfo.MetaInfo {
 	if l.cfg.MetadataDir == "" {
 		return nil
 	}
-	f, err := os.Open(l.metadataFile(m.Hash))
+	mi, err := KeptMetadata(l.cfg.MetadataDir, m)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Warn("the metadata that was kept cannot be used", "err", err)
+	}
+	return mi
+}
+
+// KeptMetadata reads what a Resolve of the same link kept in a library's
+// [Config.MetadataDir], and adds the trackers and web seeds of the link. The
+// hash of the info dictionary is checked. Without such a file the error wraps
+// [fs.ErrNotExist]. The piece layers of a v2 torrent may be missing.
+func KeptMetadata(dir string, m *metainfo.Magnet) (*metainfo.MetaInfo, error) {
+	f, err := os.Open(metadataFile(dir, m.Hash))
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			l.log.Warn("the metadata that was kept cannot be read", "err", err)
-		}
-		return nil
+		return nil, fmt.Errorf("read kept metadata: %w", err)
 	}
 	defer f.Close()
 	mi, err := metainfo.Read(f, metainfo.Limits{Bytes: 2 * metainfo.DefaultInfoBytes, PartLayers: true})
 	switch {
 	case err != nil:
-		l.log.Warn("the metadata that was kept cannot be read", "file", f.Name(), "err", err)
-		return nil
+		return nil, fmt.Errorf("read kept metadata %s: %w", f.Name(), err)
 	case m.Hash.HasV1 && mi.Info.Hash.V1 != m.Hash.V1, m.Hash.HasV2 && mi.Info.Hash.V2 != m.Hash.V2:
-		l.log.Warn("the metadata that was kept is of another torrent", "file", f.Name())
-		return nil
+		return nil, fmt.Errorf("read kept metadata %s: it is of another torrent: %w", f.Name(), ErrMetadata)
 	}
 	mi.Trackers = linkTrackers(m, mi.Trackers)
 	for _, w := range m.WebSeeds {
@@ -112,7 +119,7 @@ func (l *Library) keptMetadata(m *metainfo.Magnet) *metainfo.MetaInfo {
 			mi.WebSeeds = append(mi.WebSeeds, w)
 		}
 	}
-	return mi
+	return mi, nil
 }
 
 // keepMetadata writes the torrent where the next Resolve of the same link finds it.
@@ -134,7 +141,7 @@ func (l *Library) keepMetadata(h metainfo.InfoHash, mi *metainfo.MetaInfo) error
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), l.metadataFile(h))
+		err = os.Rename(f.Name(), metadataFile(l.cfg.MetadataDir, h))
 	}
 	if err != nil {
 		os.Remove(f.Name())

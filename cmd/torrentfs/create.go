@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"torrentfs/metainfo"
 )
 
@@ -110,7 +108,7 @@ func (o *createCmd) Run(ctx context.Context, a *app) error {
 	if output == "" {
 		output = filepath.Base(abs) + ".torrent"
 	}
-	if err := o.mayWrite(output); err != nil {
+	if err := mayWrite("create torrent", output, o.Force); err != nil {
 		return err
 	}
 	spec, err := o.spec(a, abs, output)
@@ -197,53 +195,6 @@ func sameFile(a, b string) bool {
 	}
 	y, err := os.Stat(b)
 	return err == nil && os.SameFile(x, y)
-}
-
-// mayWrite refuses an output that cannot be written, or must not be, before
-// hours of hashing and not after.
-func (o *createCmd) mayWrite(output string) error {
-	if output == "-" {
-		return nil
-	}
-	st, err := os.Stat(output)
-	switch {
-	case err == nil && st.IsDir():
-		return fail(exitUsage, "name a file, such as "+filepath.Join(output, "NAME.torrent"), "create torrent: %s is a directory", output)
-	case err == nil && !st.Mode().IsRegular():
-		return nil // a device or pipe, which is written to
-	}
-	if _, err := os.Lstat(output); err == nil && !o.Force {
-		return fail(exitUsage, "use --force to replace it, or -o for another name", "create torrent: %s exists", output)
-	}
-	return canCreateIn(filepath.Dir(output), output)
-}
-
-// canCreateIn tries whether a file can be made in a directory.
-func canCreateIn(dir, output string) error {
-	f, err := os.CreateTemp(dir, ".torrentfs-*")
-	if err != nil {
-		hint := "choose a directory that you may write to with -o"
-		if errors.Is(err, fs.ErrNotExist) {
-			hint = "make that directory first, or choose another with -o"
-		}
-		return fail(exitDisk, hint, "write torrent %s: directory %s: %w", output, dir, bareError(err))
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// writeTorrent writes a torrent file: whole or not at all. A device or pipe is
-// written to, and not replaced by a file.
-func writeTorrent(output string, data []byte) error {
-	var err error
-	if st, serr := os.Stat(output); serr == nil && !st.Mode().IsRegular() {
-		err = os.WriteFile(output, data, 0o644)
-	} else {
-		err = renameio.WriteFile(output, data, 0o644)
-	}
-	if err != nil {
-		return fail(exitDisk, "", "write torrent %s: %w", output, bareError(err))
-	}
-	return nil
 }
 
 func (o *createCmd) hash(ctx context.Context, a *app, spec metainfo.CreateSpec) ([]byte, error) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,9 +15,11 @@ import (
 )
 
 type infoCmd struct {
-	Torrent string   `arg:"" help:"A .torrent file or its URL, - for standard input, or a magnet link." complete:"torrent"`
+	Torrent string   `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	Way     wayFlags `embed:""`
 	JSON    bool     `name:"json" help:"Print one JSON object."`
+	Save    string   `placeholder:"FILE" complete:"torrent" help:"Also write the .torrent to FILE; to - instead of what is in it."`
+	Force   bool     `short:"f" help:"Let --save replace a file."`
 }
 
 // Help is the text below the summary.
@@ -23,7 +27,10 @@ func (infoCmd) Help() string {
 	return `Paths are shown as a mount would show them: names that are unsafe or taken twice are changed, padding is left
 out. With --json the object holds name, info_hash_v1 and info_hash_v2 (hex; absent where the torrent has none),
 piece_length, total_length (bytes of real files) and files, a list of {"path", "length"}, besides what else the torrent
-says of itself.`
+says of itself.
+
+Of a magnet link or an info-hash whose metadata an earlier mount or download has found, that is shown, and --save makes
+a .torrent of it; otherwise what the link says. Nobody is asked.`
 }
 
 // Run prints what is in a torrent.
@@ -32,14 +39,50 @@ func (o *infoCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if ref.magnet != nil {
+	mi, err := knownMetadata(ref)
+	if errors.Is(err, errUnknownMetadata) && o.Save == "" {
+		a.log.Info("what is in it is not known yet: a mount or download finds that out and keeps it")
 		return o.printLink(a, ref.magnet)
 	}
-	mi := ref.meta
+	if err != nil {
+		return err
+	}
+	if o.Save != "" {
+		if err := o.save(a, mi); err != nil || o.Save == "-" {
+			return err
+		}
+	}
 	if o.JSON {
 		return printJSON(a.stdout, describe(mi))
 	}
 	return printInfo(a.stdout, mi)
+}
+
+// save writes the torrent as a file.
+func (o *infoCmd) save(a *app, mi *metainfo.MetaInfo) error {
+	data, err := mi.Encode()
+	if err != nil {
+		return fail(exitTorrent, "", "save torrent: %w", err)
+	}
+	if lacksLayers(mi) {
+		a.log.Warn("the piece layers of this v2 torrent are not known: other clients may refuse the file")
+	}
+	if o.Save == "-" {
+		_, err := a.stdout.Write(data)
+		return err
+	}
+	if err := mayWrite("save torrent", o.Save, o.Force); err != nil {
+		return err
+	}
+	return writeTorrent(o.Save, data)
+}
+
+// lacksLayers reports whether a v2 torrent is without the hashes of a file's
+// pieces, which peers send and links do not.
+func lacksLayers(mi *metainfo.MetaInfo) bool {
+	return mi.Info.Hash.HasV2 && slices.ContainsFunc(mi.Info.Files, func(f metainfo.File) bool {
+		return f.Length > mi.Info.PieceLength() && mi.PieceLayers[f.PiecesRoot] == nil
+	})
 }
 
 // description is the object that info --json prints. Fields may be added;

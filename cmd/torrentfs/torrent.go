@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"torrentfs/library"
 	"torrentfs/metainfo"
 )
 
@@ -63,20 +64,36 @@ func (r torrentRef) name() string {
 	return "url-" + hex.EncodeToString(sum[:10])
 }
 
-// loadTorrent reads a .torrent file or fetches it from its URL, for a command
-// that talks to no peers.
-func (a *app) loadTorrent(ctx context.Context, f wayFlags, name string) (*metainfo.MetaInfo, error) {
-	ref, err := a.loadSource(ctx, f, name)
-	if err != nil {
-		return nil, err
+// errUnknownMetadata is about a link whose metadata nobody has sought yet.
+var errUnknownMetadata = errors.New("a magnet link has no file list, and its metadata is not here")
+
+// knownMetadata is what a source leads to without asking peers: of a link the
+// metadata that an earlier command kept.
+func knownMetadata(ref torrentRef) (*metainfo.MetaInfo, error) {
+	if ref.magnet == nil {
+		return ref.meta, nil
 	}
-	if ref.magnet != nil {
-		return nil, fail(exitTorrent, "get its .torrent file first", "open torrent: a magnet link has no file list")
+	mi, err := keptMetadata(ref.magnet)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fail(exitTorrent, "mount or download it once, or get its .torrent file", "open torrent: %w", errUnknownMetadata)
+	case err != nil:
+		return nil, fail(exitTorrent, "mount or download it again", "open torrent: %w", err)
 	}
-	return ref.meta, nil
+	return mi, nil
 }
 
-// loadSource is loadTorrent for a command that a magnet link is enough for.
+// keptMetadata is what an earlier command has found of a link.
+func keptMetadata(m *metainfo.Magnet) (*metainfo.MetaInfo, error) {
+	dir := cacheFile("metadata")
+	if dir == "" {
+		return nil, fs.ErrNotExist
+	}
+	return library.KeptMetadata(dir, m)
+}
+
+// loadSource reads a .torrent file or link, or fetches it from its URL, for a
+// command that talks to no peers.
 func (a *app) loadSource(ctx context.Context, f wayFlags, name string) (torrentRef, error) {
 	ref, err := a.refer(name)
 	if err != nil || ref.url == "" {

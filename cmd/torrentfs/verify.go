@@ -11,7 +11,7 @@ import (
 )
 
 type verifyCmd struct {
-	Torrent string      `arg:"" help:"A .torrent file or its URL; - is standard input." complete:"torrent"`
+	Torrent string      `arg:"" help:"A .torrent file or its URL, or a magnet link or info-hash whose metadata is kept; - is standard input." complete:"torrent"`
 	DataDir string      `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
 	JSON    bool        `name:"json" help:"Print one JSON object."`
 	Quiet   bool        `short:"q" help:"Print nothing; the exit code tells."`
@@ -30,7 +30,11 @@ is 0 if all of it is there and right, and 7 if not. Of a hybrid torrent both the
 
 // Run hashes the data and prints the outcome.
 func (o *verifyCmd) Run(ctx context.Context, a *app) error {
-	mi, err := a.loadTorrent(ctx, o.Way, o.Torrent)
+	ref, err := a.loadSource(ctx, o.Way, o.Torrent)
+	if err != nil {
+		return err
+	}
+	mi, err := knownMetadata(ref)
 	if err != nil {
 		return err
 	}
