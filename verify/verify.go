@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +103,7 @@ func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("verify %s: %w", mi.Info.Name, err)
 	}
+	c.compareRoots()
 	return c.report(), nil
 }
 
@@ -113,6 +115,13 @@ type check struct {
 	root *os.Root
 	sums []metainfo.SHA256 // v2: the hash above each piece's leaves
 	tree []int             // v2: the height of that hash
+
+	// bare are the files whose piece layer the torrent does not have, as that
+	// of a link: of those sums holds what was found, for the pieces in hashed,
+	// and it is the root that tells. A piece is written by who hashes it.
+	bare   []int
+	rooted []bool // by piece: it belongs to one of them; nil if there are none
+	hashed []bool // by piece
 
 	next     atomic.Int64   // piece that the next free worker takes
 	good     atomic.Int64   // pieces
@@ -174,8 +183,49 @@ func (c *check) expectV2() {
 			c.sums[first], c.tree[first] = f.PiecesRoot, metainfo.TreeHeight(f.Length)
 			continue
 		}
-		for k, sum := range c.meta.PieceLayers[f.PiecesRoot] {
+		layer := c.meta.PieceLayers[f.PiecesRoot]
+		for k, sum := range layer {
 			c.sums[first+k], c.tree[first+k] = sum, level
+		}
+		if layer == nil {
+			c.expectRoot(i, first, level)
+		}
+	}
+}
+
+// expectRoot prepares for a file without a piece layer.
+func (c *check) expectRoot(file, first, level int) {
+	if c.rooted == nil {
+		c.rooted, c.hashed = make([]bool, c.info.NumPieces()), make([]bool, c.info.NumPieces())
+	}
+	c.bare = append(c.bare, file)
+	for p := first; p < first+c.piecesOf(file); p++ {
+		c.rooted[p], c.tree[p] = true, level
+	}
+}
+
+func (c *check) piecesOf(file int) int {
+	length := c.info.PieceLength()
+	return int((c.info.Files[file].Length + length - 1) / length)
+}
+
+// compareRoots decides about the files without a piece layer: all of such a
+// file is right, or nobody can tell which of its pieces is wrong. Of a hybrid
+// its v1 hashes have told.
+func (c *check) compareRoots() {
+	for _, i := range c.bare {
+		f := &c.info.Files[i]
+		first := c.info.PieceOf(f.Offset)
+		end := first + c.piecesOf(i)
+		right := !slices.Contains(c.hashed[first:end], false) &&
+			metainfo.LayerRoot(c.sums[first:end], metainfo.LevelOf(c.info.PieceLength())) == f.PiecesRoot
+		switch {
+		case right && !c.info.Hash.HasV1:
+			for p := first; p < end; p++ {
+				c.credit(p)
+			}
+		case !right && c.faults[i] == nil:
+			c.faults[i] = ErrContent
 		}
 	}
 }

@@ -86,8 +86,24 @@ func TestOneWrongBit(t *testing.T) {
 			t.Fatalf("right data: %+v, %v", r, err)
 		}
 
+		// Without piece layers, as a link has it, the roots tell.
+		bare := *mi
+		bare.PieceLayers = nil
+		if r, err := Data(context.Background(), &bare, dir, Options{}); err != nil || !r.OK() || r.Verified != int64(total) {
+			t.Fatalf("right data without layers: %+v, %v", r, err)
+		}
+
 		at := rapid.IntRange(0, total-1).Draw(t, "wrong byte")
 		victim := flip(t, dir, mi.Info, int64(at))
+		r, err = Data(context.Background(), &bare, dir, Options{})
+		if err != nil || r.OK() {
+			t.Fatalf("one wrong bit in %s without layers: %+v, %v", victim, r, err)
+		}
+		for _, f := range r.Files {
+			if version != metainfo.V1 && (f.Path == victim) != errors.Is(f.Fault, ErrContent) {
+				t.Fatalf("one wrong bit in %s without layers: %+v", victim, f)
+			}
+		}
 		r, err = Data(context.Background(), mi, dir, Options{})
 		if err != nil || r.OK() || r.Good != r.Pieces-1 {
 			t.Fatalf("one wrong bit in %s: %+v, %v", victim, r, err)

@@ -41,10 +41,10 @@ func (c *check) work(ctx context.Context) {
 }
 
 // credit notes a good piece for the files that it covers.
-func (w *worker) credit(piece int) {
-	w.good.Add(1)
-	for s := range w.info.Spans(int64(piece)*w.info.PieceLength(), w.info.PieceSize(piece)) {
-		w.verified[s.File].Add(s.Length)
+func (c *check) credit(piece int) {
+	c.good.Add(1)
+	for s := range c.info.Spans(int64(piece)*c.info.PieceLength(), c.info.PieceSize(piece)) {
+		c.verified[s.File].Add(s.Length)
 	}
 }
 
@@ -61,7 +61,15 @@ func (w *worker) right(ctx context.Context, piece int) bool {
 	if w.info.Hash.HasV1 && metainfo.SHA1(w.v1.Sum(nil)) != w.info.PieceSHA1(piece) {
 		return false
 	}
-	return !w.info.Hash.HasV2 || metainfo.PieceHash(w.leaves, w.tree[piece]) == w.sums[piece]
+	if !w.info.Hash.HasV2 {
+		return true
+	}
+	sum := metainfo.PieceHash(w.leaves, w.tree[piece])
+	if w.rooted != nil && w.rooted[piece] {
+		w.sums[piece], w.hashed[piece] = sum, true
+		return w.info.Hash.HasV1 // of v2 alone compareRoots tells
+	}
+	return sum == w.sums[piece]
 }
 
 // span hashes the part of one file that lies in a piece.
