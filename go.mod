@@ -16,7 +16,6 @@ require (
 	github.com/huin/goupnp v1.3.0
 	github.com/jackpal/bencode-go v1.0.2
 	github.com/libp2p/go-netroute v0.4.0
-	github.com/lmittmann/tint v1.2.1
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/vbauerster/mpb/v8 v8.9.3
 	go.uber.org/goleak v1.3.0

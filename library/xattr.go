@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"torrentfs/fs"
+	"torrentfs/internal/safetext"
 )
 
 // The names of attributes. A directory's speak of all files below it.
@@ -62,8 +63,8 @@ func (tr *tree) GetXattr(o fs.Object, name string) ([]byte, bool) {
 		if count == 0 {
 			return []byte{}, true
 		}
-		return fmt.Appendf(nil, "%d for %s: %s", count, time.Since(oldest.since).Truncate(time.Millisecond),
-			t.reason(t.waits.reach(oldest))), true
+		return []byte(safetext.Escape(fmt.Sprintf("%d for %s: %s", count, time.Since(oldest.since).Truncate(time.Millisecond),
+			t.reason(t.waits.reach(oldest))))), true
 	}
 	have := tr.count(o)
 	switch name {

@@ -66,7 +66,7 @@ func (a *app) finish(err error) int {
 // the log file if there is one.
 func (a *app) complain(code exitCode, err error) {
 	if a.json {
-		slog.New(slog.NewJSONHandler(a.term, nil)).Error(err.Error(), "exit_code", int(code))
+		slog.New(jsonHandler(a.term, slog.LevelInfo)).Error(err.Error(), "exit_code", int(code))
 	} else {
 		a.term.printf("torrentfs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}

@@ -3,10 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
-	"unicode"
 
+	"torrentfs/internal/safetext"
 	"torrentfs/library"
 )
 
@@ -94,32 +93,5 @@ func openFailure(err error) error {
 	return fail(exitDisk, "", "%w", err)
 }
 
-// printable makes text from strangers safe for one line of a terminal: what
-// cannot be shown, escape sequences first of all, is written as an escape.
-func printable(s string) string {
-	clean := true
-	for _, r := range s {
-		clean = clean && r != unicode.ReplacementChar && unicode.IsPrint(r)
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == unicode.ReplacementChar && s[i] != "\uFFFD"[0]:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < 0x80:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
+// printable makes text from strangers safe for one line of a terminal.
+func printable(s string) string { return safetext.Escape(s) }

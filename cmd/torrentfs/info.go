@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/internal/safetext"
 	"torrentfs/metainfo"
 )
 
@@ -164,7 +165,7 @@ func torrentVersion(h metainfo.InfoHash) string {
 }
 
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(safetext.JSONWriter(w))
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)

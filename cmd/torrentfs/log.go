@@ -5,9 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/lmittmann/tint"
+	"torrentfs/internal/safetext"
 )
 
 // logFlags are the flags that every command has.
@@ -29,6 +28,7 @@ func (a *app) openLog(o logFlags) error {
 	}
 	a.json = o.Format == "json"
 	a.log = slog.New(logHandler(w, o, w == io.Writer(a.term) && a.term.interactive()))
+	slog.SetDefault(a.log) // for libraries that log by themselves
 	return nil
 }
 
@@ -44,13 +44,19 @@ func (a *app) openLogFile(name string) error {
 	return nil
 }
 
+// logHandler is the way out of everything that is logged: what strangers said
+// leaves it as package safetext has it.
 func logHandler(w io.Writer, o logFlags, interactive bool) slog.Handler {
 	switch {
 	case o.Format == "json":
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level})
+		return jsonHandler(w, o.Level)
 	case interactive:
 		_, plain := os.LookupEnv("NO_COLOR")
-		return tint.NewTextHandler(w, &tint.Options{Level: o.Level, TimeFormat: time.TimeOnly, NoColor: plain})
+		return newConsoleHandler(w, o.Level, plain)
 	}
-	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: o.Level})
+	return slog.NewTextHandler(safetext.LineWriter(w), &slog.HandlerOptions{Level: o.Level})
+}
+
+func jsonHandler(w io.Writer, level slog.Leveler) slog.Handler {
+	return slog.NewJSONHandler(safetext.JSONWriter(w), &slog.HandlerOptions{Level: level})
 }

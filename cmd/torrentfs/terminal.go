@@ -58,7 +58,7 @@ func (t *terminal) showLine(draw func() string) (clear func()) {
 		if s.Aborted {
 			return ""
 		}
-		return fit(draw(), s.AvailableWidth)
+		return fit(printable(draw()), s.AvailableWidth)
 	})
 	p := mpb.New(mpb.WithOutput(t.out), mpb.WithRefreshRate(refreshEvery))
 	bar := p.New(0, mpb.NopStyle(), mpb.PrependDecorators(line), mpb.BarFillerTrim())
@@ -82,7 +82,7 @@ func (t *terminal) showBar(label string, total int64, note func() string) *progr
 		),
 		mpb.AppendDecorators(
 			decor.Any(func(s decor.Statistics) string { return pr.figures(s.Current, s.Total) }),
-			decor.Any(func(decor.Statistics) string { return note() }),
+			decor.Any(func(decor.Statistics) string { return printable(note()) }),
 		),
 	)
 	pr.bar, pr.clear = bar, t.attach(p, func() { bar.Abort(false); bar.Wait() })

@@ -85,7 +85,7 @@ func TestDecodeHTTP(t *testing.T) {
 			"everything",
 			"d8:completei5e11:external ip4:\x08\x08\x04\x0410:incompletei6e8:intervali900e12:min intervali300e5:peers12:\x01\x02\x03\x04\x00\x50\x01\x02\x03\x05\x00\x516:peers618:" + v6 + "10:tracker id3:abc15:warning message6:be\x1bnd!e",
 			Response{
-				Interval: 15 * time.Minute, MinInterval: 5 * time.Minute, Seeders: 5, Leechers: 6, ID: "abc", Warning: "be nd!",
+				Interval: 15 * time.Minute, MinInterval: 5 * time.Minute, Seeders: 5, Leechers: 6, ID: "abc", Warning: `be\x1bnd!`,
 				Peers: addrs("1.2.3.4:80", "1.2.3.5:81", "[2001:4860::1]:80"), ExternalIP: addrs("8.8.4.4:1")[0].Addr(),
 			},
 			nil,

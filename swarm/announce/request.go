@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode"
 
+	"torrentfs/internal/safetext"
 	"torrentfs/swarm/netguard"
 )
 
@@ -121,18 +120,7 @@ const (
 )
 
 // printable makes a stranger's text fit for one line of a log or a terminal.
-func printable(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
-	}
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
+func printable(s string) string { return safetext.Clip(s, maxText) }
 
 // appendPeer appends the address where a peer could have it.
 func appendPeer(peers []netip.AddrPort, addr netip.Addr, port uint16) []netip.AddrPort {

@@ -170,7 +170,7 @@ func TestUDPConnectionID(t *testing.T) {
 		u.sent = nil
 		_, err := c.Announce(t.Context(), "udp://tracker.example:80", Request{}, nil)
 		f, ok := errors.AsType[*FailureError](err)
-		if !ok || f.Reason != "bad  id" || len(u.sent) != 3 {
+		if !ok || f.Reason != `bad \x1bid` || len(u.sent) != 3 {
 			t.Errorf("refused for good: %v after %v", err, u.actions())
 		}
 	})

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"torrentfs/internal/safetext"
 )
 
 var (
@@ -90,7 +91,4 @@ func IsReachable(addr netip.Addr) bool {
 }
 
 // printable makes a stranger's host name fit for an error's text.
-func printable(host string) string {
-	q := strconv.QuoteToASCII(host[:min(len(host), 253)])
-	return q[1 : len(q)-1]
-}
+func printable(host string) string { return safetext.Clip(host, 253) }
