@@ -3,9 +3,7 @@ package swarm
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"torrentfs/swarm/wire"
@@ -174,37 +172,4 @@ func (t *Torrent) crowd(c *peerConn) bool {
 		}
 	}
 	return n >= max(4, t.cfg.MaxPeers/4)
-}
-
-// newcomers are incoming connections that have not shaken hands. Of too many
-// the oldest goes: the honest are done within a round trip, and those who
-// wait to hold the door shut have waited longest.
-type newcomers struct {
-	mu    sync.Mutex
-	conns []net.Conn // the oldest first
-}
-
-func (n *newcomers) enter(nc net.Conn) {
-	n.mu.Lock()
-	var oldest net.Conn
-	if len(n.conns) >= maxHandshaking {
-		oldest = n.conns[0]
-		n.conns = append(n.conns[:0], n.conns[1:]...)
-	}
-	n.conns = append(n.conns, nc)
-	n.mu.Unlock()
-	if oldest != nil {
-		oldest.Close()
-	}
-}
-
-func (n *newcomers) leave(nc net.Conn) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for i, c := range n.conns {
-		if c == nc {
-			n.conns = append(n.conns[:i], n.conns[i+1:]...)
-			return
-		}
-	}
 }

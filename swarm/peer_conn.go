@@ -47,6 +47,7 @@ type peerConn struct {
 	heard      []byte    // what came before the torrent was there
 	block      peerEvent // whose payload is being read
 	blockBegun time.Time
+	limit      limitedReads
 
 	// Owned by the loop.
 	id           picker.PeerID

@@ -57,6 +57,7 @@ func (c *peerConn) run() {
 	}
 	c.close(err)
 	<-written
+	c.limit.close(c.t.s.down)
 	c.closed.Wait()
 	c.t.s.conns.give()
 	c.tell(peerEvent{c: c, kind: eventGone, err: c.reason})
@@ -150,17 +151,16 @@ func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err err
 
 // readBlock takes the payload from the socket straight into the block's own buffer.
 func (c *peerConn) readBlock(r *wire.Reader, e peerEvent) (peerEvent, error) {
-	if l := c.t.s.down; l != nil {
-		// The socket is not read meanwhile; the picker sees the lower rate and keeps short queues.
-		if err := l.WaitN(c.t.ctx, e.n); err != nil {
-			return e, err
-		}
+	// While this waits for the limit the socket is not read; the picker sees the lower rate and keeps short queues.
+	if err := c.limit.begin(c.t.ctx, c.t.s.down, e.n); err != nil {
+		return e, err
 	}
 	e.data = make([]byte, e.n)
 	c.block, c.blockBegun = e, time.Now()
 	if err := r.ReadBlock(e.data); err != nil {
 		return e, err
 	}
+	c.limit.end(e.n)
 	c.received.Add(int64(e.n))
 	c.t.received.Add(int64(e.n))
 	return e, nil
@@ -171,6 +171,7 @@ const slowBlock = 20 * time.Millisecond
 
 // blockProgress tells the loop how much of a block that comes slowly is here.
 func (c *peerConn) blockProgress(n int) {
+	c.limit.came(c.t.ctx, c.t.s.down, n)
 	if time.Since(c.blockBegun) > slowBlock {
 		c.tell(peerEvent{c: c, kind: eventProgress, piece: c.block.piece, begin: c.block.begin, n: n})
 	}

@@ -70,6 +70,7 @@ type Session struct {
 	hashers  *hashPool
 	utp      utpPeers
 	dials    dialGate
+	arrivals arrivals
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -103,6 +104,7 @@ func NewSession(cfg Config) *Session {
 		ctx:     ctx, stop: stop,
 		torrents: map[[20]byte]*Torrent{},
 		dials:    dialGate{start: time.Now()},
+		arrivals: arrivals{start: time.Now()},
 	}
 	if cfg.Listener != nil {
 		s.wg.Go(func() { s.acceptPeers(cfg.Listener) })
@@ -160,7 +162,7 @@ func (s *Session) acceptPeers(l net.Listener) {
 				return
 			}
 		}
-		if s.cfg.Blocked != nil && s.cfg.Blocked(addrPort(nc.RemoteAddr()).Addr()) {
+		if from := addrPort(nc.RemoteAddr()).Addr(); s.cfg.Blocked != nil && s.cfg.Blocked(from) || !s.arrivals.admit(from) {
 			nc.Close()
 			continue
 		}

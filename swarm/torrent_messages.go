@@ -52,6 +52,7 @@ func (t *Torrent) handleMessage(e peerEvent) error {
 		t.handleCancel(c, upload{e.piece, e.begin, e.n})
 	case wire.Reject:
 		if block, ok := t.blockOf(e); ok {
+			c.limit.answered()
 			t.picker.Rejected(now, c.id, block)
 		}
 	case wire.AllowedFast:
@@ -163,6 +164,7 @@ func (t *Torrent) sendRequest(c *peerConn, piece, block int) {
 	if c.waitingSince == 0 {
 		c.waitingSince = t.now()
 	}
+	c.limit.asked.Add(1)
 	t.post(c, func(b []byte) []byte {
 		return wire.AppendRequest(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
 	})
