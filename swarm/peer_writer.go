@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,8 +24,7 @@ type upload struct{ piece, begin, n int }
 type outbox struct {
 	mu       sync.Mutex
 	messages []byte
-	uploads  []upload // queue; head is at uploads[first]
-	first    int
+	uploads  queue[upload]
 	closed   bool
 	wake     chan struct{} // holds one token
 }
@@ -49,7 +49,7 @@ func (o *outbox) add(encode func(b []byte) []byte) {
 
 func (o *outbox) addUpload(u upload) {
 	o.mu.Lock()
-	o.uploads = append(o.uploads, u)
+	o.uploads.push(u)
 	o.mu.Unlock()
 }
 
@@ -57,28 +57,26 @@ func (o *outbox) addUpload(u upload) {
 func (o *outbox) queued() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.uploads) - o.first
+	return o.uploads.len()
 }
 
 // withdraw takes a block out of the queue and says whether it was there.
 func (o *outbox) withdraw(u upload) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := o.first; i < len(o.uploads); i++ {
-		if o.uploads[i] == u {
-			o.uploads = append(o.uploads[:i], o.uploads[i+1:]...)
-			return true
-		}
+	i := slices.Index(o.uploads.all(), u)
+	if i >= 0 {
+		o.uploads.remove(i)
 	}
-	return false
+	return i >= 0
 }
 
 // withdrawAll empties the queue of blocks and returns what was in it.
 func (o *outbox) withdrawAll() []upload {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all := o.uploads[o.first:]
-	o.uploads, o.first = nil, 0
+	all := o.uploads.all()
+	o.uploads = queue[upload]{}
 	return all
 }
 
@@ -95,26 +93,34 @@ func (o *outbox) close() {
 func (o *outbox) take(buf []byte, blocks []upload, most int) (messages []byte, run []upload, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	messages, o.messages = o.messages, buf[:0]
-	for o.first < len(o.uploads) && len(blocks) < most {
-		u := o.uploads[o.first]
+	messages = o.swap(buf)
+	for o.uploads.len() > 0 && len(blocks) < most {
+		u := o.uploads.all()[0]
 		if n := len(blocks); n > 0 && (u.piece != blocks[n-1].piece || u.begin != blocks[n-1].begin+blocks[n-1].n) {
 			break
 		}
-		blocks = append(blocks, u)
-		if o.first++; o.first == len(o.uploads) {
-			o.uploads, o.first = o.uploads[:0], 0
-		}
+		blocks = append(blocks, o.uploads.pop())
 	}
 	return messages, blocks, o.closed
+}
+
+// keptMessages is how much room for messages is kept, in bytes.
+const keptMessages = 64 << 10
+
+// swap takes the waiting messages, and buf as room for the next ones. mu is held.
+func (o *outbox) swap(buf []byte) (messages []byte) {
+	if cap(buf) > keptMessages {
+		buf = nil
+	}
+	messages, o.messages = o.messages, buf[:0]
+	return messages
 }
 
 // takeMessages is take without a block.
 func (o *outbox) takeMessages(buf []byte) (messages []byte, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	messages, o.messages = o.messages, buf[:0]
-	return messages, o.closed
+	return o.swap(buf), o.closed
 }
 
 // write sends what the outbox holds until it is closed or the connection fails.
