@@ -206,7 +206,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		stuck:     make(chan netip.AddrPort, maxDialing),
 		hashed:    make(chan hashResult, 16),
 		checks:    make(chan checkJob),
-		checked:   make(chan hashResult, maxCheckers),
+		checked:   make(chan hashResult), // a checker waits until its verdict is known before it takes a piece
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),
 		hits:      make(chan readHit, 16),
