@@ -9,49 +9,25 @@ import (
 	"testing"
 )
 
-// packages says which Debian package a program comes from.
-var packages = map[string]string{
-	"aria2c":              "aria2",
-	"btfs":                "btfs",
-	"ffmpeg":              "ffmpeg",
-	"ffprobe":             "ffmpeg",
-	"fio":                 "fio",
-	"fusermount3":         "fuse3",
-	"git":                 "git",
-	"iptables":            "iptables",
-	"microsocks":          "microsocks",
-	"miniupnpd":           "miniupnpd",
-	"mount.fuse3":         "fuse3",
-	"mpv":                 "mpv",
-	"nft":                 "nftables",
-	"opentracker":         "opentracker",
-	"python3":             "python3",
-	"rsync":               "rsync",
-	"sqlite3":             "sqlite3",
-	"tinyproxy":           "tinyproxy",
-	"transmission-daemon": "transmission-daemon",
-	"unzip":               "unzip",
-}
-
 // need fails the test if one of the programs is not installed.
 func need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
-			missing(t, program, packages[program])
+			missing(t, program)
 		}
 	}
 }
 
 // missing ends the test: a failure, because a test that nobody notices to be
 // left out protects nobody, unless that was asked for.
-func missing(t testing.TB, program, debianPackage string) {
+func missing(t testing.TB, program string) {
 	t.Helper()
-	const format = "%s is not installed: apt-get install %s"
+	const format = "%s is not installed: scripts/setup.sh test installs it"
 	if os.Getenv("TORRENTFS_SKIP_PROGRAMS") == "1" {
-		t.Skipf(format, program, debianPackage)
+		t.Skipf(format, program)
 	}
-	t.Fatalf(format+" (TORRENTFS_SKIP_PROGRAMS=1 skips)", program, debianPackage)
+	t.Fatalf(format+" (TORRENTFS_SKIP_PROGRAMS=1 skips)", program)
 }
 
 // python finds a Python that has libtorrent: the first one in PATH need not
@@ -68,7 +44,7 @@ var python = sync.OnceValue(func() string {
 func needPython(t testing.TB) string {
 	t.Helper()
 	if python() == "" {
-		missing(t, "libtorrent for Python", "python3-libtorrent")
+		missing(t, "libtorrent for Python")
 	}
 	return python()
 }

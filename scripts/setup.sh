@@ -15,11 +15,11 @@ task=${1:-build}
 tools=$PWD/.tools
 export PATH=$tools/go/bin:$tools/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
-# Fetched from Go's module mirror where no usable Go is installed. The sums are
-# of the zip files.
+# The Go that is fetched if the one that is installed is too old, and the sums
+# of its module, as "go mod download" prints them.
 go_version=1.26.8
-go_sum_amd64=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7
-go_sum_arm64=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
+go_sum_amd64=h1:ZOmGe1OnfREDMIdb1Qi4G9JSuDPBLGExZMQ4nis1RXM=
+go_sum_arm64=h1:sYL/O6MqS68ML0kjsQ36WoYIpJqkw60TxizWUYUKQMc=
 staticcheck_version=v0.8.2
 gofumpt_version=v0.12.0
 
@@ -31,48 +31,56 @@ have() { command -v "$1" >/dev/null 2>&1; }
 missing=()
 want() { have "$1" || missing+=("${@:2}"); }
 
+# Usage: as_root COMMAND...
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
 install_missing() {
     ((${#missing[@]})) || return 0
     have apt-get || die "please install: ${missing[*]}  (no apt-get here, so this has to be done by hand)"
-    local root=()
-    if ((EUID != 0)); then
-        have sudo || die "please install, as root: apt-get install ${missing[*]}"
-        root=(sudo)
-    fi
+    ((EUID == 0)) || have sudo || die "please install, as root: apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
-    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+    local apt=(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
     "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; trying with the lists that are here"
     "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 ||
         die "could not install ${missing[*]}: install them by hand and try again"
     missing=()
 }
 
-# A Go that can read go.mod is good enough: from 1.21 on it fetches the version
-# that go.mod asks for by itself.
+# A Go that can read go.mod is good enough: one from 1.21 on fetches the version
+# that go.mod asks for by itself, if it is set up to.
 go_works() { have go && go list -m >/dev/null 2>&1; }
 
+# fetch_go has whatever Go there is, a distribution's old one if need be,
+# download the toolchain as it downloads modules: from where GOPROXY says,
+# checked against the checksum database and against the sums above.
 fetch_go() {
-    local arch sum
+    local arch sum client=$tools/unpack
     case $(uname -s)-$(uname -m) in
     Linux-x86_64) arch=amd64 sum=$go_sum_amd64 ;;
     Linux-aarch64) arch=arm64 sum=$go_sum_arm64 ;;
     *) die "please install Go $go_version or newer: https://go.dev/dl/" ;;
     esac
-    want curl curl ca-certificates
-    want unzip unzip
+    have go || have apt-get || die "please install Go $go_version or newer: https://go.dev/dl/"
+    rm -rf "$tools/go" "$client"
+    want go golang-go
+    want update-ca-certificates ca-certificates
     install_missing
     local module=golang.org/toolchain@v0.0.1-go$go_version.linux-$arch
     say "fetching Go $go_version to .tools/go"
-    rm -rf "$tools/go" "$tools/unpack"
-    mkdir -p "$tools/unpack"
-    curl -fsSL --retry 3 -o "$tools/unpack/go.zip" \
-        "https://proxy.golang.org/golang.org/toolchain/@v/${module#*@}.zip" ||
+    mkdir -p "$client"
+    echo 'module unpack' >"$client/go.mod" # an old Go cannot read ours
+    (cd "$client" && GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE=$client/modules \
+        go mod download -json "$module") >"$client/answer" </dev/null ||
         die "could not fetch Go: install Go $go_version or newer by hand, see https://go.dev/dl/"
-    echo "$sum  $tools/unpack/go.zip" | sha256sum --check --quiet - || die "the Go that was fetched is not the one expected"
-    unzip -q "$tools/unpack/go.zip" -d "$tools/unpack"
-    mv "$tools/unpack/$module" "$tools/go"
+    grep -qF "\"Sum\": \"$sum\"" "$client/answer" || die "the Go that was fetched is not the one expected: $(grep '"Sum"' "$client/answer")"
+    mv "$client/modules/$module" "$tools/go"
+    rm -rf "$client"
+    # A module's zip has no executables, and no go.mod but its own.
     chmod -R +x "$tools/go/bin" "$tools/go/pkg/tool"
-    rm -rf "$tools/unpack"
+    find "$tools/go/src" -name _go.mod -exec sh -c 'mv "$1" "${1%_go.mod}go.mod"' sh {} \;
+    hash -r
     go_works || die "the Go in .tools/go does not run: $(go list -m 2>&1 | head -n 1)"
 }
 
@@ -89,12 +97,15 @@ want_tool() {
     GOBIN=$tools/bin go install "$module@$version" </dev/null >&2 || die "could not install $name $version"
 }
 
+can_be_root() { ((EUID == 0)) || have sudo; }
+can_open_fuse() { (exec 3<>/dev/fuse) 2>/dev/null; }
+
 want_fuse() {
     [[ $(uname -s) == Linux ]] || return 0
     want fusermount3 fuse3
     install_missing
-    if [[ ! -c /dev/fuse ]]; then
-        ((EUID != 0)) || modprobe fuse 2>/dev/null || true
+    if [[ ! -c /dev/fuse ]] && can_be_root; then
+        as_root modprobe fuse 2>/dev/null || true
     fi
     if [[ ! -c /dev/fuse ]]; then
         say "************************************************************************"
@@ -104,7 +115,11 @@ want_fuse() {
         say "************************************************************************"
         exit 1
     fi
-    if ! (exec 3<>/dev/fuse) 2>/dev/null; then
+    if ! can_open_fuse && can_be_root; then
+        say "letting everybody open /dev/fuse, as is usual"
+        as_root chmod 0666 /dev/fuse || true
+    fi
+    if ! can_open_fuse; then
         say "************************************************************************"
         say "FUSE CANNOT BE USED: $(id -un) may not open /dev/fuse ($(stat -c %A /dev/fuse))."
         say "Run this as root, or let everybody open it: chmod 0666 /dev/fuse."
@@ -126,10 +141,12 @@ want_programs() {
     want danted dante-server
     want transmission-daemon transmission-daemon
     want aria2c aria2
+    want btfs btfs
     want opentracker opentracker
     want ffprobe ffmpeg
     want getfattr attr
     want mpv mpv
+    want pgrep procps
     want rsync rsync
     want sqlite3 sqlite3
     want unzip unzip
