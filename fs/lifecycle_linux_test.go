@@ -94,10 +94,8 @@ func TestUnmountLeavesNothing(t *testing.T) {
 }
 
 // Whoever else unmounts: the server notices and Wait returns.
-func TestUnmountedByOthers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs umount")
-	}
+func TestUnmountedByOthersAsRoot(t *testing.T) {
+	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 1 << 20}}})
 	must(t, "umount", func() error { return unix.Unmount(s.dir, 0) })
 	s.ask("unmount")
@@ -105,10 +103,8 @@ func TestUnmountedByOthers(t *testing.T) {
 }
 
 // A file that completes while it is open: old handles go on, new ones are passed through, no open ever fails.
-func TestCompletionWhileOpen(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("passthrough needs root")
-	}
+func TestCompletionWhileOpenAsRoot(t *testing.T) {
+	needRoot(t)
 	const size = 300_000
 	files, pace := 8, int64(200)
 	if os.Getenv("TORRENTFS_BENCH") == "1" {
@@ -193,10 +189,8 @@ func TestCompletionWhileOpen(t *testing.T) {
 }
 
 // Reads of a complete file do not reach the server at all.
-func TestPassthroughServesNoReads(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("passthrough needs root")
-	}
+func TestPassthroughServesNoReadsAsRoot(t *testing.T) {
+	needRoot(t)
 	const size = 4 << 20
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: size, Complete: true}}})
 	for way, read := range waysToRead(t, size) {
@@ -236,10 +230,8 @@ func TestRefusedBackingFile(t *testing.T) {
 }
 
 // A server that was detached and replaced leaves its successor alone.
-func TestUnmountSparesSuccessor(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs umount")
-	}
+func TestUnmountSparesSuccessorAsRoot(t *testing.T) {
+	needRoot(t)
 	c := serverConfig{Dir: t.TempDir(), Files: []fileConfig{{Path: "a", Size: 1 << 20}}}
 	first := startServer(t, c)
 	held, err := os.Open(first.path("a"))

@@ -260,6 +260,19 @@ func requireFUSE(t testing.TB) {
 	}
 }
 
+// needRoot skips a test that only root can run. Its name ends in AsRoot: by that
+// scripts/test.sh finds those that it runs through sudo for a plain user.
+func needRoot(t *testing.T) {
+	t.Helper()
+	requireFUSE(t)
+	if !strings.HasSuffix(t.Name(), "AsRoot") {
+		t.Fatalf("name the test %sAsRoot: it needs root", t.Name())
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: go test -exec $PWD/scripts/as-root.sh ./fs")
+	}
+}
+
 // startServer mounts in a process of its own and fails the test if it leaves anything behind.
 func startServer(t *testing.T, c serverConfig) *server {
 	t.Helper()

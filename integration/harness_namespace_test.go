@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -36,8 +37,8 @@ func againInNamespaces(vars map[string]string) (int, error) {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, // Go makes the mounts private
-		Pdeathsig:    syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
 		return 0, err
@@ -51,6 +52,9 @@ func againInNamespaces(vars map[string]string) (int, error) {
 
 // prepareNamespaces gives the network an address and everybody the FUSE device.
 func prepareNamespaces() error {
+	if err := keepMounts(); err != nil {
+		return fmt.Errorf("make the mounts private: %w", err)
+	}
 	for _, args := range [][]string{
 		{"link", "set", "lo", "up"},
 		{"address", "add", swarmAddr + "/32", "dev", "lo"},
@@ -67,6 +71,31 @@ func prepareNamespaces() error {
 		env.noFUSE = err.Error()
 	}
 	return nil
+}
+
+// keepMounts keeps what is mounted here from the machine's own namespace. The root
+// of a chroot is no mount point, so this is done at the namespace's root, to which
+// entering the namespace leads; the thread that went there ends with the goroutine.
+func keepMounts() error {
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- func() error {
+			own, err := os.Open("/proc/thread-self/ns/mnt")
+			if err != nil {
+				return err
+			}
+			defer own.Close() //nolint:errcheck // was only entered
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return os.NewSyscallError("unshare", err)
+			}
+			if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNS); err != nil {
+				return os.NewSyscallError("setns", err)
+			}
+			return os.NewSyscallError("mount", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		}()
+	}()
+	return <-ended
 }
 
 // openDevice puts a FUSE device that everybody may open, as is usual, in the
@@ -100,6 +129,7 @@ func openDevice() error {
 func needPrivateNetwork(t testing.TB) {
 	t.Helper()
 	if !env.private {
-		t.Skip("needs root: it takes a network namespace with an address outside 127.0.0.0/8")
+		t.Skip("needs root, for a network namespace with an address outside 127.0.0.0/8: " +
+			"TORRENTFS_BINARY=$PWD/bin/torrentfs go test -exec $PWD/scripts/as-root.sh ./integration")
 	}
 }

@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 export PATH=$PWD/.tools/go/bin:$PWD/.tools/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 fuzztime=${FUZZTIME:-4s}
 counter=$(mktemp -d)/testcount
+chmod 0755 "${counter%/*}" # the tests run programs from there as other users
 trap 'rm -rf "${counter%/*}"' EXIT
 
 # Usage: check NAME COMMAND...: one check that passes or fails as a whole.
@@ -53,10 +54,20 @@ lint() {
     check freebsd/amd64 builds_for freebsd amd64
 }
 
+# For a plain user, tests that need root run through sudo if that asks for no
+# password; otherwise they are skipped, and counted as such.
+sudo_works() { ((EUID != 0)) && scripts/as-root.sh true 2>/dev/null; }
+as_root="'$PWD/scripts/as-root.sh'"
+
 unit() {
-    local packages
+    local packages rooted skip=()
     mapfile -t packages < <(go list ./... | grep -v '/integration')
-    suite "tests" go test -race -json -timeout 10m "${packages[@]}"
+    mapfile -t rooted < <(grep -rl --include='*_test.go' '^func Test[A-Za-z0-9]*AsRoot(' . | xargs -r dirname | sort -u)
+    if sudo_works; then
+        skip=(-skip 'AsRoot$')
+        suite "tests as root" go test -exec "$as_root" -race -json -timeout 10m -run 'AsRoot$' "${rooted[@]}"
+    fi
+    suite "tests" go test -race -json -timeout 10m "${skip[@]}" "${packages[@]}"
 }
 
 # Finds the fuzz targets by looking for them, so that none is forgotten.
@@ -94,7 +105,14 @@ fuzz() {
 
 integration() {
     [[ -z $(go list ./... | grep '/integration') ]] && return
-    suite "integration" go test -race -json -count=1 -timeout 10m ./integration/...
+    local through=()
+    if sudo_works; then
+        # Built here: root has another build cache.
+        export TORRENTFS_BINARY=${counter%/*}/torrentfs
+        check "build for integration" go build -race -o "$TORRENTFS_BINARY" ./cmd/torrentfs
+        through=(-exec "$as_root")
+    fi
+    suite "integration" go test "${through[@]}" -race -json -count=1 -timeout 10m ./integration/...
 }
 
 # In a function, so that bash has read all of this file before it runs.
