@@ -102,11 +102,15 @@ func (s *Store) lock(info *metainfo.Info) error {
 		}
 		l, lerr := s.fs.Lock(name)
 		if errors.Is(lerr, vfs.ErrLocked) {
-			return fmt.Errorf("%w: %s is held by a running torrentfs (or a torrent of the same name); stop that one or choose another data folder",
-				ErrLocked, filepath.Join(s.opt.DataDir, name))
+			locked := &LockedError{File: filepath.Join(s.opt.DataDir, name)}
+			if o := ownerOf(s.fs, name); o != nil {
+				locked.PID, locked.Purpose = o.PID, o.Purpose
+			}
+			return locked
 		}
 		if err = lerr; err == nil {
 			s.locks = append(s.locks, l)
+			s.signLock(name)
 		}
 	}
 	if readOnly(err) {

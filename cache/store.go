@@ -27,6 +27,10 @@ type Options struct {
 	// and kept in memory for the hasher, in bytes. 0 means 32 MiB.
 	UnverifiedMemory int64
 
+	// Purpose is what the store is opened for, such as "torrentfs mount on
+	// /mnt/film". Another process that wants the same folder is told.
+	Purpose string
+
 	Logger *slog.Logger
 	// OnWritten is called when Dirty has shrunk.
 	OnWritten func()

@@ -60,6 +60,9 @@ type AddOptions struct {
 	NoSeed     bool  // serve no peer
 	NoTrackers bool  // do not announce
 	NoWebSeeds bool  // ask no web server that the torrent names
+	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that wants the same data
+	// folder is told. It is not secret.
+	Purpose string
 
 	OnUnavailable OnUnavailable // reads of files whose bytes do not come
 }

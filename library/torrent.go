@@ -46,7 +46,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
 	store, err := l.cache.Open(mi.Info, cache.Options{
-		DataDir: o.DataDir, Logger: l.log.With("torrent", mi.Info.Name),
+		DataDir: o.DataDir, Purpose: o.Purpose, Logger: l.log.With("torrent", mi.Info.Name),
 		OnFileComplete: t.fileComplete,
 		OnWritten: func() {
 			if s := engine.Load(); s != nil {

@@ -95,7 +95,7 @@ func (o *mountCmd) checkMountpoint(ctx context.Context, a *app) error {
 
 func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error) {
 	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{
-		NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead), OnUnavailable: o.FS.unavailable(),
+		NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead), OnUnavailable: o.FS.unavailable(), Purpose: "torrentfs mount on " + absolute(o.Mountpoint),
 	})
 	if err != nil {
 		return err

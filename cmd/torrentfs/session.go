@@ -190,6 +190,14 @@ func checkDataDir(dir string) error {
 	return openFailure(&library.DataError{Dir: dir, Err: bareError(err)})
 }
 
+// absolute is the absolute path of a name, if that can be told.
+func absolute(name string) string {
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
+}
+
 // bareError leaves the path out of an error of the system: it is named beside it.
 func bareError(err error) error {
 	var pe *fs.PathError
