@@ -106,7 +106,7 @@ func KeptMetadata(dir string, m *metainfo.Magnet) (*metainfo.MetaInfo, error) {
 		return nil, fmt.Errorf("read kept metadata: %w", err)
 	}
 	defer f.Close()
-	mi, err := metainfo.Read(f, metainfo.Limits{Bytes: 2 * metainfo.DefaultInfoBytes, PartLayers: true})
+	mi, err := metainfo.Read(f, metainfo.Limits{Bytes: 2 * metainfo.DefaultInfoBytes})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read kept metadata %s: %w", f.Name(), err)

@@ -3,9 +3,11 @@ package library
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"torrentfs/metainfo"
@@ -49,6 +51,49 @@ func TestMagnetsOfV2(t *testing.T) {
 				}
 				l.Close(context.Background())
 			}
+		}
+	}
+}
+
+// A .torrent that lacks piece layers, of a file or of all, is downloaded as one
+// by a link is.
+func TestTorrentsWithoutLayers(t *testing.T) {
+	_, files := testTorrent(t, "")
+	for _, version := range []metainfo.Version{metainfo.V2, metainfo.Hybrid} {
+		mi := createTorrent(t, "set", version, 64<<10, files)
+		seedDir := t.TempDir()
+		writeFiles(t, seedDir, files)
+		seeder := openLibrary(t, seedDir)
+		awaitComplete(t, addTorrent(t, seeder, mi, AddOptions{}))
+		peers := []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))}
+		layers := slices.Collect(maps.Keys(mi.PieceLayers))
+		if len(layers) == 0 {
+			t.Fatal("no file is longer than a piece")
+		}
+		for _, missing := range [][]metainfo.SHA256{layers[:1], layers} {
+			bare := *mi
+			bare.PieceLayers = maps.Clone(mi.PieceLayers)
+			for _, root := range missing {
+				delete(bare.PieceLayers, root)
+			}
+			data, err := bare.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := metainfo.Parse(data, metainfo.Limits{})
+			if err != nil {
+				t.Fatalf("%v without %d of %d layers: %v", version, len(missing), len(layers), err)
+			}
+			dir := t.TempDir()
+			l := openLibrary(t, dir)
+			awaitComplete(t, addTorrent(t, l, got, AddOptions{Peers: peers}))
+			for _, f := range files {
+				b, err := os.ReadFile(filepath.Join(append([]string{dir, "set"}, f.path...)...))
+				if err != nil || !bytes.Equal(b, f.data) {
+					t.Errorf("%v without %d of %d layers: %s: wrong bytes (%v)", version, len(missing), len(layers), f.path, err)
+				}
+			}
+			l.Close(context.Background())
 		}
 	}
 }

@@ -34,8 +34,10 @@
 //   - Bytes behind the torrent's dictionary are ignored; duplicate keys are
 //     refused; keys out of order are tolerated in v1 torrents, and refused in
 //     the info dictionary of v2 and hybrid torrents.
-//   - A v2 torrent needs its piece layers in the .torrent, as BEP 52 says.
-//     ParseInfo, for magnet links, does without.
+//   - A v2 torrent may lack piece layers, of some files or of all, as one that
+//     comes by a magnet link does: peers prove them. A layer that is wrong, or of
+//     a root that no file has, is refused. BEP 52 wants all of them in a
+//     .torrent, but there are tools that leave them out.
 //   - A meta version other than 2 is refused (ErrVersion), for hybrids too.
 //   - A link (BEP 47) has no content, whatever length it claims. One whose
 //     target is not in the torrent stays in the list, to keep the numbering,

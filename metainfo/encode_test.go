@@ -3,11 +3,13 @@ package metainfo
 import (
 	"bytes"
 	"context"
-	"errors"
 	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestEncodeKeepsEverything(t *testing.T) {
@@ -43,28 +45,37 @@ func TestEncodeKeepsEverything(t *testing.T) {
 	}
 }
 
-// A torrent by a magnet link comes without piece layers; who says so may keep it.
-func TestPartLayers(t *testing.T) {
-	data, err := Create(context.Background(), CreateSpec{
-		Name: "set", Version: V2, PieceLength: 32 << 10,
-		Files: []SourceFile{source("a", 160_000, new(atomic.Int32))},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := Parse(data, Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.PieceLayers = nil
-	bare, err := m.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Parse(bare, Limits{}); !errors.Is(err, ErrLayers) {
-		t.Errorf("without layers: %v, want %v", err, ErrLayers)
-	}
-	if got, err := Parse(bare, Limits{PartLayers: true}); err != nil || got.Info.Hash != m.Info.Hash {
-		t.Errorf("without layers, allowed: %v", err)
+// Piece layers may be missing, of some files or of all: peers prove them. So it
+// is in torrents that came by magnet links and were kept.
+func TestPartOfTheLayers(t *testing.T) {
+	for _, version := range []Version{V2, Hybrid} {
+		data, err := Create(context.Background(), CreateSpec{
+			Name: "set", Version: version, PieceLength: 32 << 10,
+			Files: []SourceFile{source("a", 160_000, new(atomic.Int32)), source("b", 50_000, new(atomic.Int32)), source("c", 5, new(atomic.Int32))},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Parse(data, Limits{})
+		if err != nil || len(m.PieceLayers) != 2 {
+			t.Fatalf("%d layers, %v", len(m.PieceLayers), err)
+		}
+		for len(m.PieceLayers) > 0 {
+			for root := range m.PieceLayers {
+				delete(m.PieceLayers, root)
+				break
+			}
+			bare, err := m.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Parse(bare, Limits{})
+			if err != nil {
+				t.Fatalf("%v with %d layers: %v", version, len(m.PieceLayers), err)
+			}
+			if d := cmp.Diff(m.PieceLayers, got.PieceLayers, cmpopts.EquateEmpty()); d != "" || got.Info.Hash != m.Info.Hash {
+				t.Errorf("%v: %s", version, d)
+			}
+		}
 	}
 }

@@ -47,9 +47,6 @@ type Limits struct {
 	// alone count as equal, as some file systems have it (macOS), so that the
 	// second is renamed.
 	FoldNames bool
-	// PartLayers takes a v2 torrent that lacks piece layers, wholly or in
-	// part, as one that came by a magnet link does: peers have them (BEP 52).
-	PartLayers bool
 }
 
 func (l Limits) withDefaults() Limits {
@@ -108,7 +105,8 @@ var (
 	ErrEmpty = errors.New("torrent has no content")
 	// ErrVersion: the torrent has a meta version other than 2 (BEP 52).
 	ErrVersion = errors.New("unsupported meta version")
-	// ErrLayers: the key "piece layers" does not prove the pieces of a v2 file.
+	// ErrLayers: a value of the key "piece layers" does not prove the pieces of a
+	// v2 file, or belongs to none.
 	ErrLayers = errors.New("piece layers do not match")
 	// ErrInconsistent: the v1 and the v2 half of a hybrid torrent differ.
 	ErrInconsistent = errors.New("v1 and v2 parts of the torrent differ")

@@ -80,7 +80,7 @@ func parse(data []byte, lim Limits) (*MetaInfo, error) {
 		m.Created = unixTime(t)
 	}
 	if info.Hash.HasV2 {
-		if m.PieceLayers, err = parseLayers(raw["piece layers"], info, lim.PartLayers); err != nil {
+		if m.PieceLayers, err = parseLayers(raw["piece layers"], info); err != nil {
 			return nil, fmt.Errorf("piece layers: %w", err)
 		}
 	}
@@ -203,42 +203,24 @@ func nodes(fields bencode.Dict) (out []string) {
 }
 
 // parseLayers reads the key "piece layers" (BEP 52) and checks each layer that
-// a file needs against the file's root. Others are left out. With part set
-// there may be fewer than needed.
-func parseLayers(raw []byte, info *Info, part bool) (map[SHA256][]SHA256, error) {
-	given := map[SHA256][]byte{}
-	if raw != nil {
-		c := bencode.NewCursor(raw)
-		if err := c.OpenDict(); err != nil {
-			return nil, err
-		}
-		for c.More() {
-			key, err := c.Bytes()
-			if err != nil {
-				return nil, err
-			}
-			value, err := c.Bytes()
-			if err != nil {
-				return nil, err
-			}
-			if len(key) != len(SHA256{}) {
-				return nil, fmt.Errorf("key of %d bytes: %w", len(key), ErrLayers)
-			}
-			given[SHA256(key)] = value
-		}
+// a file needs against the file's root. Those that are missing are for peers to
+// prove; one of a root that no file has is an error.
+func parseLayers(raw []byte, info *Info) (map[SHA256][]SHA256, error) {
+	given, err := givenLayers(raw)
+	if err != nil {
+		return nil, err
 	}
 	layers := map[SHA256][]SHA256{}
+	owned := map[SHA256]bool{} // roots in given that a file has
 	for i := range info.Files {
 		f := &info.Files[i]
-		if f.Length <= info.pieceLength || f.Pad {
-			continue
-		}
 		value, ok := given[f.PiecesRoot]
-		if !ok && part {
+		if !ok || f.Pad || f.Length == 0 {
 			continue
 		}
-		if !ok {
-			return nil, fmt.Errorf("%q: %w: no layer for its root", f.Path, ErrLayers)
+		owned[f.PiecesRoot] = true
+		if f.Length <= info.pieceLength {
+			continue // its root is all that is needed
 		}
 		pieces := ceilDiv(f.Length, info.pieceLength)
 		if int64(len(value)) != pieces*int64(len(SHA256{})) {
@@ -257,5 +239,38 @@ func parseLayers(raw []byte, info *Info, part bool) (map[SHA256][]SHA256, error)
 		}
 		layers[f.PiecesRoot] = layer
 	}
+	for root := range given {
+		if !owned[root] {
+			return nil, fmt.Errorf("root %v: %w: no file has it", root, ErrLayers)
+		}
+	}
 	return layers, nil
+}
+
+// givenLayers are the values of "piece layers" by root; none if there is no
+// such key.
+func givenLayers(raw []byte) (map[SHA256][]byte, error) {
+	given := map[SHA256][]byte{}
+	if raw == nil {
+		return given, nil
+	}
+	c := bencode.NewCursor(raw)
+	if err := c.OpenDict(); err != nil {
+		return nil, err
+	}
+	for c.More() {
+		key, err := c.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		value, err := c.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		if len(key) != len(SHA256{}) {
+			return nil, fmt.Errorf("key of %d bytes: %w", len(key), ErrLayers)
+		}
+		given[SHA256(key)] = value
+	}
+	return given, nil
 }

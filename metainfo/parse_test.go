@@ -190,13 +190,20 @@ func TestParseRefusesV2(t *testing.T) {
 		return encode(t, top)
 	}
 	leaf := func(tree dict, name string) dict { return tree[name].(dict)[""].(dict) }
+	forge := func(layers dict, n int) {
+		for root := range layers {
+			layers[root] = make([]byte, n)
+		}
+	}
 	tests := map[string]struct {
 		v      Version
 		change func(top, info, tree dict)
 		want   error
 		text   string
 	}{
-		"no layers":     {V2, func(top, _, _ dict) { delete(top, "piece layers") }, ErrLayers, "no layer"},
+		"foreign layer": {V2, func(top, _, _ dict) { top["piece layers"].(dict)[strings.Repeat("r", 32)] = make([]byte, 64) }, ErrLayers, "no file has it"},
+		"wrong layer":   {Hybrid, func(top, _, _ dict) { forge(top["piece layers"].(dict), 64) }, ErrLayers, "do not combine"},
+		"short layer":   {Hybrid, func(top, _, _ dict) { forge(top["piece layers"].(dict), 63) }, ErrLayers, "63 bytes for 2 pieces"},
 		"layer":         {V2, func(top, _, _ dict) { top["piece layers"] = 5 }, bencode.ErrType, "piece layers"},
 		"layer key":     {V2, func(top, _, _ dict) { top["piece layers"].(dict)["short"] = "" }, ErrLayers, "key of 5 bytes"},
 		"no root":       {V2, func(_, _, tree dict) { delete(leaf(tree, "b"), "pieces root") }, bencode.ErrMissing, `"b": pieces root`},
@@ -260,7 +267,7 @@ func TestParseWireSamples(t *testing.T) {
 			continue
 		}
 		info := &Info{Geometry: Geometry{pieceLength: 16384}, Files: []File{{Length: 1 << 20, Path: "f", PiecesRoot: SHA256{1}}}}
-		if _, err := parseLayers(data, info, false); err == nil {
+		if layers, err := parseLayers(data, info); len(layers) > 0 || err == nil && row["file"] != "wire/piece_layers/empty_dict.bin" {
 			t.Errorf("%s proves a file that it does not know", row["file"])
 		}
 	}

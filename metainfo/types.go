@@ -60,7 +60,7 @@ type MetaInfo struct {
 	Created   time.Time // zero where absent
 	// PieceLayers holds, by pieces root, the hashes of the pieces of each v2
 	// file longer than a piece (BEP 52); each has been checked against its
-	// root.
+	// root. Some may be missing: peers have them.
 	PieceLayers map[SHA256][]SHA256
 }
 
