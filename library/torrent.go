@@ -158,6 +158,9 @@ func (t *Torrent) Checked(ctx context.Context) error {
 	}
 }
 
+// StopSeeding makes the torrent serve no peer any more. Reads and downloads go on.
+func (t *Torrent) StopSeeding() error { return t.l.session.StopUploading(t.swarm) }
+
 // Held is a snapshot of the verified pieces: piece i is bit i%64 of word i/64.
 func (t *Torrent) Held() []uint64 { return t.swarm.Held() }
 

@@ -23,6 +23,7 @@ type mountCmd struct {
 	NoPrefetch bool   `group:"data" help:"Fetch only what is read, and a little ahead of it; by default the whole torrent is downloaded in the background."`
 	ReadAhead  size   `group:"data" default:"0" placeholder:"SIZE" help:"Most bytes to fetch ahead of a sequential reader; 0 adapts to the reader."`
 
+	Limits seedLimits  `embed:""`
 	Peers  peerFlags   `embed:""`
 	Status statusFlags `embed:""`
 
@@ -43,7 +44,8 @@ found is kept, and the link mounts offline the next time. All files are there; o
 alone are downloaded in the background, the others when they are read.
 
 The command stays in the foreground and seeds what it has until a signal (Ctrl-C) or an unmount from outside ends it; a
-second signal ends it at once. Data stays in the data directory and is found again by the next mount, without hashing
+second signal ends it at once. With --seed-ratio or --seed-time it uploads nothing any more when that is reached after
+all was here; the mount stays. Data stays in the data directory and is found again by the next mount, without hashing
 it all after a clean stop.
 
 getfattr -d shows what is here and what a read waits for: user.torrent.state, .progress, .availability, .waiting and
@@ -112,9 +114,25 @@ func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error
 	notified, stop := context.WithCancel(ctx)
 	var notifier sync.WaitGroup
 	notifier.Go(func() { a.notifyStatus(notified, s.torrent.Stats) })
+	if o.Limits.any() {
+		notifier.Go(func() { o.seedEnough(notified, a, s) })
+	}
 	defer notifier.Wait()
 	defer stop()
 	return o.attend(ctx, a, s, m)
+}
+
+// seedEnough ends the seeding, and not the mount, when a limit is reached after
+// everything was here.
+func (o *mountCmd) seedEnough(ctx context.Context, a *app, s *session) {
+	if s.completed(ctx) != nil || o.Limits.wait(ctx, s.torrent.Stats) != nil {
+		return
+	}
+	if err := s.torrent.StopSeeding(); err != nil {
+		a.log.Warn("stop seeding", "err", err)
+		return
+	}
+	a.log.Info("seeded enough: nothing is uploaded any more", "uploaded", s.torrent.Stats().Uploaded)
 }
 
 // attend shows the status until a signal comes or somebody else unmounts.
