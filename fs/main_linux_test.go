@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 		return
 	case "mountpoints":
 		mountpointsMain()
+		return
 	case "catching":
 		catchingReaderMain()
 		return

@@ -39,9 +39,11 @@ type Mounted struct {
 	// immutable
 	mountpoint string
 	fs         *fileSystem
-	device     uint64 // of the mount, as stat shows it
-	swapper    sync.WaitGroup
-	ended      chan struct{} // the kernel is through with us and all is closed
+	device     uint64         // of the mount, as stat shows it
+	helpers    sync.WaitGroup // goroutines that end with the mount
+	ended      chan struct{}  // the kernel is through with us and all is closed
+	ready      chan struct{}  // closed when device is known
+	lost       chan struct{}  // closed when it is mounted nowhere, though somebody may still use it
 
 	unmountMu sync.Mutex
 	detached  chan struct{} // closed when unmounted although files are still open
@@ -68,12 +70,15 @@ func Mount(ctx context.Context, mountpoint string, src Source, opt Options) (*Mo
 		mountpoint: mountpoint,
 		fs:         f,
 		ended:      make(chan struct{}),
+		ready:      make(chan struct{}),
+		lost:       make(chan struct{}),
 		detached:   make(chan struct{}),
 	}
 	go m.serve(server)
 	if err := m.waitReady(ctx, server); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", mountpoint, err), m.Unmount(context.WithoutCancel(ctx)))
 	}
+	close(m.ready)
 	m.tune(ctx)
 	return m, nil
 }
@@ -113,12 +118,21 @@ func access(opt Options) string {
 // serve runs until the kernel is through with the mount.
 func (m *Mounted) serve(server *fuse.Server) {
 	stop := make(chan struct{})
-	m.swapper.Go(func() { m.fs.runSwapper(stop) })
+	m.helpers.Go(func() { m.fs.runSwapper(stop) })
+	m.helpers.Go(func() {
+		select {
+		case <-m.ready:
+			if err := m.watchTable(stop); err != nil {
+				m.fs.log.Warn("watch mount table", "err", err)
+			}
+		case <-stop:
+		}
+	})
 	server.Serve()
 	m.fs.close()
 	m.fs.closeHandles(closeLimit)
 	close(stop)
-	m.swapper.Wait()
+	m.helpers.Wait()
 	close(m.ended)
 }
 
@@ -171,116 +185,6 @@ func (m *Mounted) Mountpoint() string { return m.mountpoint }
 
 // Stats may be called at any time.
 func (m *Mounted) Stats() Stats { return m.fs.stats() }
-
-// Wait returns when the mount has ended: unmounted by [Mounted.Unmount] or by anybody else.
-func (m *Mounted) Wait() error {
-	select {
-	case <-m.ended:
-	case <-m.detached:
-	}
-	return nil
-}
-
-// Unmount ends the mount within a second. All reads fail first, those in flight and those to come. If files are still open
-// then, the mount is detached: the directory is free and every [File] is closed, but the kernel may keep asking, and get
-// EIO, until the last of its handles is closed. Unmounting what is unmounted already is no error.
-func (m *Mounted) Unmount(ctx context.Context) error {
-	m.fs.close()
-	m.unmountMu.Lock()
-	defer m.unmountMu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, unmountLimit)
-	defer cancel()
-	var err error
-	if m.isOurs(ctx) {
-		err = m.unmountSoon(ctx)
-	}
-	if m.isOver() {
-		return nil
-	}
-	if err != nil {
-		m.fs.log.Info("mount is busy: detaching it", "mountpoint", m.mountpoint, "err", err)
-		err = unmountBounded(ctx, m.mountpoint, true)
-		abortConnection(m.device)
-	}
-	select {
-	case <-m.ended:
-		return nil
-	case <-time.After(closeLimit):
-	case <-ctx.Done():
-	}
-	m.fs.closeHandles(closeLimit)
-	if err != nil && mountedAt(m.mountpoint, m.device) {
-		return fmt.Errorf("unmount %s: %w", m.mountpoint, err)
-	}
-	if !m.isOver() {
-		close(m.detached)
-	}
-	return nil
-}
-
-// isOurs reports whether it is this mount that an unmount of its path would hit. Somebody may have detached it and put
-// another in its place.
-func (m *Mounted) isOurs(ctx context.Context) bool {
-	ours, err := bounded(ctx, func() (bool, error) { return mountedAt(m.mountpoint, m.device), nil })
-	return ours || err != nil || m.device == 0
-}
-
-func (m *Mounted) isOver() bool {
-	select {
-	case <-m.ended:
-		return true
-	case <-m.detached:
-		return true
-	default:
-		return false
-	}
-}
-
-// unmountSoon unmounts as soon as nobody uses the mount, or gives up.
-func (m *Mounted) unmountSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	for pause := 5 * time.Millisecond; ; pause *= 2 {
-		if m.isOver() {
-			return nil
-		}
-		err := unmountBounded(ctx, m.mountpoint, false)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-m.ended:
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// bounded runs f, which may hang in the kernel, and gives up on it when ctx ends.
-func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}
-
-func unmountBounded(ctx context.Context, path string, lazy bool) error {
-	_, err := bounded(ctx, func() (struct{}, error) { return struct{}{}, unmount(ctx, path, lazy) })
-	return err
-}
 
 // CheckMountpoint makes sure that path is a directory to mount on, and removes what a crash has left there, as [Mount]
 // does: it can be asked before the long work that comes before a mount. It returns the absolute path without symbolic

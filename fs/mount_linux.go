@@ -15,6 +15,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"torrentfs/fs/mounttable"
 )
 
 const (
@@ -160,33 +162,36 @@ func reach(path string) error {
 	return &os.PathError{Op: "stat", Path: path, Err: err}
 }
 
-// abortConnection ends the kernel's side of a detached mount, where that is allowed: those who still have files open get
-// ENOTCONN at once.
-func abortConnection(device uint64) {
-	name := strconv.FormatUint(uint64(unix.Minor(device)), 10)
-	file, err := os.OpenFile(filepath.Join("/sys/fs/fuse/connections", name, "abort"), os.O_WRONLY, 0)
+// abortLater returns what ends the kernel's side of a detached mount, where that is allowed: those who still have files
+// open get ENOTCONN at once. It must be called before the mount is detached: its number may be another's after that.
+func abortLater(device uint64) (abort func()) {
+	c, err := mounttable.OpenConnection(mounttable.Device(device))
 	if err != nil {
-		return
+		return func() {}
 	}
-	defer file.Close()
-	_, _ = file.WriteString("1")
+	return func() {
+		_ = c.Abort()
+		c.Close()
+	}
 }
 
-// mountedAt reports whether the mount with that device number is on top at path. It asks the kernel's table, not the mount.
-func mountedAt(path string, device uint64) bool {
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return false
-	}
-	want := fmt.Sprintf("%d:%d", unix.Major(device), unix.Minor(device))
-	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
-	path, top := escape.Replace(path), ""
-	for line := range strings.Lines(string(table)) {
-		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == path {
-			top = fields[2]
+// pointsOf lists where the mount with that device number is in sight. It asks the kernel's table, not the mount.
+func pointsOf(_ string, device uint64) ([]string, error) {
+	mounts, err := mounttable.Own()
+	return mounttable.Points(mounts, mounttable.Device(device)), err
+}
+
+// watchTable closes lost when the mount is nowhere in this process's mount namespace any more: a lazy unmount tells the
+// server nothing, and the kernel keeps a mount that is in use or that has copies in other namespaces.
+func (m *Mounted) watchTable(stop <-chan struct{}) error {
+	device, gone := mounttable.Device(m.device), false
+	return mounttable.Watch(stop, func() {
+		mounts, err := mounttable.Own()
+		if !gone && err == nil && !mounttable.Has(mounts, device) {
+			gone = true
+			close(m.lost)
 		}
-	}
-	return top == want
+	})
 }
 
 // quietPoll makes the kernel learn that nothing here can be polled, by a system call that Go's scheduler knows to be

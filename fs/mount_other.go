@@ -44,14 +44,19 @@ func reach(path string) error {
 	return nil
 }
 
-func abortConnection(uint64) {}
+func abortLater(uint64) (abort func()) { return func() {} }
 
-// mountedAt asks the path: there is no table to read.
-func mountedAt(path string, device uint64) bool {
+// pointsOf asks the path: there is no table to read.
+func pointsOf(path string, device uint64) ([]string, error) {
 	var st syscall.Stat_t
 	err := syscall.Stat(path, &st)
-	return err == nil && uint64(st.Dev) == device || errors.Is(err, syscall.ENOTCONN)
+	if err == nil && uint64(st.Dev) == device || errors.Is(err, syscall.ENOTCONN) {
+		return []string{path}, nil
+	}
+	return nil, nil
 }
+
+func (m *Mounted) watchTable(<-chan struct{}) error { return nil } // the kernel tells nothing here
 
 func quietPoll(string) error { return nil } // go-fuse does that here
 

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"torrentfs/fs"
+	"torrentfs/fs/mounttable"
 )
 
 // deadline bounds whatever a test waits for. It is no claim about speed.
@@ -211,6 +212,8 @@ func obey(line string, c *serverConfig, s *fakeSource, m *fs.Mounted) string {
 		if err = m.Unmount(context.Background()); err == nil {
 			err = m.Wait()
 		}
+	case "wait": // until somebody else ends the mount
+		err = m.Wait()
 	case "leaks":
 		// The goroutine that reads stdin, and those of signal.Notify, are the test's own.
 		err = goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"),
@@ -389,8 +392,9 @@ func (s *server) stop() {
 }
 
 func mounted(dir string) bool {
-	table, _ := os.ReadFile("/proc/self/mountinfo")
-	return strings.Contains(string(table), " "+dir+" ")
+	table, _ := mounttable.Own()
+	_, ok := mounttable.At(table, dir)
+	return ok
 }
 
 // within runs f and fails the test if it hangs. The goroutine ends when the test's server does.

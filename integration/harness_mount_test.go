@@ -3,8 +3,6 @@
 package integration
 
 import (
-	"bufio"
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"torrentfs/fs/mounttable"
 )
 
 // server is a torrentfs command that runs until a signal: mount or seed.
@@ -202,18 +202,14 @@ func mounted(t testing.TB, dir string) bool {
 
 // mountsBelow lists the mount points at and below dir, the last made first.
 func mountsBelow(dir string) ([]string, error) {
-	table, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := mounttable.Own()
 	if err != nil {
 		return nil, err
 	}
 	var points []string
-	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		if point := fields[4]; point == dir || strings.HasPrefix(point, dir+"/") {
-			points = append(points, point)
+	for _, m := range table {
+		if m.Point == dir || strings.HasPrefix(m.Point, dir+"/") {
+			points = append(points, m.Point)
 		}
 	}
 	slices.Reverse(points)

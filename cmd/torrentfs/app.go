@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // app is one run of the program: where it reads and writes, and how it logs.
@@ -22,6 +25,8 @@ type app struct {
 
 	logFile *os.File // nil unless --log-file
 	ready   *readyPipe
+
+	mountpoint atomic.Pointer[string] // where we mount; nil before that
 }
 
 // run parses the command line and runs the command.
@@ -72,6 +77,22 @@ func (a *app) complain(code exitCode, err error) {
 	}
 	if a.logFile != nil {
 		a.log.Error(err.Error(), "exit_code", int(code))
+	}
+}
+
+// leaveAtOnce takes away what would be a dead mount when the process ends now.
+func (a *app) leaveAtOnce() {
+	dir := a.mountpoint.Load()
+	if dir == nil {
+		return
+	}
+	if ours, err := isOurMount(*dir); err != nil || !ours {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := unmount(ctx, *dir, true); err != nil {
+		a.complain(exitMount, fmt.Errorf("unmount %s: %w", *dir, err))
 	}
 }
 

@@ -19,23 +19,31 @@ func main() {
 
 // run is main with its surroundings as arguments. It returns the exit code.
 func run(args []string, stdin io.Reader, stdout io.Writer, stderr *os.File) int {
-	ctx, stop := untilSignal(context.Background())
-	defer stop()
 	a := &app{stdin: stdin, stdout: stdout, term: newTerminal(stderr)}
 	defer a.close()
+	ctx, stop := untilSignal(context.Background(), a.leaveAtOnce)
+	defer stop()
 	a.args = asMountHelper(args)
 	return a.finish(a.run(ctx))
 }
 
-// untilSignal returns a context that ends at the first SIGINT, SIGTERM or
-// SIGHUP. A second one ends the process at once: whoever presses Ctrl-C twice
+// endingSignals ask us to end. Without a handler the last two would end the
+// process at once, and leave a dead mount behind; all signals that are not here
+// are either ignored by Go's runtime, or stop the process, or tell that it is
+// broken.
+var endingSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT}
+
+// untilSignal returns a context that ends at the first of endingSignals. A
+// second one ends the process at once, after hasty: whoever presses Ctrl-C twice
 // does not want to wait for a clean stop any longer.
-func untilSignal(parent context.Context) (context.Context, func()) {
+func untilSignal(parent context.Context, hasty func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup wants us to outlive the terminal
-		signal.Notify(signals, syscall.SIGHUP)
+	for _, s := range endingSignals {
+		// nohup wants us to outlive the terminal, and shells want it of what they start in the background.
+		if s != syscall.SIGHUP && s != syscall.SIGQUIT || !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
 	}
 	done := make(chan struct{})
 	finished := make(chan struct{})
@@ -49,6 +57,7 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 		}
 		select {
 		case <-signals:
+			hasty()
 			os.Exit(int(exitInterrupted))
 		case <-done:
 		}
@@ -59,4 +68,13 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 		<-finished
 		cancel(nil)
 	}
+}
+
+// outliveReaders lets a program that runs for long go on when whoever read its
+// log is gone, and write to its terminal from the background. Other programs end
+// quietly, as `torrentfs info x | head -1` should.
+func outliveReaders() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not ignored: programs that we start inherit that
+	signal.Ignore(syscall.SIGTTOU)
+	ignoreReserved()
 }

@@ -103,6 +103,9 @@ func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	if dir, err := mountpointPath(o.Mountpoint); err == nil {
+		a.mountpoint.Store(&dir)
+	}
 	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), o.FS.options(s.meta.Info.Name, a.log))
 	if err != nil {
 		return fail(exitMount, "", "%w", err) // fs says itself what to do

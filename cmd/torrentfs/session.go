@@ -222,6 +222,7 @@ type session struct {
 // openSession starts the library, gets the metadata and starts the torrent;
 // every is how often a wait is logged. An empty dataDir is the default one.
 func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
+	outliveReaders()
 	way, err := a.openWay(ctx, p.Way)
 	if err != nil {
 		return nil, err

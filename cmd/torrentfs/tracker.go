@@ -57,6 +57,7 @@ func (o *trackerCmd) Validate() error {
 
 // Run serves until a signal.
 func (o *trackerCmd) Run(ctx context.Context, a *app) error {
+	outliveReaders()
 	allow, err := readAllowList(o.Allow)
 	if err != nil {
 		return err

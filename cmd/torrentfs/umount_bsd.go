@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os/exec"
 	"strings"
 
@@ -28,6 +29,22 @@ func isOurMount(dir string) (bool, error) {
 	}
 	return false, nil
 }
+
+// foundMount is what is mounted on a directory.
+type foundMount struct{ ours bool }
+
+func findMount(dir string) (*foundMount, error) {
+	ours, err := isOurMount(dir)
+	return &foundMount{ours}, err
+}
+
+func (*foundMount) close() {}
+
+func (*foundMount) end(context.Context, *slog.Logger) {} // the system does it
+
+func (*foundMount) holders() string { return "" } // there are no mount namespaces
+
+func (*foundMount) users(string) string { return "" } // fstat(1) can tell
 
 // unmount takes a mount away.
 func unmount(ctx context.Context, dir string, force bool) error {

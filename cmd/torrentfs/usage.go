@@ -107,6 +107,10 @@ func isFlagOfSomeCommand(name string) bool {
 // mappers read numbers, times and levels, with errors that say what is wanted.
 func mappers() []kong.Option {
 	return []kong.Option{
+		kong.KindMapper(reflect.String, word(func(s string, v reflect.Value) error {
+			v.SetString(s)
+			return nil
+		})),
 		kong.KindMapper(reflect.Int, word(func(s string, v reflect.Value) error {
 			n, err := strconv.Atoi(s)
 			v.SetInt(int64(n))
@@ -137,11 +141,12 @@ func mappers() []kong.Option {
 // word is a mapper for what is written as one word.
 func word(set func(s string, v reflect.Value) error) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, v reflect.Value) error {
-		var s string
-		if err := ctx.Scan.PopValueInto("a", &s); err != nil {
+		// PopValueInto goes through JSON, which replaces the bytes of names that are not UTF-8.
+		t, err := ctx.Scan.PopValue("a")
+		if err != nil {
 			return err
 		}
-		return set(s, v)
+		return set(t.String(), v)
 	})
 }
 
