@@ -1,11 +1,9 @@
 package cache
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -48,15 +46,11 @@ func encodeCatalogue(files []catalogued) []byte {
 		b = append(strconv.AppendInt(append(b, ' '), f.length, 10), ' ')
 		b = append(strconv.AppendQuote(b, f.path), '\n')
 	}
-	return fmt.Appendf(b, "end %08x\n", crc32.Checksum(b, castagnoli))
+	return sealText(b)
 }
 
 func decodeCatalogue(b []byte) ([]catalogued, error) {
-	at := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n') + 1
-	if want := fmt.Sprintf("end %08x\n", crc32.Checksum(b[:at], castagnoli)); string(b[at:]) != want {
-		return nil, errCatalogue
-	}
-	lines, ok := strings.CutPrefix(string(b[:at]), catalogueHead)
+	lines, ok := openText(b, catalogueHead)
 	if !ok {
 		return nil, errCatalogue
 	}

@@ -25,7 +25,10 @@
 // it (a torrent that is only looked at leaves no thousands of names behind);
 // empty files and symbolic links, which no block would ever create, are made
 // when the store is opened. Padding is not stored and reads as zeros. Files
-// are never truncated or preallocated. All payload files are opened below
+// are never truncated or preallocated. Before anything is written, Open decides
+// under which names the files lie (names.go, locate.go, place*.go): files that
+// are not the torrent's are left as they are, and its own get other names,
+// which DataDir/.torrentfs/INFO-HASH.names records. All payload files are opened below
 // DataDir ([os.Root]): no link leads out.
 //
 // DataDir/.torrentfs holds, by info-hash, the snapshot (.resume), the journal

@@ -16,6 +16,8 @@ func advice(err error) string {
 		return "free some space there; what was downloaded waits in memory and is written then"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return "make the data folder writable or choose another"
+	case errors.Is(err, ErrForeign):
+		return "what was downloaded waits in memory and is written then"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "raise the limit of open files"
 	case errors.Is(err, syscall.EFBIG):

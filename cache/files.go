@@ -3,6 +3,7 @@ package cache
 import (
 	"container/list"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -197,12 +198,17 @@ func (s *Store) openRead(i int) (vfs.File, error) {
 }
 
 // openWrite opens a payload file for writing and makes it, and the
-// directories above, where they are missing.
+// directories above, if they are missing. It opens none that somebody else put
+// there, see [Store.settle].
 func (s *Store) openWrite(i int) (vfs.File, error) {
 	f := &s.lay.files[i]
-	h, err := s.fs.OpenFile(f.Path, os.O_RDWR, 0)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return h, err
+	flag := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if s.place.may(i) {
+		h, err := s.fs.OpenFile(f.Path, os.O_RDWR, 0)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return h, err
+		}
+		flag &^= os.O_EXCL
 	}
 	if err := s.mkdirs(path.Dir(f.Path)); err != nil {
 		return nil, err
@@ -211,8 +217,15 @@ func (s *Store) openWrite(i int) (vfs.File, error) {
 	if f.Executable {
 		perm = 0o755
 	}
-	h, err = s.fs.OpenFile(f.Path, os.O_RDWR|os.O_CREATE, perm)
+	h, err := s.fs.OpenFile(f.Path, flag, perm)
+	if errors.Is(err, fs.ErrExist) {
+		if st := s.stat(i); st.size != 0 {
+			return nil, fmt.Errorf("%w: move it away", ErrForeign)
+		}
+		h, err = s.fs.OpenFile(f.Path, os.O_RDWR, 0)
+	}
 	if err == nil {
+		s.place.take(i)
 		s.noteNewEntry(path.Dir(f.Path))
 	}
 	return h, err

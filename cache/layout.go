@@ -5,6 +5,7 @@ import (
 	"iter"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -63,6 +64,23 @@ func newLayout(info *metainfo.Info) (*layout, error) {
 		}
 	}
 	return l, nil
+}
+
+// renamed is the layout with files under other names on disk.
+func (l *layout) renamed(names []string) *layout {
+	same := true
+	for i, name := range names {
+		same = same && name == l.files[i].Path
+	}
+	if same {
+		return l
+	}
+	m := *l
+	m.files = slices.Clone(l.files)
+	for i, name := range names {
+		m.files[i].Path = name
+	}
+	return &m
 }
 
 // stored tells whether a file has a content of its own on disk.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -66,7 +67,10 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 			pieceLen: lay.pieceLen, pieces: lay.pieces, perPiece: lay.perPiece, files: len(lay.files),
 		},
 	}
-	if err := s.lock(info); err != nil {
+	if err := s.lockTorrent(); err != nil {
+		return nil, err
+	}
+	if err := s.settle(info); err != nil {
 		return nil, err
 	}
 	s.survey(info)
@@ -83,11 +87,10 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// lock takes the lock of the torrent and that of its top-level name, which
-// another torrent may share. Where the folder cannot be written there is
-// nothing to protect: what lies there can still be seeded. It stays unwritten
-// for as long as the store is open, for then it is not locked either.
-func (s *Store) lock(info *metainfo.Info) error {
+// lockTorrent takes the torrent's lock. If the folder cannot be written there
+// is nothing to protect: what lies there can still be seeded. It stays
+// unwritten for as long as the store is open, for then it is not locked either.
+func (s *Store) lockTorrent() error {
 	err := s.fs.Mkdir(stateDir, 0o755)
 	switch {
 	case err == nil:
@@ -95,23 +98,8 @@ func (s *Store) lock(info *metainfo.Info) error {
 	case errors.Is(err, fs.ErrExist):
 		err = nil
 	}
-	sum := sha256.Sum256([]byte(strings.ToLower(info.Name)))
-	for _, name := range []string{s.resume.base + ".lock", stateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock"} {
-		if err != nil {
-			break
-		}
-		l, lerr := s.fs.Lock(name)
-		if errors.Is(lerr, vfs.ErrLocked) {
-			locked := &LockedError{File: filepath.Join(s.opt.DataDir, name)}
-			if o := ownerOf(s.fs, name); o != nil {
-				locked.PID, locked.Purpose = o.PID, o.Purpose
-			}
-			return locked
-		}
-		if err = lerr; err == nil {
-			s.locks = append(s.locks, l)
-			s.signLock(name)
-		}
+	if err == nil {
+		s.place.torrent, err = s.lock(s.resume.base + ".lock")
 	}
 	if readOnly(err) {
 		s.log.Warn("data folder cannot be written: what lies there is only read", "folder", s.opt.DataDir, "err", err)
@@ -119,6 +107,40 @@ func (s *Store) lock(info *metainfo.Info) error {
 		return nil
 	}
 	return err
+}
+
+// lockName takes the lock of a top-level name, which another torrent may
+// share, instead of the one that is held.
+func (s *Store) lockName(top string) error {
+	top = metainfo.FoldName(top)
+	if s.resume.refused != nil || s.place.name != nil && s.place.top == top {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(top))
+	l, err := s.lock(stateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock")
+	if err != nil {
+		return err
+	}
+	if s.place.name != nil {
+		_ = s.place.name.Close()
+	}
+	s.place.name, s.place.top = l, top
+	return nil
+}
+
+func (s *Store) lock(name string) (io.Closer, error) {
+	l, err := s.fs.Lock(name)
+	if errors.Is(err, vfs.ErrLocked) {
+		locked := &LockedError{File: filepath.Join(s.opt.DataDir, name)}
+		if o := ownerOf(s.fs, name); o != nil {
+			locked.PID, locked.Purpose = o.PID, o.Purpose
+		}
+		return nil, locked
+	}
+	if err == nil {
+		s.signLock(name)
+	}
+	return l, err
 }
 
 func readOnly(err error) bool {
@@ -137,6 +159,9 @@ func (s *Store) makeEmpties() {
 		}
 		if empty {
 			s.complete.set(i)
+		}
+		if s.opt.SeedOnly {
+			continue
 		}
 		if _, err := s.fs.Lstat(f.Path); err == nil {
 			continue

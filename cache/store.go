@@ -5,7 +5,6 @@ import (
 	"container/list"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,16 @@ type Options struct {
 	DataDir string
 	// FS replaces DataDir's file system (tests). The store closes it.
 	FS vfs.FS
+	// Hashes judge the files that lie in DataDir and are not known to be ours:
+	// those with none of the torrent's content are left as they are. nil: all
+	// that lies under the torrent's names may be overwritten.
+	Hashes Hashes
+	// SeedOnly has no file made, and leaves all files under their names.
+	SeedOnly bool
+	// KeepFree is how much of the file system is left free, in bytes: a write
+	// that would take it fails as on a full disk. 0 means 1 percent of it, at
+	// most 1 GiB; negative means nothing.
+	KeepFree int64
 	// UnverifiedMemory bounds the blocks that are written but not verified
 	// and kept in memory for the hasher, in bytes. 0 means 32 MiB.
 	UnverifiedMemory int64
@@ -54,7 +63,7 @@ type Store struct {
 	opt   Options
 	log   *slog.Logger
 	ord   uint64 // first part of the keys in the memory tier
-	locks []io.Closer
+	place place
 	gate  *gate
 
 	closing atomic.Bool
@@ -120,6 +129,9 @@ type Store struct {
 
 // Has reports whether the piece is verified and can be read.
 func (s *Store) Has(piece int) bool { return s.verified.has(piece) }
+
+// Path is where a file lies below the data folder.
+func (s *Store) Path(file int) string { return s.lay.files[file].Path }
 
 // Held returns the pieces that can be read: after Open, those that the resume
 // data vouches for. The caller owns the copy; piece i is bit i%64 of word i/64.
@@ -249,9 +261,7 @@ func (s *Store) finish() error {
 }
 
 func (s *Store) unlock() {
-	for _, l := range s.locks {
-		_ = l.Close()
-	}
+	s.place.unlock()
 	_ = s.fs.Close()
 }
 

@@ -280,17 +280,29 @@ func TestNoWayOut(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "top"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(outside, filepath.Join(dir, "top/a")); err != nil {
+	link := func() {
+		t.Helper()
+		if err := os.Symlink(outside, filepath.Join(dir, "top/a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link()
+	mkfifo(t, filepath.Join(dir, "top/three.sh"))
+	c := newCache(t, 0)
+	if _, err := c.Open(tor.Info, Options{DataDir: dir}); !errors.Is(err, ErrLink) || !strings.Contains(err.Error(), "top/a") {
+		t.Errorf("open with a link: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "top/a")); err != nil {
 		t.Fatal(err)
 	}
-	mkfifo(t, filepath.Join(dir, "top/three.sh"))
 	var mu sync.Mutex
 	var errs []error
-	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir, OnError: func(err error) {
+	s := openStore(t, c, tor, Options{DataDir: dir, OnError: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		errs = append(errs, err)
 	}})
+	link()
 	tor.fetchAll(s)
 	if err := s.Sync(t.Context()); err == nil {
 		t.Error("Sync is content")

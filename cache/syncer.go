@@ -246,9 +246,15 @@ func (s *Store) trustedLocked(piece int) bool {
 func (s *Store) snapshot() *snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &snapshot{
+	snap := &snapshot{
 		held: s.durable.clone(), doubtful: s.doubtful.clone(), files: slices.Clone(s.stats), blocks: s.toldBlocks(),
 	}
+	for i := range snap.files {
+		if snap.files[i].size != fileMissing && !s.place.may(i) {
+			snap.files[i] = fileStat{size: fileMissing} // or the next run took it for ours
+		}
+	}
+	return snap
 }
 
 // publish writes the clean snapshot, if anything changed since the last.

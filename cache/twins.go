@@ -191,6 +191,9 @@ func (s *Store) fillPart(p part, src vfs.File) error {
 	if ours.Ino != 0 && ours.Ino == theirs.Ino {
 		return errors.New("it may be the same file")
 	}
+	if err := s.room(h.f, p.at, p.n); err != nil {
+		return err
+	}
 	s.changing(p.file, h.f)
 	err = vfs.Copy(h.f, p.at, src, p.at, p.n)
 	s.changed(p.file, h.f)

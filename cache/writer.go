@@ -218,6 +218,9 @@ func (s *Store) writePart(items []item, p part) error {
 	if err := s.touch(p.file, h); err != nil {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
+	if err := s.room(h.f, p.at, p.n); err != nil {
+		return &DiskError{Op: "write", Path: name, Err: err}
+	}
 	v := s.slices(items, p.off, p.n)
 	s.changing(p.file, h.f)
 	_, err = h.f.WriteVectorAt(v, p.at)
@@ -280,6 +283,9 @@ func (s *Store) touch(file int, h *handle) error {
 	}
 	st, err := h.f.Stat()
 	if err != nil {
+		return err
+	}
+	if err := s.place.alone(file, fileID(st), s.lay.files); err != nil {
 		return err
 	}
 	if err := s.resume.append(record{kind: recFile, index: uint32(file), value: st.Ino}); err != nil {

@@ -63,6 +63,14 @@ type AddOptions struct {
 	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that wants the same data
 	// folder is told. It is not secret.
 	Purpose string
+	// Overwrite takes whatever lies under the torrent's names for its own.
+	// Without it, files with none of the torrent's content are left as they
+	// are, and the torrent's get other names.
+	Overwrite bool
+	SeedOnly  bool // make and write no file
+	// KeepFree is how much of the disk is left free, in bytes; 0 = 1 percent of
+	// it, at most 1 GiB, negative = nothing.
+	KeepFree int64
 
 	OnUnavailable OnUnavailable // reads of files whose bytes do not come
 }

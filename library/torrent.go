@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm"
+	"torrentfs/verify"
 )
 
 // syncRetry is the pause before a disk that failed is asked again whether it
@@ -45,8 +47,12 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
+	var hashes cache.Hashes                  // nil: nothing is judged
+	if !o.Overwrite {
+		hashes = verify.NewHashes(mi)
+	}
 	store, err := l.cache.Open(mi.Info, cache.Options{
-		DataDir: o.DataDir, Purpose: o.Purpose, Logger: l.log.With("torrent", mi.Info.Name),
+		DataDir: o.DataDir, Purpose: o.Purpose, Logger: l.log.With("torrent", mi.Info.Name), Hashes: hashes, SeedOnly: o.SeedOnly, KeepFree: o.KeepFree,
 		OnFileComplete: t.fileComplete,
 		OnWritten: func() {
 			if s := engine.Load(); s != nil {
@@ -63,6 +69,9 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		return nil, &DataError{o.DataDir, err}
 	}
 	t.store = store
+	if t.prefetch {
+		t.tellRoom((&metainfo.Magnet{Select: o.Select}).Selected)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
 	peers := t.openSources(mi, o)
@@ -89,6 +98,22 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t.wg.Go(func() { t.awaitSelected(ctx, o.Select) })
 	t.wg.Go(func() { t.waits.watch(ctx) })
 	return t, nil
+}
+
+// tellRoom warns of wanted files that do not fit on the disk.
+func (t *Torrent) tellRoom(wanted func(file int) bool) {
+	if t.store.ReadOnly() != nil {
+		return
+	}
+	r, err := t.store.Room(wanted)
+	if err != nil {
+		t.log().Debug("ask for free space", "err", err)
+		return
+	}
+	if !r.Fits() {
+		t.log().Warn("not enough free space for all of the torrent: free some, or choose another data folder",
+			"needed", r.Needed, "free", r.Free, "kept_free", r.Kept, "folder", t.dataDir)
+	}
 }
 
 // awaitComplete closes t.complete once everything is verified and durable.
@@ -144,6 +169,18 @@ func (t *Torrent) Info() *metainfo.Info { return t.info }
 
 // Complete is closed once every piece is verified and on disk.
 func (t *Torrent) Complete() <-chan struct{} { return t.complete }
+
+// TopPath is where the torrent's file or directory lies below the data
+// directory.
+func (t *Torrent) TopPath() string {
+	for i := range t.info.Files {
+		if !t.info.Files[i].Pad {
+			top, _, _ := strings.Cut(t.store.Path(i), "/")
+			return top
+		}
+	}
+	return t.info.Name
+}
 
 // ReadOnly says why nothing is written to the data directory, nil where it is.
 func (t *Torrent) ReadOnly() error { return t.store.ReadOnly() }

@@ -54,7 +54,7 @@ func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
 			folders[tw.DataDir] = folder
 		}
 		for _, i := range ours[tw.Root] {
-			if st, err := folder.Lstat(tw.Path); err != nil || !st.Mode.IsRegular() || st.Size != tw.Length || tw.DataDir == dataDir && tw.Path == t.info.Files[i].Path {
+			if st, err := folder.Lstat(tw.Path); err != nil || !st.Mode.IsRegular() || st.Size != tw.Length || tw.DataDir == dataDir && tw.Path == t.store.Path(i) {
 				continue // it was removed, or is ours
 			}
 			offered = append(offered, t.twin(i, folder, tw))

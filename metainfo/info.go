@@ -103,7 +103,7 @@ func (p *infoParser) header() error {
 		return err
 	}
 	p.name = preferUTF8(name, twin, hasTwin)
-	p.info.Name = SafeName(p.name)
+	p.info.Name, p.info.RawName = SafeName(p.name), p.name
 	p.names = newNamer(p.info.Name, p.lim)
 
 	length, err := p.fields.Int("piece length")
@@ -138,7 +138,7 @@ func (p *infoParser) fileList() error {
 		p.info.Files = v2
 		if len(v2) == 1 && len(v2[0].Raw) == 1 {
 			// The name of a v2 torrent is advisory; the file's is in the tree.
-			p.info.Single, p.info.Name = true, SafeName(v2[0].Raw[0])
+			p.info.Single, p.info.Name, p.info.RawName = true, SafeName(v2[0].Raw[0]), v2[0].Raw[0]
 			p.single(&v2[0])
 		}
 		return nil

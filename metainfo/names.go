@@ -68,7 +68,7 @@ func appendSafe(b, elem []byte) (out []byte, changed bool) {
 	}
 	if len(b)-start > maxName {
 		stem, ext := splitExt(string(b[start:]))
-		return append(b[:start], cutName(stem, ext, elem)...), true
+		return append(b[:start], cutName(stem, ext, elem, maxName)...), true
 	}
 	return b, changed
 }
@@ -93,26 +93,37 @@ func splitExt(name string) (stem, ext string) {
 	return name[:len(name)-len(ext)], ext
 }
 
-// cutName joins stem and tail within maxName bytes: stem is cut between two
+// CutName is a name within most bytes, which are at least 64: a longer one is
+// cut before its extension, with a hash of the whole to tell it from others.
+func CutName(name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	stem, ext := splitExt(name)
+	return cutName(stem, ext, []byte(name), most)
+}
+
+// cutName joins stem and tail within most bytes: stem is cut between two
 // runes, and a hash of whole, the name that it all comes from, takes the place
 // of what is lost.
-func cutName(stem, tail string, whole []byte) string {
+func cutName(stem, tail string, whole []byte, most int) string {
 	sum := sha1.Sum(whole)
 	tail = "~" + hex.EncodeToString(sum[:4]) + tail
-	n := min(maxName-len(tail), len(stem))
+	n := min(most-len(tail), len(stem))
 	for n > 0 && n < len(stem) && !utf8.RuneStart(stem[n]) {
 		n--
 	}
 	return stem[:n] + tail
 }
 
-// numbered returns p with a number before its extension: dir/name.3.ext.
-func numbered(p string, n int) string {
+// NumberedPath returns p with a number before its extension, dir/name.3.ext,
+// within the bounds of [SafeName].
+func NumberedPath(p string, n int) string {
 	dir, base := path.Split(p)
 	stem, ext := splitExt(base)
 	tail := "." + strconv.Itoa(n) + ext
 	if len(stem)+len(tail) > maxName {
-		return dir + cutName(stem, tail, []byte(base))
+		return dir + cutName(stem, tail, []byte(base), maxName)
 	}
 	return dir + stem + tail
 }
@@ -136,10 +147,22 @@ type namer struct {
 func newNamer(root string, lim Limits) *namer {
 	n := &namer{root: root, budget: lim.NameBytes, fold: func(s string) string { return s }}
 	if lim.FoldNames {
-		c := cases.Fold()
-		n.fold = func(s string) string { return norm.NFC.String(c.String(norm.NFD.String(s))) }
+		n.fold = FoldName
 	}
 	return n
+}
+
+// FoldName is equal for names that differ by case or Unicode normalisation
+// alone, which some file systems take for one.
+func FoldName(name string) string {
+	ascii := true
+	for i := range len(name) {
+		ascii = ascii && name[i] < utf8.RuneSelf
+	}
+	if ascii {
+		return strings.ToLower(name)
+	}
+	return norm.NFC.String(cases.Fold().String(norm.NFD.String(name)))
 }
 
 // add sets f.Path and f.Raw from the path elements of a torrent.
@@ -222,7 +245,7 @@ func (n *namer) settle(files []File) {
 		base := n.fold(f.Path)
 		for {
 			next[base]++
-			p := numbered(f.Path, next[base])
+			p := NumberedPath(f.Path, next[base])
 			if key := n.fold(p); n.free(key) {
 				n.taken[key] = int32(i)
 				f.Path = p

@@ -68,6 +68,7 @@ type MetaInfo struct {
 // not change after parsing and may be shared between goroutines.
 type Info struct {
 	Name    string // safe name of the top-level entry
+	RawName string // the same as the torrent spells it; not safe to show or to create
 	Hash    InfoHash
 	Private bool   // BEP 27
 	Source  string // tag of a private tracker, as the torrent spells it

@@ -20,6 +20,9 @@ type Options struct {
 	// Progress is told how many bytes of the piece space are hashed so far. It
 	// is called from the workers, one at a time.
 	Progress func(done, total int64)
+	// Locate says where the files lie below the data directory, by index; nil
+	// if all lie under their own names (metainfo.File.Path).
+	Locate func() []string
 }
 
 // Report is the outcome of a check.
@@ -90,7 +93,7 @@ func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
-	c := newCheck(mi, root, opt.Progress)
+	c := newCheck(mi, root, opt)
 	workers := opt.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -110,11 +113,9 @@ func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (
 // check is the state of one call of Data.
 type check struct {
 	// immutable
-	meta *metainfo.MetaInfo
-	info *metainfo.Info
-	root *os.Root
-	sums []metainfo.SHA256 // v2: the hash above each piece's leaves
-	tree []int             // v2: the height of that hash
+	*Hashes
+	root  *os.Root
+	paths []string // of files, below root; nil: their own
 
 	// bare are the files whose piece layer the torrent does not have, as that
 	// of a link: of those sums holds what was found, for the pieces in hashed,
@@ -133,27 +134,43 @@ type check struct {
 	progress func(done, total int64)
 }
 
-func newCheck(mi *metainfo.MetaInfo, root *os.Root, progress func(done, total int64)) *check {
+func newCheck(mi *metainfo.MetaInfo, root *os.Root, opt Options) *check {
 	c := &check{
-		meta: mi, info: mi.Info, root: root, progress: progress,
+		Hashes: NewHashes(mi), root: root, progress: opt.Progress,
 		verified: make([]atomic.Int64, len(mi.Info.Files)),
 		faults:   make([]error, len(mi.Info.Files)),
 	}
-	for i := range c.info.Files {
-		c.faults[i] = c.look(&c.info.Files[i])
+	if opt.Locate != nil {
+		c.paths = opt.Locate()
 	}
-	if c.info.Hash.HasV2 {
-		c.expectV2()
+	for i := range c.info.Files {
+		f := &c.info.Files[i]
+		c.faults[i] = c.look(i)
+		if c.info.Hash.HasV2 && stored(f) && f.Length > c.info.PieceLength() && mi.PieceLayers[f.PiecesRoot] == nil {
+			c.expectRoot(i)
+		}
 	}
 	return c
 }
 
+// path is where a file lies below the data directory.
+func (c *check) path(i int) string {
+	if c.paths != nil {
+		return c.paths[i]
+	}
+	return c.info.Files[i].Path
+}
+
+// stored reports whether a file has a content of its own on disk.
+func stored(f *metainfo.File) bool { return !f.Pad && !f.Link() }
+
 // look finds what is wrong with a file without reading it.
-func (c *check) look(f *metainfo.File) error {
-	if f.Pad || f.Link() {
+func (c *check) look(i int) error {
+	f := &c.info.Files[i]
+	if !stored(f) {
 		return nil
 	}
-	st, err := c.root.Stat(f.Path)
+	st, err := c.root.Stat(c.path(i))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return ErrMissing
@@ -167,34 +184,9 @@ func (c *check) look(f *metainfo.File) error {
 	return nil
 }
 
-// expectV2 lays out what each piece's tree must come to (BEP 52): an entry of
-// the file's piece layer, or for a file of one piece its root.
-func (c *check) expectV2() {
-	c.sums = make([]metainfo.SHA256, c.info.NumPieces())
-	c.tree = make([]int, c.info.NumPieces())
-	level := metainfo.LevelOf(c.info.PieceLength())
-	for i := range c.info.Files {
-		f := &c.info.Files[i]
-		if f.Pad || f.Link() || f.Length == 0 {
-			continue
-		}
-		first := c.info.PieceOf(f.Offset)
-		if f.Length <= c.info.PieceLength() {
-			c.sums[first], c.tree[first] = f.PiecesRoot, metainfo.TreeHeight(f.Length)
-			continue
-		}
-		layer := c.meta.PieceLayers[f.PiecesRoot]
-		for k, sum := range layer {
-			c.sums[first+k], c.tree[first+k] = sum, level
-		}
-		if layer == nil {
-			c.expectRoot(i, first, level)
-		}
-	}
-}
-
 // expectRoot prepares for a file without a piece layer.
-func (c *check) expectRoot(file, first, level int) {
+func (c *check) expectRoot(file int) {
+	first, level := c.info.PieceOf(c.info.Files[file].Offset), metainfo.LevelOf(c.info.PieceLength())
 	if c.rooted == nil {
 		c.rooted, c.hashed = make([]bool, c.info.NumPieces()), make([]bool, c.info.NumPieces())
 	}

@@ -119,7 +119,7 @@ func (w *worker) open(index int) bool {
 	if w.faults[index] != nil && !errors.Is(w.faults[index], ErrLength) {
 		return false
 	}
-	f, err := w.root.Open(w.info.Files[index].Path)
+	f, err := w.root.Open(w.path(index))
 	if err != nil {
 		return false
 	}

@@ -72,6 +72,19 @@ func (o *osFS) Symlink(target, name string) error         { return o.root.Symlin
 func (o *osFS) Rename(from, to string) error              { return o.root.Rename(from, to) }
 func (o *osFS) Remove(name string) error                  { return o.root.Remove(name) }
 
+func (o *osFS) IsEmpty(name string) (bool, error) {
+	d, err := o.root.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	_, err = d.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return false, err
+}
+
 func (o *osFS) Close() error { return errors.Join(o.self.Close(), o.root.Close()) }
 
 func (o *osFS) SyncDir(name string) error {

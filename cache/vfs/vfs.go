@@ -29,6 +29,8 @@ type FS interface {
 	// Lstat does not follow a link in the last element.
 	Lstat(name string) (Info, error)
 	Mkdir(name string, perm fs.FileMode) error
+	// IsEmpty reports whether a directory has no entries.
+	IsEmpty(name string) (bool, error)
 	Symlink(target, name string) error
 	Rename(from, to string) error
 	Remove(name string) error
@@ -37,6 +39,10 @@ type FS interface {
 	// SyncAll makes all data and entries durable in one call, or returns
 	// [errors.ErrUnsupported] where the system has no such call.
 	SyncAll() error
+	// Space is the state of the whole file system now.
+	Space() (Space, error)
+	// Usage is how many bytes of it a file takes, which holes do not count to.
+	Usage(name string) (int64, error)
 	// Lock takes an exclusive advisory lock, creating the file if needed, and
 	// holds it until the closer is closed or the process ends. It never waits.
 	Lock(name string) (io.Closer, error)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"torrentfs/library"
 )
 
 type downloadCmd struct {
 	Torrent string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	DataDir string `group:"data" short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where to put the data, laid out as the torrent says (default: here)."`
+
+	Place placeFlags `embed:""`
 
 	Seed   bool        `group:"peers" help:"Seed on when everything is here, until a signal."`
 	Limits seedLimits  `embed:""`
@@ -25,7 +25,10 @@ func (o downloadCmd) Validate() error { return namesDir(o.DataDir) }
 func (downloadCmd) Help() string {
 	return `The command ends when everything is here and verified; with --seed it goes on seeding, with --seed-ratio or
 --seed-time until that is reached. What another run, or another client, left in the directory is hashed where that is
-needed, and kept: interrupt it at any time and run it again.`
+needed, and kept: interrupt it at any time and run it again.
+
+Files that are there already and have nothing of the torrent are left as they are: the torrent's data then gets another
+name beside them, which is said. So it does if its name is hidden (.ssh). With --overwrite it takes the names that it has.`
 }
 
 // Run downloads, and seeds if that was asked for.
@@ -34,7 +37,7 @@ func (o *downloadCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{Purpose: "torrentfs download"})
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, o.Place.options("torrentfs download"))
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,7 @@ func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	} else if err := s.attended(ctx, o.Status.StatusInterval, func() error { return s.completed(ctx) }); err != nil {
 		return err
 	}
-	s.app.logStats("downloaded", s.torrent.Stats(), "data_dir", s.dir, "after", time.Since(started).Round(time.Millisecond).String())
+	s.app.logStats("downloaded", s.torrent.Stats(), "data_dir", s.dir, "path", s.torrent.TopPath(), "after", time.Since(started).Round(time.Millisecond).String())
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"torrentfs/fs"
-	"torrentfs/library"
 )
 
 // unmountTimeout bounds taking the mount away, blocked readers and all.
@@ -19,9 +18,10 @@ type mountCmd struct {
 	Torrent    string `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
 	Mountpoint string `arg:"" help:"An existing directory to mount on." complete:"dir"`
 
-	DataDir    string `group:"data" short:"d" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
-	NoPrefetch bool   `group:"data" help:"Fetch only what is read, and a little ahead of it; by default the whole torrent is downloaded in the background."`
-	ReadAhead  size   `group:"data" default:"0" placeholder:"SIZE" help:"Most bytes to fetch ahead of a sequential reader; 0 adapts to the reader."`
+	DataDir    string     `group:"data" short:"d" aliases:"data-directory" placeholder:"DIR" complete:"dir" help:"Keep the data in DIR, laid out as the torrent says; by default in the user's cache directory, by info-hash."`
+	NoPrefetch bool       `group:"data" help:"Fetch only what is read, and a little ahead of it; by default the whole torrent is downloaded in the background."`
+	ReadAhead  size       `group:"data" default:"0" placeholder:"SIZE" help:"Most bytes to fetch ahead of a sequential reader; 0 adapts to the reader."`
+	Place      placeFlags `embed:""`
 
 	Limits seedLimits  `embed:""`
 	Peers  peerFlags   `embed:""`
@@ -96,9 +96,9 @@ func (o *mountCmd) checkMountpoint(ctx context.Context, a *app) error {
 }
 
 func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error) {
-	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{
-		NoPrefetch: o.NoPrefetch, ReadAhead: int64(o.ReadAhead), OnUnavailable: o.FS.unavailable(), Purpose: "torrentfs mount on " + absolute(o.Mountpoint),
-	})
+	add := o.Place.options("torrentfs mount on " + absolute(o.Mountpoint))
+	add.NoPrefetch, add.ReadAhead, add.OnUnavailable = o.NoPrefetch, int64(o.ReadAhead), o.FS.unavailable()
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, add)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 	if _, err := os.Stat(o.DataDir); err != nil { // it would be made, as for a download
 		return fail(exitDisk, "name the directory that holds the data with --data-dir", "seed %s: %w", printable(o.Torrent), err)
 	}
-	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{NoPrefetch: true, Purpose: "torrentfs seed"})
+	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{NoPrefetch: true, SeedOnly: true, Purpose: "torrentfs seed"})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/cache"
 	"torrentfs/verify"
 )
 
@@ -42,7 +43,10 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	report := o.reporter(a)
 	started := time.Now()
 	silence := time.AfterFunc(diskPatience, func() { a.warnOfSilence(o.DataDir, started) })
-	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Progress: func(done, total int64) {
+	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Locate: func() []string {
+		names, _ := cache.Locate(o.DataDir, mi.Info) // what is wrong with the directory is said by the check
+		return names
+	}, Progress: func(done, total int64) {
 		silence.Reset(diskPatience)
 		bar.set(done)
 		report(done, total)

@@ -65,6 +65,17 @@ func (n *node) info() vfs.Info {
 	return vfs.Info{Size: n.data.size, MTime: n.data.mtime, Ino: n.ino, Gone: n.gone, Mode: n.mode}
 }
 
+// IsEmpty implements [vfs.FS].
+func (f *FS) IsEmpty(name string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.walk("readdir", name)
+	if err == nil && !n.mode.IsDir() {
+		err = pathError("readdir", name, errNotDir)
+	}
+	return err == nil && len(n.names) == 0, err
+}
+
 // Mkdir implements [vfs.FS].
 func (f *FS) Mkdir(name string, perm fs.FileMode) error {
 	return f.make("mkdir", name, func() *node { return f.newNode(fs.ModeDir | perm.Perm()) })
@@ -210,6 +221,20 @@ func (n *node) lose(l Loss) {
 		}
 	}
 	clear(n.dirty)
+}
+
+// Space implements [vfs.FS]: there is always enough.
+func (f *FS) Space() (vfs.Space, error) { return vfs.Space{Total: 1 << 50, Free: 1 << 50}, nil }
+
+// Usage implements [vfs.FS].
+func (f *FS) Usage(name string) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.walk("usage", name)
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(n.data.sectors)) * sector, nil
 }
 
 // Lock implements [vfs.FS].
