@@ -122,22 +122,9 @@ func TestProgramsOnLocalFile(t *testing.T) {
 
 // mount(8) finds us by the type, and mount -a mounts no line of fstab twice.
 func TestMountHelper(t *testing.T) {
-	if os.Geteuid() != 0 || !env.private {
-		t.Skip("needs root and a mount namespace of its own")
-	}
-	need(t, "mount.fuse3")
+	bin := asMountHelper(t) // mount.fuse3 looks for us where the system's programs are
 	c := makeFile(t, 100_000, 60).create(t)
 	s := seed(t, c.torrent, c.dir, "--no-trackers")
-	// mount.fuse3 looks for us where the system's programs are.
-	const sbin = "/usr/local/sbin"
-	bin := scratch(t)
-	symlink(t, env.binary, filepath.Join(bin, "torrentfs"))
-	tool("mount", "--bind", bin, sbin).run(t)
-	t.Cleanup(func() {
-		if err := detach(sbin); err != nil {
-			t.Error(err)
-		}
-	})
 	fstab, dir := filepath.Join(scratch(t), "fstab"), mountpoint(t)
 	line := c.torrent + " " + dir + " fuse.torrentfs noauto,nofail,x-systemd.automount,no_trackers,data_dir=" + scratch(t) +
 		",peer=" + s.peer() + " 0 0\n"

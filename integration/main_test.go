@@ -43,6 +43,9 @@ func run(m *testing.M) (int, error) {
 	if spec := os.Getenv(faultVariable); spec != "" {
 		return 0, serveDisk(spec)
 	}
+	if dir := os.Getenv(automountVariable); dir != "" {
+		return 0, automount(dir, os.Args[1:])
+	}
 	if os.Getenv(scratchVariable) != "" {
 		return runTests(m)
 	}

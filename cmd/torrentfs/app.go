@@ -36,6 +36,10 @@ func (a *app) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx = a.ready.heed(ctx)
+	if err := findHome(); err != nil {
+		return err
+	}
 	a.json = asksForJSON(a.args[1:])
 	c, kctx, err := parse(a.args[1:], a.stdout)
 	if helped := (helpShown{}); errors.As(err, &helped) {

@@ -15,12 +15,17 @@ import (
 )
 
 // readyVariable names the descriptor on which a daemon tells its parent that
-// it is ready, or why it will never be.
+// it is ready, or why it will never be. On the next one it hears that its parent
+// has given up.
 const readyVariable = "TORRENTFS_READY_FD"
 
 // readyPipe is the daemon's end of the pipe to its parent. A nil pipe, in a
 // process that is no daemon, does nothing.
-type readyPipe struct{ w *os.File }
+type readyPipe struct {
+	w       *os.File
+	gone    *os.File    // ends when the parent gives up, or has ended
+	leaving atomic.Bool // the daemon needs its parent no longer
+}
 
 // readyMessage is what goes through the pipe: any number of times what is
 // waited for, then once how it ended.
@@ -45,11 +50,37 @@ func inheritedReadyPipe() (*readyPipe, error) {
 		return nil, fail(exitUsage, "unset it", "parse environment: %s=%q is no descriptor", readyVariable, value)
 	}
 	syscall.CloseOnExec(fd)
-	return &readyPipe{os.NewFile(uintptr(fd), "ready pipe")}, nil
+	syscall.CloseOnExec(fd + 1)
+	return &readyPipe{w: os.NewFile(uintptr(fd), "ready pipe"), gone: os.NewFile(uintptr(fd+1), "life of the parent")}, nil
 }
 
-// ok tells the parent that it may return.
-func (p *readyPipe) ok() error { return p.send(readyMessage{}) }
+// heed returns a context that ends also when the parent gives up before ok.
+func (p *readyPipe) heed(parent context.Context) context.Context {
+	if p == nil {
+		return parent
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	go func() {
+		defer p.gone.Close()                //nolint:errcheck // nobody wrote to it
+		_, _ = p.gone.Read(make([]byte, 1)) // nothing comes but its end
+		if !p.leaving.Load() {
+			cancel(errInterrupted)
+		}
+	}()
+	return ctx
+}
+
+// ok tells the parent that it may return, in a session of our own from now on.
+// Until it mounts, a daemon stays in the process group that it was started in: an
+// automount lets only its own group through to the directory.
+func (p *readyPipe) ok() error {
+	if p == nil || p.w == nil {
+		return nil
+	}
+	p.leaving.Store(true)
+	_, err := syscall.Setsid()
+	return errors.Join(os.NewSyscallError("setsid", err), p.send(readyMessage{}))
+}
 
 // failed tells the parent what to say and which code to return. After ok it
 // does nothing: nobody listens any more.
@@ -73,7 +104,7 @@ func (p *readyPipe) send(m readyMessage) error {
 	return errors.Join(json.NewEncoder(w).Encode(m), w.Close())
 }
 
-// daemonize runs this very command line again as a process of its own session
+// daemonize runs this very command line again as a process that outlives us
 // and returns when that process says that its mount is ready; the errors of
 // the child become ours.
 func (a *app) daemonize(ctx context.Context, torrent, mountpoint string) error {
@@ -86,11 +117,17 @@ func (a *app) daemonize(ctx context.Context, torrent, mountpoint string) error {
 		return fmt.Errorf("start daemon: %w", err)
 	}
 	defer r.Close() //nolint:errcheck // read end of a pipe
-	cmd, err := a.startDaemon(w, logName)
+	gone, life, err := os.Pipe()
+	if err != nil {
+		return errors.Join(fmt.Errorf("start daemon: %w", err), w.Close())
+	}
+	defer life.Close() //nolint:errcheck // nothing is written to it
+	cmd, err := a.startDaemon(w, gone, logName)
 	if err != nil {
 		return fmt.Errorf("start daemon: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	// Not by a signal: those of the terminal reach the daemon, too, and a second one ends it at once.
+	stop := context.AfterFunc(ctx, func() { _ = life.Close() })
 	defer stop()
 	if err := a.awaitReady(r, cmd); err != nil {
 		return err
@@ -99,8 +136,9 @@ func (a *app) daemonize(ctx context.Context, torrent, mountpoint string) error {
 	return cmd.Process.Release()
 }
 
-func (a *app) startDaemon(ready *os.File, logName string) (*exec.Cmd, error) {
+func (a *app) startDaemon(ready, gone *os.File, logName string) (*exec.Cmd, error) {
 	defer ready.Close() //nolint:errcheck // the child has its own copy
+	defer gone.Close()  //nolint:errcheck // likewise
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -112,8 +150,7 @@ func (a *app) startDaemon(ready *os.File, logName string) (*exec.Cmd, error) {
 	cmd := exec.Command(self, args...) // not bound to ctx: it outlives us
 	cmd.Args[0] = a.args[0]
 	cmd.Env = append(os.Environ(), readyVariable+"=3")
-	cmd.ExtraFiles = []*os.File{ready}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.ExtraFiles = []*os.File{ready, gone}
 	return cmd, cmd.Start()
 }
 

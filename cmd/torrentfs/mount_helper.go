@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,4 +58,23 @@ func withoutWrite(options string) string {
 		kept = append(kept, o)
 	}
 	return strings.Join(kept, ",")
+}
+
+// findHome sets HOME, if it is not set, to what the system knows: systemd runs mount helpers without it, and what one run
+// has put below it is to be found by the next. If there is no such directory HOME stays unset.
+func findHome() error {
+	if os.Getenv("HOME") != "" {
+		return nil
+	}
+	u, err := user.Current()
+	if err != nil || !filepath.IsAbs(u.HomeDir) {
+		return nil //nolint:nilerr // what needs it says so
+	}
+	if st, err := os.Stat(u.HomeDir); err != nil || !st.IsDir() {
+		return nil //nolint:nilerr // likewise
+	}
+	if err := os.Setenv("HOME", u.HomeDir); err != nil {
+		return fmt.Errorf("set HOME: %w", err)
+	}
+	return nil
 }
