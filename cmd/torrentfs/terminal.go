@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -17,17 +20,31 @@ import (
 const refreshEvery = 200 * time.Millisecond
 
 // terminal is standard error: log lines, and where a person watches, at most
-// one live line below them. Log lines appear above the live line.
+// one live line below them. Log lines appear above the live line. In the
+// background of a shell nothing is drawn: the line would lie over its prompt.
 type terminal struct {
 	out *os.File
 	tty bool
+	// foreground reports whether the terminal is ours to draw on.
+	foreground func() bool
 
-	mu   sync.Mutex
-	live *mpb.Progress // guarded by mu
+	mu    sync.Mutex
+	live  func(width int) string // draws the live line; nil without one
+	drawn bool                   // the live line is in sight
 }
 
 func newTerminal(out *os.File) *terminal {
-	return &terminal{out: out, tty: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"}
+	return &terminal{
+		out: out, tty: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb",
+		foreground: func() bool { return inForeground(out) },
+	}
+}
+
+// inForeground reports whether our process group may draw on the terminal. One
+// that is not our controlling terminal has no shell of ours on it.
+func inForeground(tty *os.File) bool {
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp()
 }
 
 // interactive reports whether a person watches.
@@ -37,84 +54,136 @@ func (t *terminal) interactive() bool { return t.tty }
 func (t *terminal) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.live != nil {
-		if n, err := t.live.Write(p); err == nil {
-			return n, nil
-		}
+	if t.live == nil {
+		return t.out.Write(p)
 	}
-	return t.out.Write(p)
+	t.erase()
+	n, err := t.out.Write(p)
+	t.draw()
+	return n, err
 }
 
 func (t *terminal) printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
 
+const (
+	eraseLine = "\r\x1b[K"
+	// A line of wide letters may need more columns than it has letters: its end is cut off, not wrapped.
+	wrapOff, wrapOn = "\x1b[?7l", "\x1b[?7h"
+)
+
+// erase takes the live line out of sight. The caller holds the lock.
+func (t *terminal) erase() {
+	if t.drawn && t.foreground() {
+		_, _ = t.out.WriteString(eraseLine) // as with all that is drawn: a terminal that is gone is no reason to stop
+	}
+	t.drawn = false
+}
+
+// draw draws the live line afresh. The caller holds the lock.
+func (t *terminal) draw() {
+	if !t.foreground() {
+		t.drawn = false // whoever has the terminal now writes where it was
+		return
+	}
+	_, _ = t.out.WriteString(eraseLine + wrapOff + t.live(t.width()) + wrapOn)
+	t.drawn = true
+}
+
+// width is how many columns a live line may have: a full line would wrap.
+func (t *terminal) width() int {
+	width, _, err := term.GetSize(int(t.out.Fd()))
+	if err != nil || width <= 0 {
+		width = 80
+	}
+	return width - 1
+}
+
 // showLine keeps one line at the bottom of the terminal, drawn afresh by draw,
-// which may be called from any goroutine. Where nobody watches it does
-// nothing. The returned function takes the line away.
+// which may be called from any goroutine and must not write to the terminal.
+// Where nobody watches it does nothing. The returned function takes the line
+// away.
 func (t *terminal) showLine(draw func() string) (clear func()) {
 	if !t.tty {
 		return func() {}
 	}
-	line := decor.Any(func(s decor.Statistics) string {
-		if s.Aborted {
-			return ""
-		}
-		return fit(printable(draw()), s.AvailableWidth)
-	})
-	p := mpb.New(mpb.WithOutput(t.out), mpb.WithRefreshRate(refreshEvery))
-	bar := p.New(0, mpb.NopStyle(), mpb.PrependDecorators(line), mpb.BarFillerTrim())
-	return t.attach(p, func() { bar.Abort(true); bar.Wait() })
+	return t.show(func(width int) string { return fit(printable(draw()), width) }, false)
 }
 
 // showBar is a progress bar of total bytes, followed by what note says. Its
 // [progress] takes the bytes done so far, of which the first are what was done
 // before; where nobody watches it does nothing.
 func (t *terminal) showBar(label string, total int64, note func() string) *progress {
+	pr := &progress{total: total, clear: func() {}}
 	if !t.tty {
-		return &progress{clear: func() {}}
+		return pr
 	}
-	pr := &progress{}
-	p := mpb.New(mpb.WithOutput(t.out), mpb.WithRefreshRate(refreshEvery))
-	bar := p.New(total,
-		mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"),
-		mpb.PrependDecorators(
-			decor.Name(fit(printable(label), 32)),
-			decor.NewPercentage("%.1f", decor.WC{W: 7}),
-		),
-		mpb.AppendDecorators(
-			decor.Any(func(s decor.Statistics) string { return pr.figures(s.Current, s.Total) }),
-			decor.Any(func(decor.Statistics) string { return printable(note()) }),
-		),
-	)
-	pr.bar, pr.clear = bar, t.attach(p, func() { bar.Abort(false); bar.Wait() })
+	pr.shown = true
+	pr.clear = t.show(func(width int) string {
+		return pr.line(fit(printable(label), 32), printable(note()), width)
+	}, true)
 	return pr
 }
 
 // silent is the note of a bar that needs none.
 func silent() string { return "" }
 
-// attach makes p the live part of the terminal until the returned function is
-// called; end ends its bars.
-func (t *terminal) attach(p *mpb.Progress, end func()) func() {
+// show redraws a line until the returned function is called; that leaves it, as
+// it is then, or takes it away.
+func (t *terminal) show(draw func(width int) string, leave bool) func() {
 	t.mu.Lock()
-	t.live = p
+	t.live = draw
+	t.draw()
 	t.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	var ticker sync.WaitGroup
+	ticker.Go(func() {
+		repeat(ctx, refreshEvery, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.draw()
+		})
+	})
 	var once sync.Once
 	return func() {
 		once.Do(func() {
+			cancel()
+			ticker.Wait()
 			t.mu.Lock()
-			t.live = nil
-			t.mu.Unlock()
-			end()
-			p.Wait()
+			defer t.mu.Unlock()
+			if t.draw(); leave && t.drawn {
+				_, _ = t.out.WriteString("\n")
+			} else {
+				t.erase()
+			}
+			t.live, t.drawn = nil, false
 		})
 	}
 }
 
 // progress is a bar on the terminal, or nothing.
 type progress struct {
-	bar   *mpb.Bar
+	total int64
+	shown bool
 	clear func() // ends the bar; may be called twice
+	done  atomic.Int64
 	meter meter
+}
+
+// line is the bar with what is before and after it, in so many columns.
+func (p *progress) line(label, note string, width int) string {
+	done := min(p.done.Load(), p.total)
+	share := 1.0
+	if p.total > 0 {
+		share = float64(done) / float64(p.total)
+	}
+	before, after := fmt.Sprintf("%s %5.1f%% ", label, 100*share), " "+p.figures(done, p.total)+note
+	const most = 60
+	cells := min(most, width-2-utf8.RuneCountInString(before+after))
+	if cells < 5 {
+		return fit(before+after, width)
+	}
+	filled := int(share * float64(cells))
+	return before + "▕" + strings.Repeat("█", filled) + strings.Repeat(" ", cells-filled) + "▏" + after
 }
 
 // figures are how much is done, how fast it goes and how long it will take.
@@ -128,16 +197,16 @@ func (p *progress) figures(done, total int64) string {
 
 // set tells how many bytes are done.
 func (p *progress) set(done int64) {
-	if p.bar != nil {
+	if p.shown {
 		p.meter.observe(time.Now(), done)
-		p.bar.SetCurrent(max(done, 0))
+		p.done.Store(max(done, 0))
 	}
 }
 
 // follow sets the bar to what done says, again and again, until the returned
 // function is called; that sets it a last time.
 func (p *progress) follow(done func() int64) (stop func()) {
-	if p.bar == nil {
+	if !p.shown {
 		return func() {}
 	}
 	p.set(done())
