@@ -55,7 +55,7 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
 		if liar := t.blame.sender(r.piece, block); liar.known() {
-			t.banLiars([]sender{liar}) // also where he has left
+			t.banLiars(r.piece, []sender{liar}) // also where he has left
 		}
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
 	}

@@ -75,7 +75,10 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 		return
 	}
 	if r.ok {
-		t.banLiars(t.blame.passed(r.piece, t.readBack(r.piece)))
+		if by := sole(t.blame.senders[r.piece]); by.web != nil {
+			by.web.faults.passed(t.info, r.piece)
+		}
+		t.banLiars(r.piece, t.blame.passed(r.piece, t.readBack(r.piece)))
 		t.hold(r.piece)
 		t.picker.Verified(t.now(), r.piece, true)
 		t.noteProgress()
@@ -88,7 +91,8 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 		t.adoptBlocks(r.piece)
 		return
 	}
-	t.banLiars(t.blame.failed(r.piece, t.readBack(r.piece)))
+	liars := t.blame.failed(r.piece, t.readBack(r.piece))
+	defer t.banLiars(r.piece, liars)
 	t.store.Discard(r.piece)
 	t.wasted += t.info.PieceSize(r.piece)
 	t.log.Warn("piece failed its hash", "piece", r.piece)
@@ -154,11 +158,11 @@ func (t *Torrent) readBack(piece int) func(block int) ([]byte, error) {
 	return func(block int) ([]byte, error) { return t.store.Unverified(piece, block, scratch) }
 }
 
-// banLiars bans those who sent wrong blocks.
-func (t *Torrent) banLiars(liars []sender) {
+// banLiars bans those who sent wrong blocks of a piece.
+func (t *Torrent) banLiars(piece int, liars []sender) {
 	for _, liar := range liars {
 		if liar.web != nil {
-			t.banWebSeed(liar.web)
+			t.webSeedLied(liar.web, piece)
 			continue
 		}
 		t.banAddr(liar.peer)

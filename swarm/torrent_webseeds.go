@@ -67,6 +67,7 @@ type webPeer struct {
 	err     error // why it was useless when last run; nil since it sent a block
 
 	remote   bitfield
+	faults   webFaults
 	down     meter
 	received int64
 }
@@ -161,6 +162,11 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 	w.remote = newBitfield(t.info.NumPieces())
 	w.remote.fill(t.info.NumPieces())
 	t.picker.PeerAdd(now, w.id, picker.PeerInfo{RTT: webRTT, Reqq: webReqq, Fast: true, Seed: true})
+	for p := range t.info.NumPieces() {
+		if w.faults.lost != nil && w.faults.lost.has(p) {
+			t.webSeedLacks(w, p, now)
+		}
+	}
 	t.picker.Choke(now, w.id, false)
 	t.wg.Go(func() {
 		defer stop()
@@ -238,10 +244,15 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 		t.picker.Choke(now, w.id, e.on)
 	case webLost:
 		for p := max(e.piece, 0); p <= e.n && p < t.info.NumPieces(); p++ {
-			if w.remote.clear(p) {
-				t.picker.Unhave(now, w.id, p)
-			}
+			t.webSeedLacks(w, p, now)
 		}
+	}
+}
+
+// webSeedLacks notes that a server does not have a piece.
+func (t *Torrent) webSeedLacks(w *webPeer, piece int, now time.Duration) {
+	if w.remote.clear(piece) {
+		t.picker.Unhave(now, w.id, piece)
 	}
 }
 
@@ -298,14 +309,29 @@ func (t *Torrent) webSeedGone(w *webPeer, err error) {
 	t.tendWebSeeds(now)
 }
 
-// banWebSeed ends a web seed that sent wrong data and never runs it again.
-func (t *Torrent) banWebSeed(w *webPeer) {
+// webSeedLied follows wrong data in a piece: the server is not asked for it again,
+// nor for the rest of a file that is another one there. One that sends nothing right
+// is never run again.
+func (t *Torrent) webSeedLied(w *webPeer, piece int) {
 	if w.banned {
 		return
 	}
-	w.banned, w.err = true, errBadPeer
-	t.log.Warn("ban web seed that sent wrong data", "host", w.seed.Host())
-	t.endWebSeed(w)
+	pieces, files, ban := w.faults.failed(t.info, piece)
+	for _, f := range files {
+		t.log.Warn("web seed has another file than the torrent: the file is not asked for there any more", "host", w.seed.Host(), "path", t.info.Files[f].Path)
+	}
+	if ban {
+		w.banned, w.err = true, errBadPeer
+		t.log.Warn("ban web seed that sent wrong data", "host", w.seed.Host())
+		t.endWebSeed(w)
+		return
+	}
+	t.log.Debug("web seed sent wrong data", "host", w.seed.Host(), "piece", piece)
+	if w.live {
+		for _, p := range pieces {
+			t.webSeedLacks(w, p, t.now())
+		}
+	}
 }
 
 // webSeedsLive is how many web seeds the picker may ask.

@@ -147,7 +147,7 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	if p.ranged {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", p.off, p.off+p.length-1))
 	}
-	resp, err := s.client.Do(req)
+	resp, err := a.run.client.Do(req)
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // its text has the whole URL, password included

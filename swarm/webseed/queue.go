@@ -2,6 +2,7 @@ package webseed
 
 import (
 	"context"
+	"net/http"
 	"slices"
 
 	"torrentfs/metainfo"
@@ -16,10 +17,13 @@ type run struct {
 	off    int64 // in the piece space
 	blocks []request
 	cancel context.CancelFunc // gives it up
+	client *http.Client       // of the worker that fetches it
 
 	// guarded by Seed.mu
-	next  int    // blocks before it are answered
-	taken []bool // taken back by Cancel
+	next     int    // blocks before it are answered
+	taken    []bool // taken back by Cancel
+	before   int64  // bytes that the seed had received when it began
+	received int64  // bytes of it
 }
 
 // Request asks for a block. The answer comes through the handler: the block,
@@ -131,13 +135,13 @@ func (s *Seed) cut() *run {
 	for _, r := range s.queue {
 		total += int64(r.length)
 	}
-	limit := min(max(total/int64(s.cfg.Conns), minRun), maxRun)
+	limit := min(max(total/int64(s.cfg.Conns-s.parked), minRun), maxRun)
 	at := make(map[int64]request, len(s.queue))
 	for _, r := range s.queue {
 		at[s.offset(r)] = r
 	}
 	first := s.queue[0]
-	f := &run{off: s.offset(first)}
+	f := &run{off: s.offset(first), before: s.stats.total}
 	for r, ok, end := first, true, f.off; ok && end-f.off < limit; r, ok = at[end] {
 		if s.cfg.Pieces && r.piece != first.piece {
 			break
@@ -156,6 +160,7 @@ func (s *Seed) deliver(f *run, data []byte) {
 	s.mu.Lock()
 	r, taken := f.blocks[f.next], f.taken[f.next]
 	f.next++
+	f.received += int64(len(data))
 	s.stats.received(len(data))
 	s.mu.Unlock()
 	if taken {
@@ -163,6 +168,23 @@ func (s *Seed) deliver(f *run, data []byte) {
 		return
 	}
 	s.cfg.Handler.Block(r.piece, r.begin, data)
+}
+
+// requeue puts what is left of a run before what is queued; what was taken back is
+// refused. The caller holds mu.
+func (s *Seed) requeue(f *run) {
+	var again []request
+	for i, r := range f.blocks[f.next:] {
+		if f.taken[f.next+i] {
+			s.refuse(r)
+			continue
+		}
+		again = append(again, r)
+		s.queued[r] = true
+	}
+	f.next = len(f.blocks)
+	delete(s.runs, f)
+	s.queue = append(again, s.queue...)
 }
 
 // finish rejects what is left of a run.

@@ -17,9 +17,9 @@ import (
 type Seed struct {
 	cfg      Config
 	loc      location
-	client   *http.Client
-	work     chan struct{} // wakes workers
-	refusals chan struct{} // wakes Run
+	clients  []*http.Client // one for each worker: one connection each
+	work     chan struct{}  // wakes workers
+	refusals chan struct{}  // wakes Run
 	failed   chan *failure
 
 	mu      sync.Mutex
@@ -27,6 +27,8 @@ type Seed struct {
 	queued  map[request]bool // the same
 	refused []request
 	runs    map[*run]bool
+	parked  int              // connections that were too many for the server
+	unpark  chan struct{}    // closed when they may be tried again
 	missing map[int]bool     // files that the server does not have
 	moved   map[int]*url.URL // files that are elsewhere
 	choked  bool
@@ -60,16 +62,26 @@ func New(cfg Config) (*Seed, error) {
 		failed:   make(chan *failure, cfg.Conns),
 		queued:   make(map[request]bool),
 		runs:     make(map[*run]bool),
+		unpark:   make(chan struct{}),
 		missing:  make(map[int]bool),
 		moved:    make(map[int]*url.URL),
 	}
-	s.client = &http.Client{
+	for range cfg.Conns {
+		s.clients = append(s.clients, s.newClient())
+	}
+	return s, nil
+}
+
+// newClient makes a client for one connection.
+func (s *Seed) newClient() *http.Client {
+	cfg := &s.cfg
+	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:            cfg.Dialer.DialContext,
 			TLSClientConfig:        cfg.TLS,
 			TLSHandshakeTimeout:    cfg.HeaderTimeout,
 			ResponseHeaderTimeout:  cfg.HeaderTimeout,
-			MaxIdleConnsPerHost:    cfg.Conns,
+			MaxIdleConnsPerHost:    1,
 			IdleConnTimeout:        90 * time.Second,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -77,7 +89,6 @@ func New(cfg Config) (*Seed, error) {
 		},
 		CheckRedirect: s.checkRedirect,
 	}
-	return s, nil
 }
 
 // Host is the server's name, for logs and statistics: the rest of a URL may
@@ -117,17 +128,11 @@ func (s *Seed) mayAskLocally(u *url.URL) bool {
 // called once.
 func (s *Seed) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.client.CloseIdleConnections()
 	var workers sync.WaitGroup
-	for range s.cfg.Conns {
+	for _, client := range s.clients {
 		workers.Go(func() {
-			for {
-				f, runCtx := s.take(ctx)
-				if f == nil {
-					return
-				}
-				s.serve(ctx, runCtx, f)
-			}
+			defer client.CloseIdleConnections()
+			s.fetchAll(ctx, client)
 		})
 	}
 	err := s.tend(ctx)
@@ -138,6 +143,25 @@ func (s *Seed) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	s.reject(true)
 	return err
+}
+
+// fetchAll is a worker, with one connection of its own.
+func (s *Seed) fetchAll(ctx context.Context, client *http.Client) {
+	for {
+		f, runCtx := s.take(ctx)
+		if f == nil {
+			return
+		}
+		f.client = client
+		if again := s.serve(ctx, runCtx, f); again != nil {
+			client.CloseIdleConnections() // it counts, too
+			select {
+			case <-again:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // tend is Run without what begins and ends it.
@@ -180,6 +204,11 @@ func (s *Seed) tend(ctx context.Context) error {
 func (s *Seed) choke(choked bool) {
 	s.mu.Lock()
 	s.choked = choked
+	if choked {
+		s.parked = 0 // nothing worked at all: how many it takes has to be found out again
+		close(s.unpark)
+		s.unpark = make(chan struct{})
+	}
 	s.mu.Unlock()
 	if choked {
 		s.cfg.Handler.Choke(true)
@@ -192,20 +221,27 @@ func (s *Seed) choke(choked bool) {
 // serve fetches a run, and reports a failure that is the server's. That it is
 // useless counts also where nobody wants the run any more: once told that all
 // files lack, the engine takes its requests back.
-func (s *Seed) serve(ctx, runCtx context.Context, f *run) {
+// again is not nil where the connection was one too many, and is closed when it may be
+// tried again.
+func (s *Seed) serve(ctx, runCtx context.Context, f *run) (again <-chan struct{}) {
 	err := s.fetch(runCtx, f)
 	canceled := runCtx.Err() != nil && context.Cause(runCtx) == context.Canceled
-	s.finish(f)
 	fail, ok := errors.AsType[*failure](err)
+	if err != nil && !canceled && !errors.Is(err, errLost) && (!ok || !fail.fatal) {
+		if again = s.fewer(f, err); again != nil {
+			return again
+		}
+	}
+	s.finish(f)
 	switch {
 	case ok && fail.fatal:
 		select {
 		case s.failed <- fail:
 		case <-ctx.Done():
 		}
-		return
+		return nil
 	case err == nil || canceled || errors.Is(err, errLost):
-		return
+		return nil
 	case !ok:
 		fail = &failure{err: err}
 	}
@@ -213,4 +249,24 @@ func (s *Seed) serve(ctx, runCtx context.Context, f *run) {
 	case s.failed <- fail:
 	default: // tend has enough of them to read
 	}
+	return nil
+}
+
+// fewer takes the failure of a run for that of one connection too many, if others
+// are under way: whatever a server answers with that allows few (503, 429, a reset),
+// these go on, and take over what the run was for. It returns what is closed when the
+// connection may be tried again, nil if that is not so.
+func (s *Seed) fewer(f *run, err error) (again <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	working := len(s.runs) > 1 || s.stats.total-f.before > f.received // by others
+	if !working || s.parked == s.cfg.Conns-1 || s.choked || s.ended {
+		return nil
+	}
+	s.parked++
+	s.requeue(f)
+	f.cancel()
+	s.signal() // to another worker
+	s.cfg.Logger.Debug("web seed takes fewer connections", "host", s.Host(), "conns", s.cfg.Conns-s.parked, "err", err)
+	return s.unpark
 }
