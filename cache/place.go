@@ -154,10 +154,11 @@ type placing struct {
 	chosen   bool // names were recorded: their top-level one is the torrent's
 
 	standing []standing
-	ids      []uint64     // of what lies under the names; 0: unknown
-	whole    int          // files that are there throughout
-	started  bool         // the resume data knows one of the files
-	pieces   map[int]bool // verdicts
+	ids      []uint64       // of what lies under the names; 0: unknown
+	whole    int            // files that are there throughout
+	started  bool           // the resume data knows one of the files
+	pieces   map[int]bool   // verdicts
+	tried    map[string]int // last number of a folded name, see freeName
 }
 
 // writes reports whether anything may be made or written in the folder.
@@ -172,7 +173,7 @@ func (s *Store) newPlacing(info *metainfo.Info) (*placing, error) {
 	}
 	p.trusted = true
 	switch {
-	case names != nil && l.valid(names):
+	case names != nil && l.valid(names) && !p.overrules(names):
 		p.names, p.recorded, p.chosen = names, slices.Clone(names), true
 	default:
 		p.trusted = err == nil && names == nil
@@ -189,6 +190,20 @@ func (s *Store) newPlacing(info *metainfo.Info) (*placing, error) {
 		p.snap = nil // survey says so
 	}
 	return p, nil
+}
+
+// overrules reports whether the user wants the torrent's own top-level name
+// although data went to another one before.
+func (p *placing) overrules(names []string) bool {
+	if p.s.opt.Hashes != nil {
+		return false
+	}
+	for i, name := range names {
+		if !p.info.Files[i].Pad {
+			return topOf(name) != p.info.Name && topOf(name) != p.info.RawName
+		}
+	}
+	return false
 }
 
 func topOf(name string) string {

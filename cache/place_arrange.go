@@ -213,8 +213,13 @@ func (p *placing) foldedNames() map[string]struct{} {
 
 // freeName finds a name like that of a file that nothing has, here or on disk.
 func (p *placing) freeName(i int, taken map[string]struct{}) (string, error) {
-	for n := 1; n < maxAttempts; n++ {
-		name := metainfo.NumberedPath(p.names[i], n)
+	base := metainfo.FoldName(p.names[i])
+	if p.tried == nil {
+		p.tried = make(map[string]int)
+	}
+	for range maxAttempts {
+		p.tried[base]++ // those before were taken for another
+		name := metainfo.NumberedPath(p.names[i], p.tried[base])
 		key := metainfo.FoldName(name)
 		if _, known := taken[key]; known || p.there(name) {
 			continue

@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"torrentfs/metainfo"
@@ -110,6 +112,12 @@ func (p *placing) sameName(name, other string) bool {
 // badChars are those that FAT, exFAT and NTFS do not take in a name.
 const badChars = `"*:<>?|\`
 
+// devices are names that Windows takes for something else, with any extension.
+var devices = []string{
+	"con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
+	"lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+}
+
 // nameRule is what a file system takes as a name.
 type nameRule struct {
 	windows bool // not all characters, and no dot or space at the end
@@ -164,6 +172,9 @@ func (r nameRule) fit(name string) string {
 		}
 		for k := len(b) - 1; r.windows && k >= 0 && (b[k] == '.' || b[k] == ' '); k-- {
 			b[k] = '_'
+		}
+		if stem, _, _ := bytes.Cut(b, []byte(".")); r.windows && slices.Contains(devices, strings.ToLower(string(stem))) {
+			b = slices.Insert(b, len(stem), '_')
 		}
 		if elems[i] = string(b); r.most > 0 && len(b) > r.most {
 			elems[i] = metainfo.CutName(elems[i], r.most-roomForNumber)

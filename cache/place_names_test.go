@@ -120,7 +120,7 @@ func (w windowsFS) Rename(from, to string) error {
 
 var oddNames = []string{
 	"ReadMe.txt", "readme.txt", "README.TXT", "a:b?.mkv", "a*b|.mkv", "end.", "end", "dir. /x", "dir/y", "\u00e9t\u00e9", "e\u0301te\u0301", "\u00c9T\u00c9", "Dir/Y",
-	"clash/file", "Clash", "plain", strings.Repeat("long", 50) + ".txt", strings.Repeat("long", 50) + "s.txt",
+	"clash/file", "Clash", "plain", "con", "Aux.txt", "console", strings.Repeat("long", 50) + ".txt", strings.Repeat("long", 50) + "s.txt",
 }
 
 func TestFoldedAndRefusedNames(t *testing.T) {
@@ -133,7 +133,7 @@ func TestFoldedAndRefusedNames(t *testing.T) {
 	names := tor.finish(t, Options{FS: windowsFS{disk}, Hashes: tor})
 	want := map[string]string{
 		"ReadMe.txt": "ReadMe.txt", "readme.txt": "readme.1.txt", "README.TXT": "README.2.TXT", "a:b?.mkv": "a_b_.mkv", "a*b|.mkv": "a_b_.1.mkv",
-		"end.": "end_", "end": "end", "dir. /x": "dir__/x", "dir/y": "dir/y", "Dir/Y": "Dir/Y.1", "plain": "plain", "Clash": "Clash.1",
+		"end.": "end_", "end": "end", "dir. /x": "dir__/x", "dir/y": "dir/y", "Dir/Y": "Dir/Y.1", "plain": "plain", "Clash": "Clash.1", "con": "con_", "Aux.txt": "Aux_.txt", "console": "console",
 	}
 	seen := map[string]bool{}
 	for i, n := range oddNames {

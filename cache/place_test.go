@@ -155,6 +155,9 @@ func TestForeignFileIsLeft(t *testing.T) {
 	t.Run("told to overwrite", func(t *testing.T) {
 		dir := t.TempDir()
 		makeFile(t, filepath.Join(dir, "report.pdf"), other)
+		if names := tor.finish(t, Options{DataDir: dir, Hashes: tor}); names[0] != "report.1.pdf" {
+			t.Errorf("not told yet, lies at %q", names[0])
+		}
 		if names := tor.finish(t, Options{DataDir: dir}); names[0] != "report.pdf" || tree(t, dir)["report.pdf"] != string(tor.data) {
 			t.Errorf("lies at %q", names[0])
 		}

@@ -145,6 +145,9 @@ want_programs() {
     want opentracker opentracker
     want ffprobe ffmpeg
     want getfattr attr
+    want mkfs.vfat dosfstools
+    want mkfs.exfat exfatprogs
+    want lowntfs-3g ntfs-3g
     want mpv mpv
     want pgrep procps
     want rsync rsync
