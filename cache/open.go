@@ -74,7 +74,9 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s.survey(info)
-	s.makeEmpties()
+	empties := s.empties()
+	atOpen := min(len(empties), emptiesAtOpen)
+	s.makeEmpties(empties[:atOpen])
 	if err := c.adopt(s); err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		signal(s.sealKick) // for the catalogue
 	}
 	s.wg.Add(2)
-	go s.writeLoop()
+	go s.writeLoop(empties[atOpen:])
 	go s.syncLoop()
 	return s, nil
 }
@@ -147,26 +149,44 @@ func readOnly(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err)
 }
 
-// makeEmpties makes what no block would: empty files, and symbolic links that
-// stay below the torrent's own top-level directory. Trouble is logged only;
-// there is no content to lose.
-func (s *Store) makeEmpties() {
+// emptiesAtOpen is how many empty files and links are made before Open returns.
+// The rest of more is made by the writer: a torrent of 6 MB can name 200,000.
+const emptiesAtOpen = 1000
+
+// empties lists what no block would make: empty files, and symbolic links that
+// stay below the torrent's own top-level directory.
+func (s *Store) empties() (files []int) {
 	for i := range s.lay.files {
 		f := &s.lay.files[i]
 		empty := stored(f) && f.Length == 0
-		if !empty && (f.Symlink == "" || !safeLink(f.Path, f.Symlink)) {
-			continue
-		}
 		if empty {
 			s.complete.set(i)
 		}
-		if s.opt.SeedOnly {
-			continue
+		if empty || f.Symlink != "" && safeLink(f.Path, f.Symlink) {
+			files = append(files, i)
 		}
+	}
+	if s.opt.SeedOnly {
+		return nil
+	}
+	return files
+}
+
+// makeEmpties makes empty files and links, until the store is closed: what is
+// missing then is made the next time. Trouble is logged only; there is no
+// content to lose.
+func (s *Store) makeEmpties(files []int) {
+	for _, i := range files {
+		select {
+		case <-s.done:
+			return
+		default:
+		}
+		f := &s.lay.files[i]
 		if _, err := s.fs.Lstat(f.Path); err == nil {
 			continue
 		}
-		if err := s.makeEmpty(f, empty); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := s.makeEmpty(f, f.Symlink == ""); err != nil && !errors.Is(err, fs.ErrExist) {
 			s.log.Warn("cannot make an empty file or link", "path", f.Path, "err", err)
 			if readOnly(err) {
 				return

@@ -18,8 +18,9 @@ const (
 )
 
 // writeLoop is the one goroutine that writes payload, until Close takes over.
-func (s *Store) writeLoop() {
+func (s *Store) writeLoop(empties []int) {
 	defer s.wg.Done()
+	s.makeEmpties(empties)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	armed := false
