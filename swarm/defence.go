@@ -12,11 +12,16 @@ import (
 // Limits on what peers may cost. They follow protocol.md, "Hostile input",
 // and leave honest clients room.
 const (
-	// maxNoise is how many messages that change nothing, or that nobody sends
-	// often, a peer is ahead of noiseDecay when it goes; each piece of the
+	// maxNoise is what messages that change nothing, or that nobody sends often,
+	// may cost ahead of noiseDecay. Of haves that come twice each piece of the
 	// torrent adds one.
 	maxNoise   = 5000
 	noiseDecay = 100 // a second
+	// A message about all pieces, but for the first, costs one for so many of them,
+	// up to maxFullCost: aria2 sends bitfields in place of many haves.
+	piecesPerNoise = 16
+	maxFullCost    = maxNoise / 8
+	noiseBytes     = 1 << 10 // of a message's payload cost one
 	// minUnread is how many bytes of messages may wait for a peer that does
 	// not read; each piece adds unreadPiece, for the haves.
 	minUnread   = 256 << 10
@@ -37,24 +42,58 @@ var (
 // manners is what the loop knows of a peer's behaviour.
 type manners struct {
 	noise  int
+	again  int           // haves of pieces that it had
 	useful time.Duration // when payload last went either way
 }
 
-// noisy says whether a message changes nothing, or is rare among the honest.
-func (c *peerConn) noisy(e peerEvent) bool {
+// noise is what a message costs that changes nothing, or is rare among the honest.
+func (c *peerConn) noise(e peerEvent) int {
 	switch e.id {
-	case wire.Have:
-		return c.remote.has(e.piece)
-	case wire.Choke, wire.Unchoke, wire.Interested, wire.NotInterested, wire.Cancel, wire.Reject, wire.AllowedFast, wire.Extended:
-		return true
+	case wire.Choke, wire.Unchoke, wire.Interested, wire.NotInterested, wire.Cancel, wire.Reject, wire.AllowedFast:
+		return 1
+	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
+		if c.heardBits {
+			return c.fullCost()
+		}
+	case wire.Extended:
+		if e.isDontHave() && c.isSeed() {
+			return c.fullCost() // the picker keeps no list of what seeds have: now it needs one
+		}
+		return 1
 	}
-	return false
+	return 0
 }
 
-// annoy counts one such message.
-func (c *peerConn) annoy() error {
-	if c.manners.noise++; c.manners.noise > maxNoise+c.t.info.NumPieces() {
+// fullCost is what a message costs that makes us look at all pieces.
+func (c *peerConn) fullCost() int {
+	return min(1+c.t.info.NumPieces()/piecesPerNoise, maxFullCost)
+}
+
+// annoy adds to what a peer's messages cost.
+func (c *peerConn) annoy(cost int) error {
+	if c.manners.noise += cost; c.manners.noise > maxNoise {
 		return errNoise
+	}
+	return nil
+}
+
+// judge counts a message before it is handled.
+func (c *peerConn) judge(e peerEvent) error {
+	if e.id == wire.Have && c.remote.has(e.piece) {
+		if c.manners.again++; c.manners.again > maxNoise+c.t.info.NumPieces() {
+			return errNoise
+		}
+	}
+	return c.annoy(c.noise(e))
+}
+
+// overhear counts a message that the loop may never see. The connection's reader calls it.
+func (c *peerConn) overhear(m *wire.Message) error {
+	switch m.ID {
+	case wire.KeepAlive, wire.Suggest, wire.Port, wire.Extended:
+		if !c.idleNoise.take(time.Now(), 1+float64(len(m.Payload)/noiseBytes), noiseDecay, maxNoise) {
+			return errNoise
+		}
 	}
 	return nil
 }
@@ -78,6 +117,7 @@ func (t *Torrent) reviewManners(now time.Duration) {
 			continue
 		}
 		c.manners.noise = max(0, c.manners.noise-noiseDecay)
+		c.manners.again = max(0, c.manners.again-noiseDecay)
 		if c.down.rate > 0 || c.up.rate > 0 {
 			c.manners.useful = now
 		}

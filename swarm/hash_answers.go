@@ -62,6 +62,9 @@ func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
 		}
 	}
 	t.post(c, func(b []byte) []byte { return wire.AppendHashReject(b, ask) })
+	if err := c.annoy(1); err != nil {
+		c.close(err)
+	}
 }
 
 // mayAnswer checks a request and takes its answer from the peer's budget.

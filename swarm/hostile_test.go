@@ -31,6 +31,27 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 		"haves and don't-haves": func(*world) []byte {
 			return again(flood, wire.AppendHave(wire.AppendDontHave(nil, extDontHave, 1), 1))
 		},
+		"keep-alives":        func(*world) []byte { return again(flood, wire.AppendKeepAlive(nil)) },
+		"suggestions":        func(*world) []byte { return again(flood, wire.AppendSuggest(nil, 0)) },
+		"ports":              func(*world) []byte { return again(flood, wire.AppendPort(nil, 7)) },
+		"have-alls":          func(*world) []byte { return again(flood, wire.AppendHaveAll(nil)) },
+		"unknown extensions": func(*world) []byte { return again(flood, wire.AppendExtended(nil, 99, []byte("de"))) },
+		"large extensions": func(*world) []byte {
+			return again(200, wire.AppendExtended(nil, 99, make([]byte, 64<<10)))
+		},
+		"empty PEX messages": func(*world) []byte { return again(flood, wire.AppendExtended(nil, extPEX, []byte("de"))) },
+		"requests for metadata": func(*world) []byte {
+			ask := wire.Metadata{Type: wire.MetadataRequest}
+			return again(flood, wire.AppendExtended(nil, extMetadata, ask.Append(nil)))
+		},
+		"bitfields": func(w *world) []byte {
+			some := newBitfield(w.info.NumPieces())
+			some.set(1)
+			return again(flood, wire.AppendBitfield(nil, some, w.info.NumPieces()))
+		},
+		"have-alls and don't-haves": func(*world) []byte {
+			return again(flood, wire.AppendDontHave(wire.AppendHaveAll(nil), extDontHave, 1))
+		},
 		"extension handshakes": func(*world) []byte {
 			h := wire.ExtHandshake{M: map[string]uint8{wire.ExtDontHave: 3}}
 			return again(flood, wire.AppendExtended(nil, 0, h.Append(nil)))

@@ -48,6 +48,7 @@ type peerConn struct {
 	block      peerEvent // whose payload is being read
 	blockBegun time.Time
 	limit      limitedReads
+	idleNoise  budget // of messages that change nothing
 
 	// Owned by the loop.
 	id           picker.PeerID

@@ -44,6 +44,11 @@ type peerEvent struct {
 	err      error
 }
 
+// isDontHave reports whether the event is an lt_donthave (BEP 54).
+func (e peerEvent) isDontHave() bool {
+	return e.id == wire.Extended && e.hello == nil && !e.metadata && e.heard == nil && e.punch == nil
+}
+
 // run reads and writes until the connection ends, then tells the loop.
 func (c *peerConn) run() {
 	written := make(chan struct{})
@@ -98,6 +103,9 @@ func (c *peerConn) read() error {
 			c.nc.SetReadDeadline(deadline)
 		}
 		if err := r.Next(&m); err != nil {
+			return err
+		}
+		if err := c.overhear(&m); err != nil {
 			return err
 		}
 		e, err := c.decode(r, &m)

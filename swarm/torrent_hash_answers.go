@@ -11,7 +11,9 @@ import (
 func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
 	i := c.findAsk(e.ask)
 	if i < 0 {
-		c.strikes++
+		if c.strikes++; c.strikes > maxStrikes {
+			c.close(errNoise)
+		}
 		return
 	}
 	a := c.takeAsk(i)

@@ -19,10 +19,7 @@ func (t *Torrent) handlePeerEvent(e peerEvent) {
 		return
 	}
 	c.messages++
-	var err error
-	if c.noisy(e) {
-		err = c.annoy()
-	}
+	err := c.judge(e)
 	if err == nil {
 		err = t.handleMessage(e)
 	}

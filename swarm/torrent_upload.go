@@ -34,7 +34,7 @@ func (t *Torrent) handleRequest(c *peerConn, u upload) error {
 		t.reject(c, u)
 	case !t.store.Has(u.piece), c.out.queued() >= maxQueue:
 		t.reject(c, u)
-		return c.annoy()
+		return c.annoy(1)
 	default:
 		c.out.addUpload(u)
 		t.touch(c)
