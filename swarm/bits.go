@@ -27,6 +27,9 @@ func (b bitfield) clear(i int) bool {
 	return had
 }
 
+// firstBit is the lowest bit of a word that is not zero.
+func firstBit(word uint64) int { return bits.TrailingZeros64(word) }
+
 func (b bitfield) count() (n int) {
 	for _, w := range b {
 		n += bits.OnesCount64(w)

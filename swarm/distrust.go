@@ -69,7 +69,7 @@ func (t *Torrent) unhold(piece int) {
 	}
 	t.nHeld.Add(-1)
 	if t.allHeld.Swap(false) {
-		t.lackSince = t.now()
+		t.shortage.since = t.now()
 		t.needSeeds()
 	}
 	if t.cfg.NoUpload {

@@ -56,8 +56,10 @@ type peerConn struct {
 	remote       bitfield
 	remoteCount  int
 	heardBits    bool           // a bitfield, have-all or have-none came
+	haves        int            // pieces that it showed one by one
 	choking      bool           // we choke the peer
 	interested   bool           // we are interested
+	presumed     bool           // interest was said with the handshake, before we knew what it has
 	peerChoking  bool           // the peer chokes us
 	peerWants    bool           // the peer is interested
 	uploadOnly   bool           // BEP 21

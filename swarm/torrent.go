@@ -114,10 +114,10 @@ type Torrent struct {
 	lastSent   int64
 	wasted     int64
 	liars      liars
-	called     budget        // strangers to connect to, by peers' word (BEP 55)
-	crowded    bool          // somebody was refused since the last review
-	shedding   bool          // pieces were given up for want of a disk
-	lackSince  time.Duration // when we last ceased to have everything
+	called     budget // strangers to connect to, by peers' word (BEP 55)
+	crowded    bool   // somebody was refused since the last review
+	shedding   bool   // pieces were given up for want of a disk
+	shortage   shortage
 	diskWarned time.Duration // when the log last heard of an unreadable piece
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
@@ -260,11 +260,7 @@ func (t *Torrent) adopt() {
 		}
 	}
 	if t.cfg.Prefetch {
-		want := t.cfg.Want
-		if want == nil {
-			want = []picker.ByteRange{{Off: 0, Len: t.info.Size()}}
-		}
-		t.picker.SetWant(0, want)
+		t.picker.SetWant(0, t.wanted())
 	}
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {

@@ -93,6 +93,8 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewAsks(now)
 	t.claimTwins()
 	t.reviewManners(now)
+	t.reviewInterest()
+	t.coax(now)
 	t.rechoke(now)
 	t.connectPeers()
 	t.tryUnread(now)

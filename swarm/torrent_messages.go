@@ -80,7 +80,9 @@ func (t *Torrent) handleHave(c *peerConn, piece int) {
 		return
 	}
 	c.remoteCount++
+	c.haves++
 	t.picker.Have(t.now(), c.id, piece)
+	t.coaxSoon(t.now())
 	t.closeIfBothSeeds(c)
 }
 
@@ -174,6 +176,7 @@ func (t *Torrent) sendCancel(c *peerConn, piece, block int) {
 }
 
 func (t *Torrent) sendInterested(c *peerConn, on bool) {
+	c.presumed = false
 	if c.interested == on {
 		return
 	}

@@ -159,7 +159,7 @@ func (t *Torrent) introduce(c *peerConn) {
 		return b
 	})
 	if c.greeted {
-		c.interested = true
+		c.interested, c.presumed = true, true
 		if int(t.nHeld.Load()) == n { // it was said before we knew what is on disk
 			t.sendInterested(c, false)
 		}
@@ -235,7 +235,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.due = now
 		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, errUseless):
 			a.failed(now)
-		case !t.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.lackSince):
+		case !t.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.shortage.since):
 			a.released(now)
 			a.due = now // it was let go, or let us go, when we had everything, and is needed after all
 		default:

@@ -103,7 +103,7 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 	t.adoptBlocks(r.piece)
 }
 
-// hold notes a committed piece and tells the peers that lack it.
+// hold notes a committed piece and tells the peers that lack it, or look for who got it.
 func (t *Torrent) hold(piece int) {
 	if !t.held.set(piece) {
 		return
@@ -113,7 +113,7 @@ func (t *Torrent) hold(piece int) {
 		return
 	}
 	for _, c := range t.peers {
-		if c != nil && !c.remote.has(piece) {
+		if c != nil && (!c.remote.has(piece) || c.maySuperSeed()) {
 			t.post(c, func(b []byte) []byte { return wire.AppendHave(b, uint32(piece)) })
 		}
 	}

@@ -1,0 +1,119 @@
+package swarm
+
+import (
+	"slices"
+	"time"
+
+	"torrentfs/picker"
+)
+
+// shortage is how the torrent goes about pieces that it lacks and nobody shows. The loop owns it.
+type shortage struct {
+	since  time.Duration // when we last ceased to have everything
+	coaxed []int         // pieces that are fetched so that their peers show others
+	looked time.Duration // when coaxed was last looked at
+}
+
+const (
+	// coaxAfter is how long a read waits for a piece that nobody shows before others are fetched.
+	coaxAfter = time.Second
+	// coaxPause is between two looks at what peers show.
+	coaxPause = 200 * time.Millisecond
+	// maxShown is how many pieces that we lack a seed shows that hides the others: libtorrent
+	// shows a few at a time.
+	maxShown = 8
+	// interestPause is for how long a peer that does not know BEP 6 may take to say what it has.
+	interestPause = 2 * time.Second
+)
+
+// coax fetches what peers show that may be seeds in disguise (BEP 16): such a seed shows a
+// few pieces, and others when it sees that these came. That is done while a read waits
+// for a piece that nobody shows. If everything is wanted anyway there is nothing to do.
+func (t *Torrent) coax(now time.Duration) {
+	s := &t.shortage
+	s.looked = now
+	var shown []int
+	if t.readsUnshown() {
+		for _, c := range t.peers {
+			if c != nil && !c.isSeed() && c.remoteCount > 0 {
+				shown = append(shown, t.showing(c)...)
+			}
+		}
+	}
+	slices.Sort(shown)
+	shown = slices.Compact(shown)
+	if slices.Equal(shown, s.coaxed) {
+		return
+	}
+	s.coaxed = shown
+	want := t.wanted()
+	for _, p := range shown {
+		want = append(want, picker.ByteRange{Off: int64(p) * t.info.PieceLength(), Len: t.info.PieceSize(p)})
+	}
+	t.picker.SetWant(now, want)
+}
+
+// coaxSoon is coax when a peer shows another piece.
+func (t *Torrent) coaxSoon(now time.Duration) {
+	if len(t.shortage.coaxed) > 0 && now-t.shortage.looked >= coaxPause {
+		t.coax(now)
+	}
+}
+
+// wanted is what is fetched though nobody reads it.
+func (t *Torrent) wanted() []picker.ByteRange {
+	switch {
+	case !t.cfg.Prefetch:
+		return nil
+	case t.cfg.Want == nil:
+		return []picker.ByteRange{{Off: 0, Len: t.info.Size()}}
+	}
+	return slices.Clone(t.cfg.Want)
+}
+
+// showing is the few pieces that a peer shows and that we lack, none if there are many.
+func (t *Torrent) showing(c *peerConn) (lack []int) {
+	for w, word := range c.remote {
+		for word &^= t.held[w]; word != 0; word &= word - 1 {
+			if len(lack) == maxShown {
+				return nil
+			}
+			lack = append(lack, w<<6+firstBit(word))
+		}
+	}
+	return lack
+}
+
+// readsUnshown reports whether a read has waited for a while for a piece that no peer shows.
+func (t *Torrent) readsUnshown() bool {
+	if t.cfg.Prefetch && t.cfg.Want == nil {
+		return false
+	}
+	for _, d := range t.waiting {
+		if d.expected || time.Since(d.since) < coaxAfter {
+			continue
+		}
+		end := min(d.off+int64(d.n), t.info.Size())
+		for p := t.info.PieceOf(d.off); p <= t.info.PieceOf(end-1); p++ {
+			if holders, _ := t.holders(p); holders == 0 && !t.held.has(p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reviewInterest takes back the interest that went out with the handshake, of peers that
+// turned out to have nothing for us: a super-seeding one shows pieces when we lose
+// interest (BEP 16).
+func (t *Torrent) reviewInterest() {
+	for _, c := range t.peers {
+		if c != nil && c.presumed && (c.heardBits || c.remoteCount > 0 || time.Since(c.since) > interestPause) {
+			t.sendInterested(c, false)
+		}
+	}
+}
+
+// maySuperSeed reports whether a peer showed one by one all that it has. A super-seeding one
+// shows another piece when it hears that we have one that it showed (BEP 16).
+func (c *peerConn) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remoteCount }
