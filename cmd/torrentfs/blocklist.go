@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -42,7 +43,7 @@ func (a *app) loadBlocklist(ctx context.Context, f fetcher, name string) (list *
 	parse := func(r io.Reader) error {
 		var report blocklist.Report
 		if list, report, err = blocklist.Parse(r, blocklist.Limits{}); err != nil {
-			return fail(exitGeneral, "check --blocklist", "read blocklist %s: %w", shown, err)
+			return fail(exitGeneral, cmp.Or(fileHint(err, "a file with --blocklist"), "check --blocklist"), "read blocklist %s: %w", shown, bareError(err))
 		}
 		if report.Skipped > 0 {
 			a.log.Warn("lines of the blocklist are not understood", "blocklist", shown, "lines", report.Skipped, "first", report.First)
@@ -59,7 +60,7 @@ func (a *app) loadBlocklist(ctx context.Context, f fetcher, name string) (list *
 	}
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fail(exitGeneral, "check --blocklist", "read blocklist: %w", err)
+		return nil, fail(exitGeneral, cmp.Or(fileHint(err, "a file"), "check --blocklist"), "read blocklist: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // nothing was written
 	err = parse(file)

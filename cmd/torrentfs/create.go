@@ -41,8 +41,8 @@ type createCmd struct {
 
 // Validate checks what the types of the flags do not.
 func (o *createCmd) Validate() error {
-	if n := int64(o.PieceLength); n != 0 && (n < metainfo.BlockSize || n > metainfo.DefaultPieceLength || n&(n-1) != 0) {
-		return fmt.Errorf("--piece-length: want a power of two from %s to %s, got %s",
+	if n := int64(o.PieceLength); n != 0 && (n < metainfo.BlockSize || n > metainfo.DefaultPieceLength || n%metainfo.BlockSize != 0) {
+		return fmt.Errorf("--piece-length: want a multiple of %s up to %s, as a rule a power of two, got %s",
 			size(metainfo.BlockSize), size(metainfo.DefaultPieceLength), o.PieceLength)
 	}
 	for _, tier := range o.Tracker {

@@ -65,7 +65,7 @@ func (f fetcher) get(ctx context.Context, u *url.URL, read func(answer) error) e
 	case errors.As(err, &link), errors.As(err, &known):
 		return err
 	}
-	hint := ""
+	hint := serverHint(err)
 	if errors.Is(err, netguard.ErrForbidden) {
 		hint = "give the address that it leads to yourself"
 	}

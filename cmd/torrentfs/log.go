@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,11 +37,11 @@ func (a *app) openLog(o logFlags) error {
 
 func (a *app) openLogFile(name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return fail(exitDisk, "", "open log file: %w", err)
+		return fail(exitDisk, logHint(err), "open log file: %w", err)
 	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fail(exitDisk, "", "open log file: %w", err)
+		return fail(exitDisk, logHint(err), "open log file: %w", err)
 	}
 	a.logFile = f
 	return nil
@@ -46,6 +49,13 @@ func (a *app) openLogFile(name string) error {
 
 // logHandler is the way out of everything that is logged: what strangers said
 // leaves it as package safetext has it.
+func logHint(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "choose a file that you may write to with --log-file"
+	}
+	return cmp.Or(fileHint(err, "a file with --log-file"), "choose another file with --log-file")
+}
+
 func logHandler(w io.Writer, o logFlags, interactive bool) slog.Handler {
 	switch {
 	case o.Format == "json":

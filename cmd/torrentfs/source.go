@@ -14,6 +14,7 @@ import (
 
 	"torrentfs/library"
 	"torrentfs/metainfo"
+	"torrentfs/metainfo/bencode"
 	"torrentfs/swarm/egress"
 	"torrentfs/swarm/netguard"
 )
@@ -68,12 +69,16 @@ func linkOfPage(page string) (torrentRef, error) {
 // sourceFailure is the failure of readSource: what is what the user named, as it may
 // be shown.
 func sourceFailure(what string, err error) error {
-	hint := ""
+	hint := fileHint(err, "the .torrent file")
 	switch {
+	case hint != "":
+		err = bareError(err)
 	case errors.Is(err, errEmptySource):
 		hint = "get it again"
 	case errors.Is(err, errWebPage):
 		hint = "open it in a browser, and give the link of the torrent or the magnet link that it shows"
+	case errors.Is(err, bencode.ErrSyntax), errors.Is(err, bencode.ErrTruncated):
+		hint = "it is no .torrent file, or not all of one: get it again"
 	}
 	return fail(exitTorrent, hint, "read torrent %s: %w", what, err)
 }

@@ -126,11 +126,7 @@ func (a *app) readTorrent(name string) (torrentRef, error) {
 }
 
 func missingFailure(err error) error {
-	hint := ""
-	if errors.Is(err, fs.ErrNotExist) {
-		hint = "check the name"
-	}
-	return fail(exitTorrent, hint, "open torrent: %w", err)
+	return fail(exitTorrent, fileHint(err, "the .torrent file"), "open torrent: %w", err)
 }
 
 // hashLink is the magnet link of a bare info-hash: 40 digits of hex or 32 of

@@ -181,7 +181,7 @@ func readAllowList(name string) (hashes [][20]byte, err error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fail(exitUsage, "", "read list of info-hashes: %w", err)
+		return nil, fail(exitUsage, fileHint(err, "a file with --allow"), "read list of info-hashes: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
 	hashes = [][20]byte{}
@@ -194,12 +194,12 @@ func readAllowList(name string) (hashes [][20]byte, err error) {
 		}
 		hash, err := parseInfoHash(text)
 		if err != nil {
-			return nil, fail(exitUsage, "", "read list of info-hashes: %s, line %d: %w", name, n, err)
+			return nil, fail(exitUsage, "correct that line", "read list of info-hashes: %s, line %d: %w", name, n, err)
 		}
 		hashes = append(hashes, hash)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fail(exitUsage, "", "read list of info-hashes: %w", err)
+		return nil, fail(exitUsage, fileHint(err, "a file with --allow"), "read list of info-hashes: %w", err)
 	}
 	return hashes, nil
 }

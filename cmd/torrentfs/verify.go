@@ -57,7 +57,7 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	case errors.Is(err, errInterrupted):
 		return err
 	case err != nil:
-		return fail(exitDisk, "name the directory with --data-dir", "verify data: %w", err)
+		return fail(exitDisk, dataHint(err), "verify data: %w", err)
 	}
 	if err := o.print(a, mi.Info.Name, r, time.Since(started)); err != nil {
 		return err
