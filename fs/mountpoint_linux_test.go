@@ -16,10 +16,8 @@ import (
 )
 
 // What a plain user may not mount on is said in words, and not by an exit code of fusermount3.
-func TestPlainUserMountpoint(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to become a plain user")
-	}
+func TestPlainUserMountpointAsRoot(t *testing.T) {
+	needRoot(t)
 	base := t.TempDir()
 	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {

@@ -190,7 +190,7 @@ func (b *treeBuilder) build() (*tree, error) {
 		n := &b.nodes[i]
 		n.more = b.put(b.entries[n.first].Symlink)
 	}
-	if b.arena.Len() > math.MaxUint32 || t.total < 0 {
+	if int64(b.arena.Len()) > math.MaxUint32 || t.total < 0 {
 		return nil, fmt.Errorf("%w: names or sizes are too large together", ErrBadEntry)
 	}
 	b.dateDirs()
