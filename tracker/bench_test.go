@@ -11,6 +11,7 @@ import (
 // fill makes a server with one torrent of n peers, one in ten a seeder.
 func fill(b *testing.B, n int) *Server {
 	s := New(Config{MaxPeers: 1 << 30})
+	s.quota.bounds.network = 1 << 30
 	for i := range n {
 		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		must(b, s, announcement{hash: hashOf(1), addr: netip.AddrPortFrom(a, 6881), left: int64(i % 10), numWant: 0})

@@ -4,7 +4,8 @@
 // A [Server] keeps in memory who has announced to it and forgets peers that
 // stay silent. Its torrents are spread over shards, each with its own lock,
 // which is held for one announce and never across I/O. Everything is bounded:
-// torrents, peers of a torrent, peers of an answer, the length of a query.
+// torrents, peers of a torrent, peers of an address and of the network around it,
+// peers in all, connections, peers of an answer, the length of a query.
 //
 // What an announce costs does not depend on the size of the swarm: peers are
 // found by address in a map, expire from the front of a list that is ordered by

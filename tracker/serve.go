@@ -33,7 +33,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, conns []ne
 	for _, l := range listeners {
 		g.Go(func() error {
 			defer l.Close() // Serve does not, when Shutdown came first
-			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := web.Serve(newLimitListener(l)); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
 			}
 			return nil

@@ -21,6 +21,7 @@ type Server struct {
 	shards [shards]shard
 	conns  connIDs
 	totals totals
+	quota  *quota
 
 	scratch sync.Pool // of *scratch
 }
@@ -42,7 +43,7 @@ type totals struct {
 
 // New returns a tracker that knows no peers.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg.withDefaults()}
+	s := &Server{cfg: cfg.withDefaults(), quota: newQuota(defaultBounds)}
 	s.start = s.cfg.Now()
 	if cfg.Allow != nil {
 		s.allow = make(map[[20]byte]bool, len(cfg.Allow))
@@ -99,6 +100,7 @@ func (r refusal) Error() string { return string(r) }
 const (
 	errNotAllowed = refusal("torrent not served by this tracker")
 	errFull       = refusal("tracker is full")
+	errCrowd      = refusal("tracker is full, or lists too many peers of this address")
 )
 
 // announce enters a into its torrent and fills r with what to answer: peers of
@@ -129,7 +131,7 @@ func (s *Server) announce(a *announcement, r *reply, other bool) error {
 			s.totals.torrents.Add(-1)
 			return errFull
 		}
-		sw = newSwarm()
+		sw = newSwarm(s.quota)
 		sh.swarms[a.hash] = sw
 	}
 	// The counts are taken around all changes, so that the totals follow.
@@ -142,6 +144,10 @@ func (s *Server) announce(a *announcement, r *reply, other bool) error {
 	if a.event == eventStopped {
 		s.drop(sh, a.hash, sw)
 		return nil
+	}
+	if len(sw.peers) == 0 { // there was no room for the first peer of a torrent
+		s.drop(sh, a.hash, sw)
+		return errCrowd
 	}
 	own, ro := familyOf(a.addr.Addr()), roleOf(a.left)
 	r.peers[own] = sw.pick(r.peers[own], want, own, a.addr, ro, r1, r2)

@@ -50,18 +50,25 @@ type swarm struct {
 	groups         [families][roles][]*peer
 	oldest, newest *peer
 	completed      uint32 // downloads that ended here
+	crowd          crowd
+	quota          *quota // of the server; what is listed is counted there
 }
 
-func newSwarm() *swarm { return &swarm{peers: make(map[netip.AddrPort]*peer)} }
+func newSwarm(q *quota) *swarm { return &swarm{peers: make(map[netip.AddrPort]*peer), quota: q} }
 
 // count returns the number of peers of a role.
 func (s *swarm) count(r role) int { return len(s.groups[ipv4][r]) + len(s.groups[ipv6][r]) }
 
-// add lists a new peer.
+// add lists a new peer, if the quota has room for it.
 func (s *swarm) add(p *peer) {
+	a := p.addr.Addr()
+	if s.crowd[hostOf(a)] >= s.quota.bounds.hostInSwarm || !s.quota.enter(a) {
+		return
+	}
 	s.peers[p.addr] = p
 	s.join(p)
 	s.push(p)
+	s.crowd.count(s, p)
 }
 
 // remove forgets a peer.
@@ -69,6 +76,8 @@ func (s *swarm) remove(p *peer) {
 	delete(s.peers, p.addr)
 	s.leave(p)
 	s.unlink(p)
+	s.crowd.uncount(s, p)
+	s.quota.leave(p.addr.Addr())
 }
 
 // touch notes another announce of a listed peer.

@@ -160,6 +160,9 @@ func checkServer(t *rapid.T, m *model, s *Server, now time.Time) {
 	}
 	sw := s.shard(&[20]byte{1}).swarms[hashOf(1)]
 	if sw == nil {
+		if s.quota.total != 0 || len(s.quota.hosts)+len(s.quota.networks) != 0 {
+			t.Fatalf("%d peers are counted, none is listed", s.quota.total)
+		}
 		return
 	}
 	n := 0
@@ -180,6 +183,9 @@ func checkServer(t *rapid.T, m *model, s *Server, now time.Time) {
 		}
 		listed++
 	}
+	if s.quota.total != n {
+		t.Fatalf("%d peers are counted, %d listed", s.quota.total, n)
+	}
 	if n != len(sw.peers) || listed != n {
 		t.Fatalf("%d peers in groups, %d in the list, %d in the map", n, listed, len(sw.peers))
 	}
@@ -189,7 +195,7 @@ func checkServer(t *rapid.T, m *model, s *Server, now time.Time) {
 // often, whatever the step.
 func TestPickIsFair(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 4, 12, 30, 97} {
-		sw := newSwarm()
+		sw := newSwarm(newQuota(defaultBounds))
 		for i := range n {
 			sw.add(&peer{addr: addr(fmt.Sprintf("192.0.2.%d:1", i+1)), role: role(i % 2)})
 		}
