@@ -6,7 +6,8 @@
 //
 // # What a mount looks like
 //
-// Files are 0444 (0555 if executable), directories 0555, all sizes and blocks are those of the finished torrent, and the
+// Files are 0644 (0755 if executable), directories 0755, although the mount refuses all writes: copies take the modes over,
+// and their owner must be able to change and delete them. All sizes and blocks are those of the finished torrent, and the
 // times are the torrent's. Inode numbers are derived from [Source.ID] and the path, so they survive a remount. The tree
 // never changes while it is mounted: the kernel may remember names, attributes, directories and pages for as long as it
 // likes.

@@ -111,16 +111,19 @@ type Options struct {
 	AllowOther bool
 	// Owner of all files; nil means the process's own.
 	Owner *Owner
-	// Umask takes bits from the modes 0444 and 0555.
+	// Umask takes bits from the modes 0644 and 0755.
 	Umask os.FileMode
 	// Bounce chooses the treatment of read-ahead that misses bytes.
 	Bounce Bounce
 	// DenyReaders are programs that may not open files which are still incomplete, because reading a whole library to
 	// index it would download all of it: names as in [DefaultDeniedReaders]. They get EACCES.
 	DenyReaders []string
-	// SetXattr lets setxattr(2) reach an [XattrSetter]. The kernel then shows the mount as writable and the owner's
-	// write bits are set; whatever else would write still gets EROFS.
+	// SetXattr lets setxattr(2) reach an [XattrSetter]. The kernel then shows the mount as writable; whatever else would
+	// write still gets EROFS.
 	SetXattr bool
+	// Backing is a directory on the disk that [BackedFile]s lie on, "" if that is not known: it decides whether an
+	// overlayfs can be mounted above.
+	Backing string
 	// NoPassthrough keeps the kernel from reading complete files itself.
 	NoPassthrough bool
 	// CacheTimeout is for how long the kernel trusts names and attributes; 0 means an hour.

@@ -52,21 +52,18 @@ func (f *fileSystem) attributes(n *node, out *fuse.Attr) {
 	out.Owner = fuse.Owner{Uid: f.opt.Owner.UID, Gid: f.opt.Owner.GID}
 	out.Nlink = 1
 	umask := uint32(f.opt.Umask.Perm())
-	var write uint32 // the kernel asks for this bit before it lets anybody set an attribute
-	if f.opt.SetXattr {
-		write = 0o200
-	}
+	// Write bits, although nobody can write: a copy takes them over, and its owner wants to delete it one day.
 	switch n.kind {
 	case kindDir:
-		out.Mode = fuse.S_IFDIR | (0o555|write)&^umask
+		out.Mode = fuse.S_IFDIR | 0o755&^umask
 		out.Nlink = 2 + uint32(n.size)
 		return
 	case kindLink:
 		out.Mode = fuse.S_IFLNK | 0o777
 	case kindExec:
-		out.Mode = fuse.S_IFREG | (0o555|write)&^umask
+		out.Mode = fuse.S_IFREG | 0o755&^umask
 	case kindFile:
-		out.Mode = fuse.S_IFREG | (0o444|write)&^umask
+		out.Mode = fuse.S_IFREG | 0o644&^umask
 	}
 	out.Size = uint64(n.size)
 	if n.kind != kindLink {

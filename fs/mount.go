@@ -92,7 +92,7 @@ func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
 		MaxWrite:             1 << 20, // reads too: whoever raises read_ahead_kb gets requests of 1 MiB
 		MaxBackground:        65535,   // blocked read-ahead must never keep another file's from starting
 		CongestionThreshold:  64,
-		MaxStackDepth:        2, // backing files on overlayfs, in containers
+		MaxStackDepth:        stackDepth(opt),
 		EnableSymlinkCaching: true,
 		DisableXAttrs:        f.xattr == nil,
 		DisableSplice:        true, // every answer is a vector

@@ -102,6 +102,9 @@ func (f *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name strin
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
+	if len(name) > maxNameLen {
+		return fuse.Status(syscall.ENAMETOOLONG)
+	}
 	i, ok := f.tree.lookup(dir, name)
 	if !ok {
 		f.negative(out)

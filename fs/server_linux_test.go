@@ -155,6 +155,7 @@ func serve() error {
 		DenyReaders:   c.DenyReaders,
 		Owner:         c.Owner,
 		Umask:         os.FileMode(c.Umask),
+		Backing:       c.Data,
 	})
 	if err != nil {
 		return err

@@ -9,8 +9,12 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// xattrPrefix is before all names that we have. Whatever else is asked for is answered without asking the source.
-const xattrPrefix = "user.torrent."
+const (
+	// xattrPrefix is before all names that a source has. Whatever else is asked for is answered without asking it.
+	xattrPrefix = "user.torrent."
+	// xattrAll is an attribute that holds all others, a line for each.
+	xattrAll = "user.torrent"
+)
 
 // noXattr is the answer for a name that nothing here has. Security labels and ACLs are asked for with every file of an
 // ls -l. Told that there are none, it asks again for the next file; told that this file system has no such thing, it asks
@@ -40,7 +44,8 @@ type Object struct {
 
 // XattrSource is a [Source] with extended attributes. Only names that begin with "user.torrent." are asked for.
 type XattrSource interface {
-	// ListXattr returns the names of the attributes.
+	// ListXattr returns the names of the attributes. They are not listed by listxattr(2), because programs that copy
+	// files would store them on the copies: who wants to see them asks by name, or for all by "user.torrent".
 	ListXattr(o Object) []string
 	// GetXattr returns the value of one attribute; ok is false where there is none of that name.
 	GetXattr(o Object, name string) (value []byte, ok bool)
@@ -84,12 +89,15 @@ func (t *tree) below(dir *node, yield func(entry int) bool) bool {
 }
 
 func (f *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	if f.xattr == nil || !strings.HasPrefix(name, xattrPrefix) {
+	if f.xattr == nil || name != xattrAll && !strings.HasPrefix(name, xattrPrefix) {
 		return 0, noXattr(name)
 	}
 	o, ok := f.object(header.NodeId)
 	if !ok {
 		return 0, fuse.ENOATTR
+	}
+	if name == xattrAll {
+		return putXattr(dest, f.allXattrs(o))
 	}
 	value, ok := f.xattr.GetXattr(o, name)
 	if !ok {
@@ -98,18 +106,21 @@ func (f *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name str
 	return putXattr(dest, value)
 }
 
-func (f *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	o, ok := f.object(header.NodeId)
-	if !ok || f.xattr == nil {
-		return 0, fuse.OK
-	}
-	var list []byte
+// allXattrs writes a line "name=value" for each attribute, the name without its prefix.
+func (f *fileSystem) allXattrs(o Object) (all []byte) {
 	for _, name := range f.xattr.ListXattr(o) {
-		if strings.HasPrefix(name, xattrPrefix) && strings.IndexByte(name, 0) < 0 {
-			list = append(append(list, name...), 0)
+		short, ours := strings.CutPrefix(name, xattrPrefix)
+		value, ok := f.xattr.GetXattr(o, name)
+		if ours && ok {
+			all = append(append(append(append(all, short...), '='), value...), '\n')
 		}
 	}
-	return putXattr(dest, list)
+	return all
+}
+
+// ListXAttr shows none, see [XattrSource].
+func (f *fileSystem) ListXAttr(<-chan struct{}, *fuse.InHeader, []byte) (uint32, fuse.Status) {
+	return 0, fuse.OK
 }
 
 // putXattr answers with the size alone where the caller left no room at all.

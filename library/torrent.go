@@ -31,7 +31,7 @@ type Torrent struct {
 	tree     *tree
 	waits    *waits
 	prefetch bool      // everything is wanted
-	created  time.Time // of the torrent; shown where a file has no time of its own
+	created  time.Time // see shownDate; shown where a file has no time of its own
 
 	complete chan struct{} // every piece verified and durable
 	selected chan struct{} // the same of the selected files
@@ -43,7 +43,7 @@ type Torrent struct {
 }
 
 func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
-	t := &Torrent{l: l, info: mi.Info, created: mi.Created, prefetch: !o.NoPrefetch, dataDir: o.DataDir}
+	t := &Torrent{l: l, info: mi.Info, prefetch: !o.NoPrefetch, dataDir: o.DataDir}
 	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
@@ -68,7 +68,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	if err != nil {
 		return nil, &DataError{o.DataDir, err}
 	}
-	t.store = store
+	t.store, t.created = store, shownDate(mi.Created, o.DataDir)
 	if t.prefetch {
 		t.tellRoom((&metainfo.Magnet{Select: o.Select}).Selected)
 	}

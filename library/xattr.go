@@ -31,7 +31,7 @@ var (
 	_ fs.XattrSetter = (*tree)(nil)
 )
 
-// ListXattr names what getfattr -d shows.
+// ListXattr names what user.torrent shows.
 func (tr *tree) ListXattr(o fs.Object) []string {
 	names := []string{
 		xattrInfoHash, xattrState, xattrProgress, xattrVerified, xattrSize, xattrAvailability, xattrWaiting,

@@ -48,8 +48,9 @@ second signal ends it at once. With --seed-ratio or --seed-time it uploads nothi
 all was here; the mount stays. Data stays in the data directory and is found again by the next mount, without hashing
 it all after a clean stop.
 
-getfattr -d shows what is here and what a read waits for: user.torrent.state, .progress, .availability, .waiting and
-others, of files and of directories.
+getfattr --only-values -n user.torrent FILE shows what is here of a file or directory and what a read waits for: its
+state, progress, availability, waiting and others, each of which can be asked for by itself, as user.torrent.state.
+They are not listed (getfattr -d shows none), so that no program stores them on a copy.
 
 Desktops index and paint what they find, and would download a whole library for it. Programs of --deny-readers get
 "Permission denied" for files that are not complete; the list is that of the usual ones.
@@ -106,7 +107,9 @@ func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error
 	if dir, err := mountpointPath(o.Mountpoint); err == nil {
 		a.mountpoint.Store(&dir)
 	}
-	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), o.FS.options(s.meta.Info.Name, a.log))
+	opt := o.FS.options(s.meta.Info.Name, a.log)
+	opt.Backing = s.dir
+	m, err := fs.Mount(ctx, o.Mountpoint, s.torrent.Source(), opt)
 	if err != nil {
 		return fail(exitMount, "", "%w", err) // fs says itself what to do
 	}

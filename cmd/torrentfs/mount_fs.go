@@ -23,7 +23,7 @@ type fsFlags struct {
 	FSName             string              `group:"fs" name:"fsname" placeholder:"NAME" help:"What the mount table names as the source; by default torrent: and the torrent's name, which df and others take for a remote one."`
 	UID                ownerID             `group:"fs" name:"uid" placeholder:"ID" help:"Owner of all files by number; by default whoever mounts."`
 	GID                ownerID             `group:"fs" name:"gid" placeholder:"ID" help:"Group of all files by number; by default that of whoever mounts."`
-	Umask              umask               `group:"fs" default:"0" placeholder:"OCTAL" help:"Bits to take away from the modes 0444 and 0555."`
+	Umask              umask               `group:"fs" default:"0" placeholder:"OCTAL" help:"Bits to take away from the modes 0644 and 0755."`
 }
 
 // Validate checks what the types of the flags do not.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package fs
+
+func stackDepth(Options) int { return 0 } // only Linux has passthrough
