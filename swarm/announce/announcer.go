@@ -21,6 +21,7 @@ type Announcer struct {
 	mu       sync.Mutex // guards what follows, never held across a request or a callback
 	tiers    [][]*entry
 	complete bool // Completed was called
+	silent   bool // it was said that no tracker answers
 }
 
 // outcome is how an announce ended.
@@ -229,7 +230,7 @@ func (a *Announcer) finish(o outcome) {
 			e.failures, e.next = 0, now
 		}
 		e.anew = false
-		a.log.Debug("announce failed", "err", o.err, "failures", e.failures, "retry", e.next.Sub(now))
+		a.tell(e, o.err, "failures", e.failures, "retry", e.next.Sub(now))
 		return
 	}
 	e.anew = false
@@ -237,8 +238,40 @@ func (a *Announcer) finish(o outcome) {
 	promote(a.tierOf(e), e)
 	a.log.Debug("announced", "tier", e.tier, "event", e.event.String(), "peers", e.peers,
 		"seeders", e.seeders, "leechers", e.leechers, "next", e.next.Sub(now))
-	if e.warning != "" {
-		a.log.Warn("tracker warns", "warning", e.warning)
+	if e.warning != "" && e.warning != e.told {
+		a.log.Warn("tracker warns", "tracker", DisplayURL(e.url), "warning", e.warning)
+	}
+	e.told = e.warning
+	if a.silent {
+		a.silent = false
+		a.log.Info("a tracker answers", "tracker", DisplayURL(e.url))
+	}
+}
+
+// tell logs a failure: a refusal as a warning if it is a new one, and likewise that
+// no tracker answers; all else is for who debugs. The caller holds the lock.
+func (a *Announcer) tell(e *entry, err error, more ...any) {
+	level := slog.LevelDebug
+	if text := err.Error(); e.refused() && text != e.told {
+		level, e.told = slog.LevelWarn, text
+	}
+	a.log.Log(context.Background(), level, "announce failed", append([]any{"err", err}, more...)...)
+	if a.silent {
+		return
+	}
+	for _, tier := range a.tiers {
+		for _, o := range tier {
+			if o.working || o.err == nil { // or was not asked yet
+				return
+			}
+			if o != e && !o.refused() && e.refused() {
+				err = o.err
+			}
+		}
+	}
+	a.silent = true
+	if !e.refused() || err != e.err { // that of the refusal is said already
+		a.log.Warn("no tracker answers", "err", err)
 	}
 }
 

@@ -19,13 +19,18 @@ var responseLimits = bencode.Limits{Depth: 10, Items: 200_000}
 const maxRetry = 365 * 24 * time.Hour
 
 // decodeBody decodes the dictionary that a tracker answered, or the refusal in
-// it. Line ends after it are tolerated: they come from files served as they are.
+// it. What files and scripts put around it is passed over: a byte order mark and
+// white space before it, line ends and then anything after it, such as a comment.
 func decodeBody(body []byte) (bencode.Dict, error) {
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\ufeff")), "\x00\t\v\f\r\n ")
 	d, n, err := bencode.DecodeDict(body, responseLimits)
 	if err != nil {
+		if len(body) > 0 && body[0] == '<' {
+			return nil, fmt.Errorf("%w: it is a web page", ErrResponse)
+		}
 		return nil, fmt.Errorf("%w: %w", ErrResponse, err)
 	}
-	if len(bytes.TrimSpace(body[n:])) > 0 {
+	if rest := body[n:]; len(rest) > 0 && !bytes.ContainsAny(rest[:1], "\x00\t\v\f\r\n <") {
 		return nil, fmt.Errorf("%w: bytes after the dictionary", ErrResponse)
 	}
 	if reason, ok := bencode.Get[string](d, "failure reason"); ok {
@@ -64,12 +69,7 @@ func decodeHTTP(body []byte) (Response, error) {
 		return Response{}, err
 	}
 	r := Response{Seeders: count(d, "complete"), Leechers: count(d, "incomplete")}
-	if v, ok := bencode.Get[int64](d, "interval"); ok {
-		r.Interval = units(v, time.Second)
-	}
-	if v, ok := bencode.Get[int64](d, "min interval"); ok {
-		r.MinInterval = units(v, time.Second)
-	}
+	r.Interval, r.MinInterval = seconds(d, "interval"), seconds(d, "min interval")
 	if v, ok := bencode.Get[string](d, "tracker id"); ok && len(v) <= maxID {
 		r.ID = v
 	}
@@ -85,6 +85,20 @@ func decodeHTTP(body []byte) (Response, error) {
 		return Response{}, err
 	}
 	return r, nil
+}
+
+// seconds returns a number of seconds, 0 where there is none. Some trackers write it
+// as a string.
+func seconds(d bencode.Dict, key string) time.Duration {
+	switch v := d[key].(type) {
+	case int64:
+		return units(v, time.Second)
+	case string:
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return units(n, time.Second)
+		}
+	}
+	return 0
 }
 
 // count returns a number of peers, -1 where the tracker gave none that makes sense.

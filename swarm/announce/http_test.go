@@ -80,6 +80,13 @@ func TestDecodeHTTP(t *testing.T) {
 	}{
 		{"no peers", "d8:intervali900ee", plain, nil},
 		{"line end", "d8:intervali900ee\r\n", plain, nil},
+		{"byte order mark", "\ufeffd8:intervali900ee", plain, nil},
+		{"lines before", "\r\n\t d8:intervali900ee", plain, nil},
+		{"a comment after", "d8:intervali900ee\n<!-- 0.003 s -->\n", plain, nil},
+		{"a comment at once", "d8:intervali900ee<!-- 0.003 s -->", plain, nil},
+		{"a zero after", "d8:intervali900ee\x00", plain, nil},
+		{"refused among lines", "\nd14:failure reason4:oopse\n\n", Response{}, refused(FailureError{Reason: "oops"})},
+		{"interval as text", "d8:interval3:9005:peers0:e", with(func(r *Response) { r.Interval = 15 * time.Minute }), nil},
 		{"unsorted", "d5:peers0:8:intervali900ee", plain, nil},
 		{
 			"everything",

@@ -39,6 +39,7 @@ type entry struct {
 	seeders, leechers, peers int // -1 where unknown
 	warning                  string
 	err                      error
+	told                     string // of its warnings and refusals, the last that was logged
 }
 
 // leftOut is a tracker that is not announced to, or not as the torrent has it.
