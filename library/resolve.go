@@ -28,7 +28,7 @@ type ResolveOptions struct {
 var ErrMetadata = errors.New("unusable metadata")
 
 // Resolve finds the metadata of a magnet link: what an earlier call kept (see
-// [Config.MetadataDir]), else what peers send. It goes on until it succeeds or
+// [Config.MetadataDir]), else what peers send or the link's exact sources have. It goes on until it succeeds or
 // ctx ends. The sources of peers that it asks, and the connections to those that
 // it found, go on for the torrent, which is to be added next.
 func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOptions) (*metainfo.MetaInfo, error) {
@@ -38,30 +38,39 @@ func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOpti
 	trackers := linkTrackers(m, nil)
 	r := l.newSources(m.Hash, m.Hash.String(), trackers, false, sourceOptions{noTrackers: o.NoTrackers})
 	sought := l.seek(m.Hash, r)
-	found, err := l.session.FetchMetadata(ctx, swarm.MetadataConfig{
+	got := l.findMetadata(ctx, m, swarm.MetadataConfig{
 		Hash: m.Hash, Sources: []swarm.PeerSource{r}, Peers: o.Peers, Progress: o.Progress,
 	})
 	sought()
-	if err != nil {
+	if got.err != nil {
 		r.close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("find metadata: %w", err)
+		return nil, fmt.Errorf("find metadata: %w", got.err)
 	}
+	if got.meta != nil {
+		r.close()
+		return l.keep(m, &metainfo.MetaInfo{Info: got.meta.Info, PieceLayers: got.meta.PieceLayers, Trackers: trackers, WebSeeds: m.WebSeeds}), nil
+	}
+	found := got.found
 	info, err := metainfo.ParseInfo(found.Info, metainfo.Limits{})
 	if err != nil {
 		found.Close()
 		r.close()
 		return nil, fmt.Errorf("read metadata of %s: %w: %w", m.Hash, ErrMetadata, err)
 	}
-	mi := &metainfo.MetaInfo{Info: info, Trackers: trackers, WebSeeds: m.WebSeeds}
 	r.metadata = found
 	l.keepSources(info.Hash, r)
+	return l.keep(m, &metainfo.MetaInfo{Info: info, Trackers: trackers, WebSeeds: m.WebSeeds}), nil
+}
+
+// keep keeps the metadata of a link for the next time, if that is possible.
+func (l *Library) keep(m *metainfo.Magnet, mi *metainfo.MetaInfo) *metainfo.MetaInfo {
 	if err := l.keepMetadata(m.Hash, mi); err != nil {
 		l.log.Warn("the metadata is not kept for the next time", "err", err)
 	}
-	return mi, nil
+	return mi
 }
 
 // linkTrackers are the trackers of a link, and of what was kept from an

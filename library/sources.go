@@ -1,7 +1,10 @@
 package library
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -33,6 +36,7 @@ func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]str
 	if hash.HasV1 && hash.HasV2 {
 		s.twin = &trackers{cfg: cfg}
 		s.twin.cfg.InfoHash = hash.WireV2()
+		s.twin.cfg.Logger = cfg.Logger.With("swarm", "v2") // it says the same again
 	}
 	return s
 }
@@ -139,7 +143,7 @@ func (s *trackers) status() []TrackerStatus {
 	for i, s := range all {
 		out[i] = TrackerStatus{
 			URL: s.URL, Tier: s.Tier, Seeders: s.Seeders, Leechers: s.Leechers, Peers: s.Peers,
-			NextAnnounce: s.Next, Working: s.State == announce.Working, Err: s.Err,
+			NextAnnounce: s.Next, Working: s.State == announce.Working, Err: s.Err, Warning: s.Warning,
 		}
 	}
 	if s.twin != nil {
@@ -163,6 +167,63 @@ func (s *TrackerStatus) join(o TrackerStatus) {
 	if !o.NextAnnounce.IsZero() && o.NextAnnounce.Before(s.NextAnnounce) {
 		s.NextAnnounce = o.NextAnnounce
 	}
+}
+
+// trackerTrouble says what is wrong with trackers: the warning of one that works, or
+// why none does, refusals first.
+func trackerTrouble(all []TrackerStatus) string {
+	var warning, refusal, silence string
+	for _, s := range all {
+		switch {
+		case s.Working:
+			if s.Warning != "" && warning == "" {
+				warning = "tracker " + announce.DisplayURL(s.URL) + " warns: " + s.Warning
+			}
+		case s.Err == nil: // not asked yet
+		case errors.As(s.Err, new(*announce.FailureError)):
+			refusal = cmp.Or(refusal, s.Err.Error())
+		default:
+			silence = cmp.Or(silence, s.Err.Error())
+		}
+	}
+	working := slices.ContainsFunc(all, func(s TrackerStatus) bool { return s.Working })
+	pending := slices.ContainsFunc(all, func(s TrackerStatus) bool { return !s.Working && s.Err == nil })
+	switch {
+	case working:
+		return warning
+	case refusal != "":
+		return refusal
+	case pending:
+		return ""
+	}
+	return silence
+}
+
+// trackerTrouble is that of a torrent's trackers.
+func (t *Torrent) trackerTrouble() string {
+	if t.sources.trackers == nil {
+		return ""
+	}
+	return trackerTrouble(t.sources.trackers.status())
+}
+
+// trackersText says how many trackers answer, and what is wrong with them.
+func (t *Torrent) trackersText() string {
+	if t.sources.trackers == nil {
+		return "none"
+	}
+	all := t.sources.trackers.status()
+	working := 0
+	for _, s := range all {
+		if s.Working {
+			working++
+		}
+	}
+	text := fmt.Sprintf("%d of %d answer", working, len(all))
+	if trouble := trackerTrouble(all); trouble != "" {
+		text += ": " + trouble
+	}
+	return text
 }
 
 // share is about how many bytes of real files lie in so many pieces.

@@ -24,9 +24,12 @@ type Stats struct {
 	Blocked  []BlockedRead // reads that wait for the swarm now
 	WaitsFor string        // in words, what the oldest of them waits for
 	Trackers []TrackerStatus
-	DiskErr  error // the disk's last complaint, nil while it works
-	WayErr   error // why nothing can go out: a proxy or interface that is not there; nil while it can
-	Err      error // why the torrent was stopped, nil while it was not: its two halves contradict each other
+	// TrackerTrouble is in words what trackers refuse or warn of, or why none answers; ""
+	// while there is nothing. It has no passkeys.
+	TrackerTrouble string
+	DiskErr        error // the disk's last complaint, nil while it works
+	WayErr         error // why nothing can go out: a proxy or interface that is not there; nil while it can
+	Err            error // why the torrent was stopped, nil while it was not: its two halves contradict each other
 }
 
 // BlockedRead is a read that waits for pieces.
@@ -44,8 +47,9 @@ type TrackerStatus struct {
 	Seeders, Leechers int // as the tracker counts them; -1 where it did not say
 	Peers             int // addresses in its last answer
 	NextAnnounce      time.Time
-	Working           bool  // the last announce was answered
-	Err               error // of the last announce, nil if it worked
+	Working           bool   // the last announce was answered
+	Err               error  // of the last announce, nil if it worked
+	Warning           string // of the last answer; "" where there was none
 }
 
 // Stats takes a snapshot of the torrent.
@@ -74,6 +78,7 @@ func (t *Torrent) Stats() Stats {
 	}
 	if tr := t.sources.trackers; tr != nil {
 		out.Trackers = tr.status()
+		out.TrackerTrouble = trackerTrouble(out.Trackers)
 	}
 	return out
 }

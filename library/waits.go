@@ -246,7 +246,11 @@ func (t *Torrent) reason(r swarm.Reach) string {
 	if t.l.Offline() && r.Piece >= 0 && !r.Checking && r.Holders == 0 {
 		return fmt.Sprintf("this computer has no network, piece %d is missing", r.Piece)
 	}
-	return reason(r)
+	text := reason(r)
+	if trouble := t.trackerTrouble(); trouble != "" && r.Piece >= 0 && !r.Checking && r.Holders == 0 {
+		text += "; " + trouble
+	}
+	return text
 }
 
 func reason(r swarm.Reach) string {

@@ -24,6 +24,7 @@ const (
 	xattrPolicy       = xattrPrefix + "on_unavailable"
 	xattrPieceLength  = xattrPrefix + "piece_length" // bytes
 	xattrPeers        = xattrPrefix + "peers"        // connected; of the root directory alone
+	xattrTrackers     = xattrPrefix + "trackers"     // how many answer, and what is wrong with them; of the root directory alone
 )
 
 var (
@@ -38,7 +39,7 @@ func (tr *tree) ListXattr(o fs.Object) []string {
 		xattrPolicy, xattrPieceLength,
 	}
 	if o.Root {
-		names = append(names, xattrPeers)
+		names = append(names, xattrPeers, xattrTrackers)
 	}
 	return names
 }
@@ -53,6 +54,11 @@ func (tr *tree) GetXattr(o fs.Object, name string) ([]byte, bool) {
 		return strconv.AppendInt(nil, t.info.PieceLength(), 10), true
 	case xattrPolicy:
 		return []byte(tr.policyOf(o).String()), true
+	case xattrTrackers:
+		if !o.Root {
+			return nil, false
+		}
+		return []byte(t.trackersText()), true
 	case xattrPeers:
 		if !o.Root {
 			return nil, false

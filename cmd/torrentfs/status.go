@@ -88,6 +88,9 @@ func statusLine(st library.Stats, h *hashing, now time.Time) string {
 	if st.Taken > 0 {
 		parts = append(parts, "copied "+formatBytes(st.Taken))
 	}
+	if st.TrackerTrouble != "" && !st.Complete {
+		parts = append(parts, printable(st.TrackerTrouble))
+	}
 	if st.DiskErr != nil {
 		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
 	}
@@ -166,6 +169,9 @@ func (a *app) logStats(msg string, st library.Stats, more ...any) {
 	}
 	if st.WayErr != nil {
 		args = append(args, "network_err", st.WayErr)
+	}
+	if st.TrackerTrouble != "" {
+		args = append(args, "trackers", st.TrackerTrouble)
 	}
 	a.log.Info(msg, args...)
 }
