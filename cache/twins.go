@@ -188,7 +188,7 @@ func (s *Store) fillPart(p part, src vfs.File) error {
 	if err != nil {
 		return err
 	}
-	if ours.Ino != 0 && ours.Ino == theirs.Ino {
+	if id := ours.ID(); id != (vfs.FileID{}) && id == theirs.ID() {
 		return errors.New("it may be the same file")
 	}
 	if err := s.room(h.f, p.at, p.n); err != nil {

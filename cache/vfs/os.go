@@ -59,13 +59,7 @@ func (o *osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	return &osFile{f: f}, nil
 }
 
-func (o *osFS) Lstat(name string) (Info, error) {
-	st, err := o.root.Lstat(name)
-	if err != nil {
-		return Info{}, err
-	}
-	return infoOf(st), nil
-}
+func (o *osFS) Lstat(name string) (Info, error) { return lstat(o.root, name) }
 
 func (o *osFS) Mkdir(name string, perm fs.FileMode) error { return o.root.Mkdir(name, perm) }
 func (o *osFS) Symlink(target, name string) error         { return o.root.Symlink(target, name) }
@@ -121,7 +115,8 @@ func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(
 func (o *osFile) Close() error                             { return o.f.Close() }
 func (o *osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
 func (o *osFile) OS() *os.File                             { return o.f }
-func (o *osFile) Sync() error                              { return syncData(o.f) }
+func (o *osFile) Stat() (Info, error)                      { return stat(o.f) }
+func (o *osFile) Sync() error                              { return o.f.Sync() }
 func (o *osFile) Probe(off int64) error                    { return probe(o.f, off) }
 func (o *osFile) ReadCached(p []byte, off int64) int       { return readCached(o.f, p, off) }
 func (o *osFile) PunchHole(off, n int64) error             { return punchHole(o.f, off, n) }
@@ -141,14 +136,6 @@ func (o *osFile) NextData(off int64) (int64, int64, error) {
 	return start, end, err
 }
 
-func (o *osFile) Stat() (Info, error) {
-	st, err := o.f.Stat()
-	if err != nil {
-		return Info{}, err
-	}
-	return infoOf(st), nil
-}
-
 func (o *osFile) WriteVectorAt(bufs [][]byte, off int64) (int, error) {
 	if len(bufs) == 1 {
 		return o.f.WriteAt(bufs[0], off)
@@ -159,8 +146,9 @@ func (o *osFile) WriteVectorAt(bufs [][]byte, off int64) (int, error) {
 func infoOf(st fs.FileInfo) Info {
 	i := Info{Size: st.Size(), MTime: st.ModTime().UnixNano(), Mode: st.Mode()}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		i.Ino = sys.Ino
+		i.Dev, i.Ino = uint64(sys.Dev), uint64(sys.Ino) //nolint:unconvert // their types differ by system
 		i.Gone = sys.Nlink == 0
+		i.CTime, i.BTime = otherTimes(sys)
 	}
 	return i
 }

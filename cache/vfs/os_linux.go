@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,12 +61,61 @@ func readCached(f *os.File, p []byte, off int64) (total int) {
 	return total
 }
 
-func syncData(f *os.File) error {
-	if err := withFD(f, unix.Fdatasync); err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+const statxMask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+
+// stat asks by statx(2), which knows when a file was born.
+func stat(f *os.File) (info Info, err error) {
+	var st unix.Statx_t
+	err = withFD(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, statxMask, &st) })
+	switch {
+	case err == unix.ENOSYS, err == unix.EPERM: // an old system, or a filter of system calls
+		fi, err := f.Stat()
+		if err != nil {
+			return Info{}, err
+		}
+		return infoOf(fi), nil
+	case err != nil:
+		return Info{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	return nil
+	info = Info{
+		Size: int64(st.Size), MTime: nanoseconds(st.Mtime), CTime: nanoseconds(st.Ctime),
+		Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, Gone: st.Nlink == 0, Mode: modeOf(st.Mode),
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		info.BTime = nanoseconds(st.Btime)
+	}
+	return info, nil
 }
+
+func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
+
+// modeOf knows what this package asks for: the kind of a file and its permissions.
+func modeOf(m uint16) fs.FileMode {
+	mode := fs.FileMode(m & 0o777)
+	switch m & unix.S_IFMT {
+	case unix.S_IFREG:
+		return mode
+	case unix.S_IFDIR:
+		return mode | fs.ModeDir
+	case unix.S_IFLNK:
+		return mode | fs.ModeSymlink
+	default:
+		return mode | fs.ModeIrregular
+	}
+}
+
+// lstat opens the name without the right to read or write, which no kind of
+// file minds: statx(2) below a root would need the folder's descriptor.
+func lstat(root *os.Root, name string) (Info, error) {
+	f, err := root.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.Close()
+	return stat(f)
+}
+
+func otherTimes(st *syscall.Stat_t) (ctime, btime int64) { return st.Ctim.Nano(), 0 }
 
 func syncFS(d *os.File) error {
 	if err := withFD(d, unix.Syncfs); err != nil {

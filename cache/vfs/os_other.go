@@ -21,7 +21,21 @@ func writeVectorAt(f *os.File, bufs [][]byte, off int64) (int, error) {
 
 func readCached(*os.File, []byte, int64) int { return 0 }
 
-func syncData(f *os.File) error { return f.Sync() }
+func stat(f *os.File) (Info, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return Info{}, err
+	}
+	return infoOf(st), nil
+}
+
+func lstat(root *os.Root, name string) (Info, error) {
+	st, err := root.Lstat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return infoOf(st), nil
+}
 
 func syncFS(*os.File) error { return errors.ErrUnsupported }
 

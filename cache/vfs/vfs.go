@@ -10,13 +10,30 @@ import (
 // ErrLocked is returned (wrapped) by [FS.Lock] when somebody else holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// Info is what a file system says of one name.
+// Info is what a file system says of one name. Times are in nanoseconds since
+// 1970, and 0 where the system has no such time.
 type Info struct {
 	Size  int64
-	MTime int64  // of the content, in nanoseconds since 1970
-	Ino   uint64 // identity within the file system; 0 where it has none
-	Gone  bool   // no name leads to it any more
+	MTime int64 // of the content; any program can set it
+	CTime int64 // of the last change of content, names or attributes; the system alone sets it
+	BTime int64 // of the file's birth
+	Dev   uint64
+	Ino   uint64
+	Gone  bool // no name leads to it any more
 	Mode  fs.FileMode
+}
+
+// FileID tells two files apart for as long as both exist and the file system
+// is mounted: device numbers may be others after a restart of the system.
+type FileID struct{ Dev, Ino uint64 }
+
+// ID is the identity of a file: two names with one ID are one file. It is the
+// zero FileID where the system has no such thing.
+func (i Info) ID() FileID {
+	if i.Ino == 0 {
+		return FileID{}
+	}
+	return FileID{i.Dev, i.Ino}
 }
 
 // FS is a directory tree. All methods may be called from any goroutine.
@@ -60,7 +77,7 @@ type File interface {
 	// WriteVectorAt writes bufs one after the other at off, in as few calls
 	// of the system as it takes. It does not keep or change bufs.
 	WriteVectorAt(bufs [][]byte, off int64) (int, error)
-	// Sync makes the data durable, with the metadata needed to read it back.
+	// Sync makes the data durable, with all that Stat says of it.
 	Sync() error
 	Truncate(size int64) error
 	Stat() (Info, error)

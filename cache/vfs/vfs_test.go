@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func open(t *testing.T, dir string) FS {
@@ -171,5 +172,54 @@ func TestProbe(t *testing.T) {
 		if err := h.Probe(off); err != nil {
 			t.Errorf("at %d: %v", off, err)
 		}
+	}
+}
+
+// Both ways to look at a file say the same, and one file has one identity
+// under all its names.
+func TestInfo(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	h := create(t, f, "f")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := h.WriteAt([]byte("x"), 9)
+	must(err)
+	must(os.Link(filepath.Join(dir, "f"), filepath.Join(dir, "hard")))
+	must(os.Symlink("f", filepath.Join(dir, "soft")))
+	must(os.WriteFile(filepath.Join(dir, "other"), []byte("0123456789"), 0o600))
+	look := func(name string) Info {
+		t.Helper()
+		st, err := f.Lstat(name)
+		must(err)
+		return st
+	}
+	st, err := h.Stat()
+	must(err)
+	if st != look("f") || st != look("hard") || st.Size != 10 || st.MTime == 0 || st.CTime == 0 || st.Dev == 0 || !st.Mode.IsRegular() || st.Gone {
+		t.Errorf("by handle %+v, by name %+v, by its other name %+v", st, look("f"), look("hard"))
+	}
+	if st.ID() == look("other").ID() || st.ID() != look("hard").ID() || st.ID() == (FileID{}) {
+		t.Errorf("identity %v, of another file %v", st.ID(), look("other").ID())
+	}
+	if look("soft").Mode&fs.ModeSymlink == 0 || !look(".").Mode.IsDir() {
+		t.Errorf("link %v, folder %v", look("soft").Mode, look(".").Mode)
+	}
+	if _, err := f.Lstat("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such file: %v", err)
+	}
+	// A date that is put back is told by the other one.
+	must(os.Chtimes(filepath.Join(dir, "f"), time.Time{}, time.Unix(0, st.MTime)))
+	if now := look("f"); now.MTime != st.MTime || now.CTime == st.CTime {
+		t.Errorf("before %+v, after %+v", st, now)
+	}
+	must(f.Remove("f"))
+	must(f.Remove("hard"))
+	if st, err := h.Stat(); err != nil || !st.Gone {
+		t.Errorf("removed: %+v, %v", st, err)
 	}
 }

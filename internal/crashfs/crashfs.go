@@ -54,6 +54,7 @@ const (
 // node is a directory, a file or a link.
 type node struct {
 	ino  uint64
+	born int64
 	mode fs.FileMode
 
 	names, syncedNames map[string]*node // of a directory
@@ -69,6 +70,7 @@ type content struct {
 	sectors map[int64]*[sector]byte // holes are absent; never changed in place
 	size    int64
 	mtime   int64
+	ctime   int64 // each change makes it another, as a fine-grained clock does
 }
 
 func (c content) clone() content {
@@ -90,8 +92,9 @@ func (f *FS) newNode(mode fs.FileMode) *node {
 		n.names, n.syncedNames = make(map[string]*node), make(map[string]*node)
 	}
 	if mode.IsRegular() {
-		n.data = content{sectors: make(map[int64]*[sector]byte), mtime: time.Now().UnixNano()}
-		n.synced = content{sectors: make(map[int64]*[sector]byte), mtime: n.data.mtime}
+		n.born = time.Now().UnixNano()
+		n.data = content{sectors: make(map[int64]*[sector]byte), mtime: n.born, ctime: n.born}
+		n.synced = content{sectors: make(map[int64]*[sector]byte), mtime: n.born, ctime: n.born}
 		n.dirty = make(map[int64]bool)
 	}
 	return n
@@ -180,7 +183,7 @@ func (n *node) survive(keep func() bool, seen map[*node]*node) *node {
 	if m := seen[n]; m != nil {
 		return m
 	}
-	m := &node{ino: n.ino, mode: n.mode, target: n.target}
+	m := &node{ino: n.ino, mode: n.mode, target: n.target, born: n.born}
 	seen[n] = m
 	switch {
 	case n.mode.IsDir():
@@ -207,8 +210,8 @@ func (n *node) survive(keep func() bool, seen map[*node]*node) *node {
 
 func (n *node) surviving(keep func() bool) content {
 	c := n.synced.clone()
-	if n.data.mtime != c.mtime && keep() {
-		c.mtime = n.data.mtime
+	if n.data.ctime != c.ctime && keep() {
+		c.mtime, c.ctime = n.data.mtime, n.data.ctime
 	}
 	if n.data.size != c.size && keep() {
 		c.size = n.data.size

@@ -87,8 +87,17 @@ func (n *node) write(p []byte, off int64) {
 		n.dirty[i] = true
 	}
 	n.data.size = max(n.data.size, off+int64(len(p)))
-	n.data.mtime = time.Now().UnixNano()
+	n.modified()
 }
+
+// modified sets both dates.
+func (n *node) modified() {
+	n.data.mtime = time.Now().UnixNano()
+	n.touched()
+}
+
+// touched sets the date that no program can set.
+func (n *node) touched() { n.data.ctime = max(n.data.ctime+1, time.Now().UnixNano()) }
 
 func (h *file) WriteVectorAt(bufs [][]byte, off int64) (int, error) {
 	return h.WriteAt(slices.Concat(bufs...), off)
@@ -139,7 +148,7 @@ func (n *node) truncate(size int64) {
 		n.dirty[size/sector] = true
 	}
 	n.data.size = size
-	n.data.mtime = time.Now().UnixNano()
+	n.modified()
 }
 
 func (h *file) PunchHole(off, size int64) error {
@@ -163,7 +172,7 @@ func (h *file) PunchHole(off, size int64) error {
 		}
 		o += m
 	}
-	h.n.data.mtime = time.Now().UnixNano()
+	h.n.modified()
 	return nil
 }
 

@@ -62,7 +62,24 @@ func (f *FS) Lstat(name string) (vfs.Info, error) {
 }
 
 func (n *node) info() vfs.Info {
-	return vfs.Info{Size: n.data.size, MTime: n.data.mtime, Ino: n.ino, Gone: n.gone, Mode: n.mode}
+	return vfs.Info{
+		Size: n.data.size, MTime: n.data.mtime, CTime: n.data.ctime, BTime: n.born,
+		Dev: 1, Ino: n.ino, Gone: n.gone, Mode: n.mode,
+	}
+}
+
+// SetMTime sets the date of a file's content as utimes(2) does, which tells of
+// itself in the other date. It is not counted as an operation.
+func (f *FS) SetMTime(name string, mtime int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.walk("utimes", name)
+	if err != nil {
+		return err
+	}
+	n.data.mtime = mtime
+	n.touched()
+	return nil
 }
 
 // IsEmpty implements [vfs.FS].
@@ -129,6 +146,7 @@ func (f *FS) Rename(from, to string) error {
 		old.gone = true
 	}
 	dst.names[b] = src.names[a]
+	dst.names[b].touched()
 	delete(src.names, a)
 	return nil
 }
