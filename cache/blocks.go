@@ -2,6 +2,7 @@ package cache
 
 import (
 	"container/list"
+	"errors"
 	"fmt"
 	"io"
 
@@ -20,6 +21,7 @@ type pieceBuf struct {
 	discarded bool
 	good      bitset        // blocks verified by themselves; nil: none
 	told      bitset        // of good, those that the journal knows of
+	sums      []uint64      // of good ones (sumOf); 0: not known
 	place     *list.Element // in the store's list of unverified pieces, while kept > 0
 }
 
@@ -45,9 +47,11 @@ func (it *item) current() bool {
 	if it.pb.discarded {
 		return false
 	}
-	b := it.pb.bufs[it.block]
-	return len(b) > 0 && &b[0] == &it.data[0]
+	return sameBytes(it.pb.bufs[it.block], it.data)
 }
+
+// sameBytes reports whether a and b begin in the same place of memory.
+func sameBytes(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &b[0] }
 
 // Put takes a block that came from the swarm and is not verified. It takes
 // ownership of data, which nobody changes any more, and never waits for the
@@ -85,19 +89,23 @@ func (s *Store) Put(piece, block int, data []byte) {
 		pb.unwritten++
 	}
 	pb.bufs[block] = data
-	wake := len(s.queue) == 0
-	enough := s.queued < gatherBytes && s.queued+int64(want) >= gatherBytes
-	s.queue = append(s.queue, item{pb, block, off, data})
-	s.queued += int64(want)
-	s.dirty.Add(int64(want))
+	s.unsuspect(piece, block)
+	s.enqueue(item{pb, block, off, data})
 	s.mu.Unlock()
+}
 
-	if wake {
+// enqueue has a block written; mu is held.
+func (s *Store) enqueue(it item) {
+	n := int64(len(it.data))
+	if len(s.queue) == 0 {
 		signal(s.kick)
 	}
-	if enough {
+	if s.queued < gatherBytes && s.queued+n >= gatherBytes {
 		signal(s.full)
 	}
+	s.queue = append(s.queue, it)
+	s.queued += n
+	s.dirty.Add(n)
 }
 
 // signal wakes whoever waits for c, now or at its next look.
@@ -125,88 +133,45 @@ func (s *Store) Unverified(piece, block int, scratch []byte) ([]byte, error) {
 		scratch = make([]byte, n)
 	}
 	scratch = scratch[:n]
-	if err := s.readDisk(scratch, off); err != nil {
+	s.readBack(piece, block)
+	err := s.readDisk(scratch, off)
+	if errors.Is(err, ErrChanged) { // what it is now is to be hashed
+		for p := range s.lay.parts(off, int64(n)) {
+			if p.file >= 0 {
+				s.suspect(p.file)
+			}
+		}
+		s.readBack(piece, block)
+		err = s.readDisk(scratch, off)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read block %d of piece %d: %w", block, piece, err)
 	}
 	return scratch, nil
 }
 
-// Discard forgets the blocks of a piece whose hash was wrong. A verified piece
-// stays (see Forget), and so do blocks that are verified by themselves.
-func (s *Store) Discard(piece int) {
-	if !s.gate.enter() {
-		return
-	}
-	defer s.gate.leave()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.verified.has(piece) {
-		return
-	}
-	delete(s.filling, piece)
-	if s.doubtful.has(piece) {
-		s.doubtful.clear(piece)
-		s.stale = true
-		for file := range s.lay.filesOf(piece) {
-			if w := s.watches[file]; w != nil {
-				w.alarms = 0 // the doubt was right
-			}
-		}
-	}
-	pb := s.pieces[piece]
-	switch {
-	case pb == nil:
-	case pb.good != nil:
-		for b := range pb.state {
-			s.discardBlock(pb, b)
-		}
-	default:
-		s.unkeep(pb)
-		pb.discarded = true
-		pb.bufs = nil
-		delete(s.pieces, piece)
-	}
-}
-
-// DiscardBlock forgets one block, whose own hash was wrong.
-func (s *Store) DiscardBlock(piece, block int) {
-	if !s.gate.enter() {
-		return
-	}
-	defer s.gate.leave()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if pb := s.pieces[piece]; pb != nil && !pb.committed {
-		s.discardBlock(pb, block)
-	}
-}
-
-// discardBlock forgets a block that is not verified; mu is held.
-func (s *Store) discardBlock(pb *pieceBuf, block int) {
-	if pb.isGood(block) {
-		return
-	}
-	s.dropKept(pb, block)
-	if pb.state[block] == waiting {
-		pb.unwritten--
-	}
-	pb.state[block] = absent
-	pb.bufs[block] = nil
-}
-
 // Commit makes a piece whose hash was right readable. Its blocks that are
 // still in memory enter the memory tier; it is journaled once it is synced.
-func (s *Store) Commit(piece int) {
+//
+// It is false, and the piece is not committed, if what was hashed may not be what
+// is there: a file was changed by another program after blocks had been written
+// to it, or blocks were discarded since. Whoever hashes reads all of it
+// anew then (Unverified).
+func (s *Store) Commit(piece int) bool {
 	if !s.gate.enter() {
-		return
+		return false
 	}
 	defer s.gate.leave()
 	s.mu.Lock()
 	if s.verified.has(piece) {
 		s.mu.Unlock()
-		return
+		return true
 	}
 	pb := s.pieces[piece]
+	if s.suspicion.blocks[piece] != nil || !s.whole(piece) {
+		s.mu.Unlock()
+		return false
+	}
 	var bufs [][]byte
 	if pb != nil {
 		bufs = pb.bufs
@@ -242,6 +207,22 @@ func (s *Store) Commit(piece int) {
 		}
 	}
 	s.filesDone(done)
+	return true
+}
+
+// whole reports whether all of a piece was put, or lay on disk when it was to be
+// hashed; mu is held.
+func (s *Store) whole(piece int) bool {
+	if _, filling := s.filling[piece]; filling || s.doubtful.has(piece) {
+		return true
+	}
+	pb := s.pieces[piece]
+	for b := range s.lay.geo.NumBlocks(piece) {
+		if (pb == nil || pb.state[b] == absent) && s.lay.hasContent(piece, b) {
+			return false
+		}
+	}
+	return true
 }
 
 // seal notes that a piece is verified and written, and returns the files that

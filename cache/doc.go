@@ -35,16 +35,31 @@
 // (.journal) and the lock (.lock), and a lock per top-level name, because two
 // torrents of one name would write into each other's files. Of v2 torrents a
 // catalogue of complete files by the roots of their trees lies there as well
-// (.files): other torrents find them by it ([FindTwins], [Store.Fill]).
+// (.files): other torrents find them by it ([FindTwins], [Store.Fill]). Resume
+// data of an earlier version vouches for nothing: all is hashed.
 //
 // # What survives
 //
-// After Close: all that is verified, as long as the files keep their size and
-// date; of a file that changed, only its pieces are hashed again. After a kill
-// or a power cut: what is in the journal, for each file that is still the same
-// (inode) and was not changed later than we are known to have lived. What was
-// verified and did not get into the journal is hashed again; in doubt, all is.
-// Blocks of a piece that was not verified yet are fetched again.
+// After Close: all that is verified, without hashing. After a kill or a power
+// cut: what is in the journal, without hashing for each file that was not
+// being written to, and after hashing for the others. Blocks of a piece that was
+// not verified yet are fetched again.
+//
+// What makes a file the same is its inode number, size, mtime, ctime and time of
+// birth, to the nanosecond (fileStat). They are recorded when it has been synced,
+// and the journal vouches for the pieces in that state of the file alone. In
+// any other state all of it is hashed: after cp -a to another disk, or when
+// somebody changed the date and nothing else. Device numbers are not recorded,
+// since they change when a system starts anew.
+//
+// # Changes by others
+//
+// Each read from disk compares the file with the state that our own last write
+// left. In another state the trust in all that it holds is withdrawn: pieces are
+// hashed again, and a hash that was taken of blocks before they were written
+// counts no more for those that lie on disk ([Store.Commit] is false). A change
+// during a write of ours leaves a state that looks like ours; there the system is
+// asked who wrote ([vfs.Witness]).
 //
 // A disk that refuses to write loses nothing: blocks wait in memory, readable
 // if verified, and are tried again with growing pauses; Dirty tells whoever
@@ -78,6 +93,6 @@
 // collector and never pooled. Files that a store hands out ([Store.Section],
 // [Store.Backing]) stay the store's; callers never close them.
 //
-// What this package never does: know peers, hash, choose what to fetch, or
-// take a file's size or date alone as proof of its content.
+// What this package never does: know peers, judge hashes, choose what to fetch,
+// or take a file's size and date as proof of its content.
 package cache

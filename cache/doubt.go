@@ -2,7 +2,9 @@ package cache
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -44,35 +46,136 @@ func (s *Store) Doubt(piece int, reason error) (doubtful []int) {
 		}
 	}
 	if len(doubtful) > 0 {
-		s.stale = true
-		s.forgotten.Add(1)
-		signal(s.sealKick) // the journal has to hear of it
+		s.withdrew()
 	}
 	return doubtful
+}
+
+// withdrew has readers read again, and the journal hear of it; mu is held.
+func (s *Store) withdrew() {
+	s.stale = true
+	s.forgotten.Add(1)
+	signal(s.sealKick)
+}
+
+// suspect withdraws the trust in all that a file holds which somebody else
+// changed, as Doubt does. Recheck returns the pieces.
+func (s *Store) suspect(file int) {
+	if s.hanging(reading) != nil || !s.reconsider(file) {
+		return
+	}
+	first, last := s.lay.piecesOf(file)
+	s.mu.Lock()
+	for p := first; p <= last; p++ {
+		if s.doubtLocked(p) {
+			s.suspicion.untold = append(s.suspicion.untold, p)
+		}
+	}
+	s.withdrew()
+	s.mu.Unlock()
+	if s.opt.OnDoubt != nil {
+		s.opt.OnDoubt()
+	}
+}
+
+// suspicion is what is not verified, and cannot be verified by a hash that was
+// taken before a file changed. The store's mu guards it.
+type suspicion struct {
+	blocks map[int]bitset   // by piece: blocks on disk that have to be read back before a hash of them counts
+	files  map[int]struct{} // of which the journal must not vouch for the state that it knows
+	untold []int            // doubtful pieces that Recheck is to return
+}
+
+// suspectBlocks keeps the hash of a piece that is not verified from vouching for
+// blocks on disk: those that are in memory as well are written again, the
+// others have to be read back; mu is held.
+func (s *Store) suspectBlocks(piece int) {
+	pb := s.pieces[piece]
+	if _, filling := s.filling[piece]; pb == nil && !filling && !s.doubtful.has(piece) {
+		return
+	}
+	for b := range s.lay.geo.NumBlocks(piece) {
+		switch {
+		case !s.lay.hasContent(piece, b):
+		case pb == nil, pb.state[b] == onDisk && pb.bufs[b] == nil:
+			if s.suspicion.blocks[piece] == nil {
+				s.suspicion.blocks[piece] = newBitset(s.lay.geo.NumBlocks(piece))
+			}
+			s.suspicion.blocks[piece].set(b)
+		case pb.state[b] == onDisk:
+			s.writeAgain(pb, b)
+		}
+	}
+}
+
+// writeAgain queues a block that is in memory and on disk; mu is held.
+func (s *Store) writeAgain(pb *pieceBuf, block int) {
+	data := pb.bufs[block]
+	if pb.place != nil { // it counts as kept
+		s.dropKept(pb, block)
+		pb.bufs[block] = data
+	}
+	pb.state[block] = waiting
+	pb.unwritten++
+	off, _ := s.lay.block(pb.piece, block)
+	s.enqueue(item{pb, block, off, data})
+}
+
+// readBack notes that a block is about to be read from disk for its hash.
+func (s *Store) readBack(piece, block int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsuspect(piece, block)
+}
+
+// unsuspect lifts the suspicion from a block; mu is held.
+func (s *Store) unsuspect(piece, block int) {
+	set := s.suspicion.blocks[piece]
+	if set == nil {
+		return
+	}
+	if set.clear(block); !set.any() {
+		delete(s.suspicion.blocks, piece)
+	}
+}
+
+// suspected reports whether a block has to be read back; mu is held.
+func (s *Store) suspected(piece, block int) bool {
+	set := s.suspicion.blocks[piece]
+	return set != nil && set.has(block)
 }
 
 // reconsider takes a file that is not as we left it for what it is now, and
 // says whether that is so. The next use opens it anew, by its name.
 func (s *Store) reconsider(file int) bool {
+	s.mu.Lock()
+	gen := s.watchOf(file).gen
+	s.mu.Unlock()
 	st := s.stat(file)
 	s.mu.Lock()
 	w := s.watchOf(file)
-	foreign := w.foreign || w.known && w.writers == 0 &&
-		(st.size != w.seen.size || st.ino != w.seen.ino || st.mtime != w.seen.mtime && w.alarms < maxFalseAlarms)
+	foreign := w.suspicious(st, st.size == fileMissing && w.seen.size != fileMissing, gen)
+	news := false
 	if foreign {
 		w.foreign = false
-		w.alarms++
+		w.doubts++
 		w.gen++
 		w.seen, w.known = st, st.size != fileMissing && w.writers == 0
-		s.stats[file] = st
-		delete(s.touched, file)
+		w.marked, w.owned = 0, false
+		s.stats[file] = fileStat{size: fileMissing, ino: st.ino}
+		s.suspicion.files[file] = struct{}{}
 		if p := s.pins[file]; p != nil {
 			p.stale = true
 		}
+		news = time.Since(w.warned) > quiet
+		w.warned = time.Now()
 	}
 	s.mu.Unlock()
-	if foreign {
+	if news {
 		s.log.Warn("file was changed by another program: what it holds is checked again", "path", s.lay.files[file].Path)
+	}
+	if foreign {
+		s.place.moved(file)
 		s.cache.files.forget(fileKey{s, file, false})
 		s.cache.files.forget(fileKey{s, file, true})
 	}
@@ -83,6 +186,7 @@ func (s *Store) reconsider(file int) bool {
 // memory for the disk; mu is held.
 func (s *Store) doubtLocked(piece int) bool {
 	if !s.verified.has(piece) {
+		s.suspectBlocks(piece)
 		if !s.doubtBlocks(piece) {
 			return false
 		}
@@ -96,6 +200,7 @@ func (s *Store) doubtLocked(piece int) bool {
 		}
 		pb.committed = false
 		pb.good, pb.told = nil, nil
+		s.suspectBlocks(piece)
 	}
 	s.unverify(piece)
 	s.doubtful.set(piece)
@@ -222,25 +327,30 @@ func (s *Store) probe(file int, h *handle) error {
 	return err
 }
 
-// takeLost takes the pieces that the journal must no longer call held.
-func (s *Store) takeLost() []int {
+// takeLost takes what the journal must no longer vouch for: pieces, and states
+// of files.
+func (s *Store) takeLost() (pieces, files []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lost := s.toLose
+	pieces, files = s.toLose, slices.Sorted(maps.Keys(s.suspicion.files))
 	s.toLose = nil
-	return lost
+	clear(s.suspicion.files)
+	return pieces, files
 }
 
-// journalLost writes them down. It comes before any word on pieces that were
+// journalLost writes it down. It comes before any word on pieces that were
 // verified later.
 func (s *Store) journalLost() error {
-	lost := s.takeLost()
-	if len(lost) == 0 {
+	pieces, files := s.takeLost()
+	if len(pieces)+len(files) == 0 {
 		return nil
 	}
-	recs := make([]record, len(lost))
-	for i, p := range lost {
-		recs[i] = record{kind: recLost, index: uint32(p)}
+	var recs []record
+	for _, p := range pieces {
+		recs = append(recs, record{kind: recLost, index: uint32(p)})
+	}
+	for _, f := range files {
+		recs = append(recs, record{kind: recSeen, index: uint32(f)})
 	}
 	err := s.resume.begin(s.snapshot)
 	if err == nil {
@@ -251,7 +361,10 @@ func (s *Store) journalLost() error {
 	}
 	if err != nil {
 		s.mu.Lock()
-		s.toLose = append(lost, s.toLose...)
+		s.toLose = append(pieces, s.toLose...)
+		for _, f := range files {
+			s.suspicion.files[f] = struct{}{}
+		}
 		s.mu.Unlock()
 	}
 	return err

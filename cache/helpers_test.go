@@ -145,8 +145,7 @@ func (tor *torrent) hash(s *Store, p int) bool {
 		s.Discard(p)
 		return false
 	}
-	s.Commit(p)
-	return true
+	return s.Commit(p)
 }
 
 func (tor *torrent) fetch(s *Store, p int) {

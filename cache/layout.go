@@ -161,3 +161,10 @@ func (l *layout) block(piece, block int) (off int64, n int) {
 func (l *layout) key(piece, block int) uint64 {
 	return uint64(piece)*uint64(l.perPiece) + uint64(block)
 }
+
+// hasContent reports whether any of a block lies in a file.
+func (l *layout) hasContent(piece, block int) bool {
+	off, n := l.block(piece, block)
+	i := l.first(off)
+	return i < len(l.spans) && l.spans[i].off < off+int64(n)
+}

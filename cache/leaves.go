@@ -3,7 +3,6 @@ package cache
 import (
 	"cmp"
 	"maps"
-	mathbits "math/bits"
 	"slices"
 )
 
@@ -14,24 +13,43 @@ import (
 // isGood reports whether a block is verified by itself.
 func (pb *pieceBuf) isGood(block int) bool { return pb.good != nil && pb.good.has(block) }
 
+// beginGood makes room for what is known of blocks that are verified by themselves.
+func (pb *pieceBuf) beginGood() {
+	pb.good, pb.told = newBitset(len(pb.state)), newBitset(len(pb.state))
+	pb.sums = make([]uint64, len(pb.state))
+}
+
 // CommitBlock makes a block whose own hash was right readable before its piece
 // is complete. It is journaled once it is synced. A block that was not put, or
 // was discarded meanwhile, is ignored.
-func (s *Store) CommitBlock(piece, block int) {
+//
+// It is false, and the block is not committed, if what was hashed may not be what
+// is there, as in Commit.
+func (s *Store) CommitBlock(piece, block int) bool {
 	if !s.gate.enter() {
-		return
+		return true
 	}
 	defer s.gate.leave()
+	summed := s.inMemory(piece, block)
+	sum := sumOf(summed)
 	s.mu.Lock()
 	pb := s.pieces[piece]
 	if s.verified.has(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
 		s.mu.Unlock()
-		return
+		return true
+	}
+	if s.suspected(piece, block) {
+		s.mu.Unlock()
+		return false
 	}
 	if pb.good == nil {
-		pb.good, pb.told = newBitset(len(pb.state)), newBitset(len(pb.state))
+		pb.beginGood()
 	}
 	data := pb.bufs[block]
+	pb.sums[block] = 0
+	if sameBytes(data, summed) {
+		pb.sums[block] = sum
+	}
 	if pb.state[block] == onDisk {
 		s.dropKept(pb, block)
 		s.tellLater(piece)
@@ -42,6 +60,7 @@ func (s *Store) CommitBlock(piece, block int) {
 	if data != nil {
 		s.cache.mem.add(s.key(piece, block), data, false)
 	}
+	return true
 }
 
 // tellLater has the syncer journal a piece's blocks; mu is held.
@@ -121,70 +140,50 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 	return at - off
 }
 
-// blockRun is count blocks of a piece from first on.
-type blockRun struct{ piece, first, count int }
-
-// runs yields the members of a set as runs.
-func (b bitset) runs(yield func(first, count int) bool) {
-	for i := 0; i < 64*len(b); {
-		w := b[i/64] >> (i % 64)
-		if w == 0 {
-			i = (i/64 + 1) * 64
-			continue
-		}
-		i += mathbits.TrailingZeros64(w)
-		first := i
-		for i < 64*len(b) && b.has(i) {
-			i++
-		}
-		if !yield(first, i-first) {
-			return
-		}
-	}
+// goodBlock is a block that is verified by itself.
+type goodBlock struct {
+	piece, block int
+	sum          uint64
 }
 
 // takeUntold lists the blocks that are written and not journaled; mu is held.
-func (s *Store) takeUntold() (runs []blockRun) {
+func (s *Store) takeUntold() (blocks []goodBlock) {
 	for _, piece := range slices.Sorted(maps.Keys(s.untold)) {
 		pb := s.pieces[piece]
 		if pb == nil || pb.good == nil || pb.committed {
 			continue // it is journaled as a piece
 		}
-		fresh := newBitset(len(pb.state))
 		for b := range pb.state {
 			if pb.good.has(b) && pb.state[b] == onDisk && !pb.told.has(b) {
-				fresh.set(b)
+				blocks = append(blocks, goodBlock{piece, b, pb.sums[b]})
 			}
-		}
-		for first, count := range fresh.runs {
-			runs = append(runs, blockRun{piece, first, count})
 		}
 	}
 	clear(s.untold)
-	return runs
+	return blocks
 }
 
 // told notes that the journal knows of blocks; mu is held.
-func (s *Store) told(runs []blockRun) {
-	for _, r := range runs {
-		pb := s.pieces[r.piece]
-		if pb == nil || pb.told == nil {
-			continue
-		}
-		for b := r.first; b < r.first+r.count; b++ {
-			if pb.good.has(b) {
-				pb.told.set(b)
-			}
+func (s *Store) told(blocks []goodBlock) {
+	for _, x := range blocks {
+		if pb := s.pieces[x.piece]; pb != nil && pb.told != nil && pb.good.has(x.block) {
+			pb.told.set(x.block)
 		}
 	}
 }
 
 // toldBlocks are the blocks that a snapshot may vouch for; mu is held.
-func (s *Store) toldBlocks() map[int]bitset {
-	out := map[int]bitset{}
+func (s *Store) toldBlocks() map[int]blockSums {
+	out := map[int]blockSums{}
 	for piece, pb := range s.pieces {
-		if pb.told != nil && !pb.committed && pb.told.any() {
-			out[piece] = pb.told.clone()
+		if pb.told == nil || pb.committed || !pb.told.any() {
+			continue
+		}
+		out[piece] = make(blockSums)
+		for b := range pb.state {
+			if pb.told.has(b) {
+				out[piece][b] = pb.sums[b]
+			}
 		}
 	}
 	return out
@@ -211,22 +210,25 @@ func (s *Store) doubtBlocks(piece int) (any bool) {
 	return any
 }
 
-// restoreBlocks takes over what a snapshot vouches for of a piece, as far as
-// the files reach, and says whether that is all of it. It is called at opening.
-func (s *Store) restoreBlocks(piece int, blocks bitset) (some, all bool) {
+// restoreBlocks takes over what a snapshot tells of a piece, as far as the files
+// reach, and says whether that is all of it. Of files that are not trusted it
+// takes those whose checksums are right, and no more than budget says, in bytes:
+// it is called at opening, and somebody waits.
+func (s *Store) restoreBlocks(piece int, blocks blockSums, trusted bool, budget *int64) (some, all bool) {
 	n := s.lay.geo.NumBlocks(piece)
-	pb := &pieceBuf{
-		piece: piece, bufs: make([][]byte, n), state: make([]blockState, n), good: newBitset(n), told: newBitset(n),
-	}
+	pb := &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
+	pb.beginGood()
 	all = true
 	for b := range n {
-		if b/64 >= len(blocks) || !blocks.has(b) || !s.reaches(piece, b) {
+		sum, told := blocks[b]
+		if !told || !s.reaches(piece, b) || !trusted && !s.readsAs(piece, b, sum, budget) {
 			all = false
 			continue
 		}
 		pb.state[b] = onDisk
 		pb.good.set(b)
 		pb.told.set(b)
+		pb.sums[b] = sum
 		some = true
 	}
 	if some {
@@ -234,6 +236,16 @@ func (s *Store) restoreBlocks(piece int, blocks bitset) (some, all bool) {
 		s.partly.set(piece)
 	}
 	return some, all
+}
+
+// readsAs reports whether a block on disk has a checksum.
+func (s *Store) readsAs(piece, block int, sum uint64, budget *int64) bool {
+	off, n := s.lay.block(piece, block)
+	if *budget -= int64(n); *budget < 0 || sum == 0 {
+		return false
+	}
+	b := make([]byte, n)
+	return s.readDisk(b, off) == nil && sumOf(b) == sum
 }
 
 // reaches reports whether the files are long enough for a block.

@@ -45,8 +45,9 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		doubtful: newBitset(lay.pieces), durable: newBitset(lay.pieces),
 		fileBytes: make([]int64, len(lay.files)), stats: make([]fileStat, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
-		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin), touched: make(map[int]struct{}),
-		watches: make(map[int]*watch), stuck: make(map[*operation]struct{}),
+		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
+		suspicion: suspicion{blocks: make(map[int]bitset), files: make(map[int]struct{})},
+		watches:   make(map[int]*watch), stuck: make(map[*operation]struct{}),
 		done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		flush: make(chan chan error), sealKick: make(chan struct{}, 1), syncNow: make(chan chan error),
 	}

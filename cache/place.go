@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +57,21 @@ func (p *place) take(file int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ours.set(file)
+}
+
+// holder is the file of the torrent that was written to as a file on disk.
+func (p *place) holder(id uint64) (file int, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	file, known = p.inodes[id]
+	return file, known
+}
+
+// moved forgets which file on disk a file of the torrent was: it is another one now.
+func (p *place) moved(file int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.inodes, func(_ uint64, f int) bool { return f == file })
 }
 
 // alone notes which file on disk is written to as a file of the torrent, and
@@ -186,9 +202,7 @@ func (s *Store) newPlacing(info *metainfo.Info) (*placing, error) {
 	if err := linkOut(s.fs, l.trouble); err != nil {
 		return nil, err
 	}
-	if p.snap, _, err = s.resume.load(); err != nil {
-		p.snap = nil // survey says so
-	}
+	p.snap, _ = s.resume.load() // survey says what is wrong with it
 	return p, nil
 }
 

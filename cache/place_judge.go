@@ -82,8 +82,9 @@ func (p *placing) known(i int, st vfs.Info) bool {
 	if p.snap == nil || !p.trusted {
 		return false
 	}
-	then := p.snap.files[i]
-	same := then.size == st.Size && then.mtime == st.MTime || !p.snap.clean && then.ino != 0 && then.ino == st.Ino
+	then, ino := p.snap.files[i], p.snap.inode(i)
+	unsure := !p.snap.clean || then.size == fileMissing
+	same := then.size == st.Size && then.mtime == st.MTime || unsure && ino != 0 && ino == st.Ino
 	p.started = p.started || same
 	return same
 }

@@ -82,7 +82,9 @@ func (s *Store) rewriteSome() (more bool, first error) {
 		delete(s.rewrites, piece)
 		s.recheckLater(piece)
 		s.mu.Unlock()
-		s.recheckChanged(piece)
+		for file := range s.lay.filesOf(piece) {
+			s.suspect(file) // it may have failed for that
+		}
 	}
 	if n > 0 && s.opt.OnDoubt != nil {
 		s.opt.OnDoubt()
@@ -94,27 +96,6 @@ func (s *Store) rewriteSome() (more bool, first error) {
 func (s *Store) recheckLater(piece int) {
 	if s.sealed.has(piece) { // else somebody else withdrew the trust, and sealing brings it back
 		s.rechecks[piece] = struct{}{}
-	}
-}
-
-// recheckChanged has the files of a piece that somebody else changed taken for
-// what they are now, and all that they hold checked.
-func (s *Store) recheckChanged(piece int) {
-	for file := range s.lay.filesOf(piece) {
-		s.mu.Lock()
-		foreign := s.watchOf(file).foreign
-		s.mu.Unlock()
-		if !foreign || !s.reconsider(file) {
-			continue
-		}
-		first, last := s.lay.piecesOf(file)
-		s.mu.Lock()
-		for p := first; p <= last; p++ {
-			if _, later := s.rewrites[p]; !later {
-				s.recheckLater(p)
-			}
-		}
-		s.mu.Unlock()
 	}
 }
 
@@ -161,7 +142,8 @@ func (s *Store) rewritePart(b []byte, off int64) error {
 }
 
 // Recheck withdraws the trust in the pieces that a failed sync may have cost,
-// and that were written again. They cannot be read any more. Those that it
+// and that were written again. They cannot be read any more, nor can those of a
+// file that the store saw to be changed by somebody else. Those that it
 // returns are now doubtful, as if they had been at Open: the caller hashes
 // them and calls Commit or Discard. Options.OnDoubt says when there are any.
 func (s *Store) Recheck() (doubtful []int) {
@@ -171,6 +153,12 @@ func (s *Store) Recheck() (doubtful []int) {
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, p := range s.suspicion.untold {
+		if s.doubtful.has(p) { // not judged meanwhile
+			doubtful = append(doubtful, p)
+		}
+	}
+	s.suspicion.untold = nil
 	for p := range s.rechecks {
 		if s.sealed.has(p) { // else sealing brings it back
 			delete(s.unsure, p)
@@ -181,9 +169,8 @@ func (s *Store) Recheck() (doubtful []int) {
 	clear(s.rechecks)
 	if len(doubtful) > 0 {
 		slices.Sort(doubtful)
-		s.stale = true
-		s.forgotten.Add(1)
-		signal(s.sealKick)
+		doubtful = slices.Compact(doubtful)
+		s.withdrew()
 	}
 	return doubtful
 }

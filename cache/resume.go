@@ -16,13 +16,6 @@ import (
 // stateDir holds the resume data below DataDir.
 const stateDir = ".torrentfs"
 
-// aliveEvery is how stale the journal's word on us being alive may get while
-// we write; aliveSlack is what a file may be younger than it after a crash.
-const (
-	aliveEvery = time.Second
-	aliveSlack = 3 * time.Second
-)
-
 // resume publishes snapshots and appends to the journal. Its lock is a leaf
 // held over short writes to its own two files, which the loop of a torrent
 // never waits for; the slow part, the sync, happens outside of it.
@@ -32,41 +25,45 @@ type resume struct {
 	base string // stateDir/<info-hash>
 
 	// refused says why the folder takes no resume data, nil where it does. Then nothing is vouched for, and no
-	// payload is written: [resume.live] fails, before each write, and the rest does nothing. Set before use.
+	// payload is written: [Store.beforeWrite] fails, and the rest does nothing. Set before use.
 	refused error
 
 	mu      sync.Mutex
 	gen     uint64
 	journal vfs.File // nil until begin
 	end     int64
-	number  uint32
-	alive   time.Time
+	number  uint32 // of records
+	synced  uint32 // of these
 }
 
-// load returns the last snapshot with its journal played onto it, and when
-// the writer last lived. A nil snapshot means that nobody vouches for
-// anything; err says why, nil if there was none.
-func (r *resume) load() (*snapshot, int64, error) {
+// load returns the last snapshot with its journal played onto it. A nil
+// snapshot means that nobody vouches for anything; err says why, nil if there
+// was none. With a snapshot, err says what of it cannot be relied on.
+func (r *resume) load() (*snapshot, error) {
 	b, err := readFile(r.fs, r.base+".resume", r.id.maxSnapshot())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	s, err := decodeSnapshot(b, &r.id)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	r.gen = s.gen
 	if s.clean {
-		return s, s.time, nil
+		return s, nil
 	}
 	b, err = readFile(r.fs, r.base+".journal", maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+		return s, nil
 	}
-	return s, s.apply(b, &r.id), err
+	if err != nil {
+		s.doubtAll()
+		return s, err
+	}
+	return s, s.apply(b, &r.id)
 }
 
 // publish replaces the snapshot: data, sync, rename, sync of the directory.
@@ -74,6 +71,9 @@ func (r *resume) load() (*snapshot, int64, error) {
 func (r *resume) publish(s *snapshot) error {
 	r.gen++
 	s.gen, s.time = r.gen, time.Now().UnixNano()
+	if st, err := r.fs.Lstat(stateDir); err == nil {
+		s.stateIno = st.Ino
+	}
 	tmp := r.base + ".resume.tmp"
 	f, err := r.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -151,27 +151,30 @@ func (r *resume) restart(f vfs.File, s *snapshot) error {
 	if err != nil {
 		return fmt.Errorf("begin journal: %w", err)
 	}
-	r.end, r.number, r.alive = journalHeader, 0, time.Unix(0, s.time)
+	r.end, r.number, r.synced = journalHeader, 0, 0
 	return nil
 }
 
 // append writes records; they are durable after sync.
 func (r *resume) append(recs ...record) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.appendLocked(recs)
+	return r.appendMade(func() []record { return recs })
 }
 
-func (r *resume) appendLocked(recs []record) error {
-	if r.refused != nil {
+// appendMade is append for records that hold at the time of the call: no other
+// is written in between.
+func (r *resume) appendMade(make func() []record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	recs := make()
+	if r.refused != nil || len(recs) == 0 {
 		return nil
 	}
 	if r.journal == nil {
 		return errors.New("append to journal: not begun")
 	}
-	b := make([]byte, 0, len(recs)*recordLen)
+	b := []byte(nil)
 	for i, rec := range recs {
-		b = appendRecord(b, r.gen, r.number+uint32(i), rec)
+		b = appendRecord(b, r.gen, r.number+uint32(i), r.synced, rec)
 	}
 	if _, err := r.journal.WriteAt(b, r.end); err != nil {
 		return fmt.Errorf("append to journal: %w", err) // the next one overwrites it
@@ -181,26 +184,9 @@ func (r *resume) appendLocked(recs []record) error {
 	return nil
 }
 
-// live keeps the journal's word on us being alive fresh. It fails where no journal can be.
-func (r *resume) live(now time.Time) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.refused != nil {
-		return r.refused
-	}
-	if now.Sub(r.alive) < aliveEvery {
-		return nil
-	}
-	if err := r.appendLocked([]record{{kind: recAlive, value: uint64(now.UnixNano())}}); err != nil {
-		return err
-	}
-	r.alive = now
-	return nil
-}
-
 func (r *resume) sync() error {
 	r.mu.Lock()
-	f := r.journal
+	f, gen, number := r.journal, r.gen, r.number
 	r.mu.Unlock()
 	if f == nil {
 		return nil
@@ -208,6 +194,11 @@ func (r *resume) sync() error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync journal: %w", err)
 	}
+	r.mu.Lock()
+	if r.gen == gen {
+		r.synced = max(r.synced, number)
+	}
+	r.mu.Unlock()
 	return nil
 }
 

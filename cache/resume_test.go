@@ -2,7 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"reflect"
 	"testing"
 
@@ -16,7 +18,7 @@ func testIdentity() *identity {
 func drawSnapshot(t *rapid.T, id *identity) *snapshot {
 	s := &snapshot{
 		clean: rapid.Bool().Draw(t, "clean"), gen: rapid.Uint64().Draw(t, "gen"),
-		time: rapid.Int64().Draw(t, "time"), held: newBitset(id.pieces), doubtful: newBitset(id.pieces),
+		time: rapid.Int64().Draw(t, "time"), stateIno: rapid.Uint64().Draw(t, "folder"), held: newBitset(id.pieces), doubtful: newBitset(id.pieces),
 		files: make([]fileStat, id.files),
 	}
 	for p := range id.pieces {
@@ -27,13 +29,15 @@ func drawSnapshot(t *rapid.T, id *identity) *snapshot {
 			s.doubtful.set(p)
 		}
 	}
-	for range rapid.IntRange(0, 4).Draw(t, "runs") {
-		first := rapid.IntRange(0, id.perPiece-1).Draw(t, "first")
-		count := rapid.IntRange(1, id.perPiece-first).Draw(t, "count")
-		s.addBlocks(id, int64(rapid.IntRange(0, id.pieces-1).Draw(t, "piece")), int64(first), int64(count))
+	for range rapid.IntRange(0, 9).Draw(t, "blocks") {
+		piece, block := rapid.IntRange(0, id.pieces-1).Draw(t, "piece"), rapid.IntRange(0, id.perPiece-1).Draw(t, "block")
+		s.addBlock(id, int64(piece), int64(block), rapid.Uint64().Draw(t, "sum"))
 	}
 	for i := range s.files {
-		s.files[i] = fileStat{rapid.Int64().Draw(t, "size"), rapid.Int64().Draw(t, "mtime"), rapid.Uint64().Draw(t, "ino")}
+		s.files[i] = fileStat{
+			size: rapid.Int64().Draw(t, "size"), mtime: rapid.Int64().Draw(t, "mtime"),
+			ctime: rapid.Int64().Draw(t, "ctime"), btime: rapid.Int64().Draw(t, "btime"), ino: rapid.Uint64().Draw(t, "ino"),
+		}
 	}
 	return s
 }
@@ -59,6 +63,39 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	})
 }
 
+// A snapshot of version 2 tells of the files, and vouches for nothing.
+func TestSnapshotVersion2(t *testing.T) {
+	id := testIdentity()
+	s := emptySnapshot(7)
+	s.clean = true
+	s.held.set(3)
+	s.doubtful.set(5)
+	b := s.encode(id)
+	old := append(bytes.Clone(b[:16]), 2, 0, 0, 0)
+	old = append(old, b[20:snapshotHeader-8]...)
+	old = append(old, b[snapshotHeader:][:2*2*8]...)
+	le := binary.LittleEndian
+	for i := range uint64(3) {
+		old = le.AppendUint64(le.AppendUint64(le.AppendUint64(old, 10+i), 20+i), 30+i)
+	}
+	old = append(le.AppendUint32(old, 1), 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0)
+	old = le.AppendUint32(old, crc32.Checksum(old, castagnoli))
+	got, err := decodeSnapshot(old, id)
+	if err != nil || count(got.held) != 0 || !got.doubtful.has(3) || !got.doubtful.has(5) || got.blocks != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if f := (fileStat{size: 12, mtime: 22, ino: 32}); got.files[2] != f || !got.clean {
+		t.Errorf("%+v", got)
+	}
+	if now := (fileStat{size: 12, mtime: 22, ctime: 9, ino: 32}); got.keeps(2, now, false) {
+		t.Error("a file is trusted")
+	}
+	old[40]++
+	if _, err := decodeSnapshot(old, id); !errors.Is(err, errResume) {
+		t.Errorf("damaged: %v", err)
+	}
+}
+
 func TestSnapshotOfAnotherTorrent(t *testing.T) {
 	id := testIdentity()
 	b := (&snapshot{held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}).encode(id)
@@ -75,30 +112,38 @@ func TestSnapshotOfAnotherTorrent(t *testing.T) {
 	}
 }
 
-// A journal cut or damaged anywhere gives what its whole records say.
-func TestJournalDamage(t *testing.T) {
+// A journal that a crash tore, anywhere, gives what it says before that.
+func TestJournalTorn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := testIdentity()
 		const gen = 5
 		j := appendJournalHeader(nil, gen)
 		n := rapid.IntRange(0, 20).Draw(t, "n")
+		synced := rapid.IntRange(0, n).Draw(t, "synced")
 		for i := range n {
-			j = appendRecord(j, gen, uint32(i), record{kind: recHeld, index: uint32(i)})
+			j = appendRecord(j, gen, uint32(i), uint32(min(i, synced)), record{kind: recHeld, index: uint32(i)})
 		}
 		cut := rapid.IntRange(journalHeader, len(j)).Draw(t, "cut")
-		bad := rapid.IntRange(-1, n-1).Draw(t, "bad")
-		if bad >= 0 {
-			j[journalHeader+bad*recordLen+rapid.IntRange(0, recordLen-1).Draw(t, "at")] ^= 0x40
+		whole := (cut - journalHeader) / recordLen
+		if synced < n && rapid.Bool().Draw(t, "in the midst") { // of what was not synced any sector may be missing
+			bad := rapid.IntRange(synced, n-1).Draw(t, "bad")
+			clear(j[journalHeader+bad*recordLen:][:recordLen])
+			whole = min(whole, bad)
 		}
-		s := &snapshot{gen: gen, held: newBitset(id.pieces), doubtful: newBitset(id.pieces), files: make([]fileStat, 3)}
-		s.apply(j[:cut], id)
+		s := emptySnapshot(gen)
+		if err := s.apply(j[:cut], id); err != nil {
+			t.Fatal(err)
+		}
 		for i := range id.pieces {
-			want := i < (cut-journalHeader)/recordLen && i != bad
-			if s.held.has(i) != want {
-				t.Fatalf("piece %d held: %v", i, !want)
+			if s.held.has(i) != (i < whole) {
+				t.Fatalf("piece %d of %d held: %v", i, whole, s.held.has(i))
 			}
 		}
 	})
+}
+
+func emptySnapshot(gen uint64) *snapshot {
+	return &snapshot{gen: gen, time: 100, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
 }
 
 func TestJournalRecords(t *testing.T) {
@@ -106,28 +151,52 @@ func TestJournalRecords(t *testing.T) {
 	const gen = 9
 	j := appendJournalHeader(nil, gen)
 	for i, r := range []record{
-		{recHeld, 1, 0},
-		{recHeld, 2, 0},
-		{recLost, 1, 0},
-		{recAlive, 0, 300},
-		{recAlive, 0, 200},
-		{recFile, 2, 77},
-		{recHeld, 1 << 31, 0},
-		{recFile, 1 << 31, 0},
-		{99, 0, 0}, // of a later version
+		{kind: recHeld, index: 1, value: 0},
+		{kind: recHeld, index: 2, value: 0},
+		{kind: recLost, index: 1, value: 0},
+		{kind: recSeen, index: 1, value: 5},
+		{kind: recSeen, index: 2, value: 77},
+		{kind: recSeen, index: 1, value: 0},
+		{kind: recHeld, index: 1 << 31, value: 0},
+		{kind: recSeen, index: 1 << 31, value: 0},
+		{kind: 99, index: 0, value: 0}, // of a later version
 	} {
-		j = appendRecord(j, gen, uint32(i), r)
+		j = appendRecord(j, gen, uint32(i), 0, r)
 	}
-	old := appendRecord(nil, gen-1, 0, record{recHeld, 3, 0})
-	s := &snapshot{gen: gen, time: 100, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
+	old := appendRecord(nil, gen-1, 9, 0, record{kind: recHeld, index: 3, value: 0})
+	s := emptySnapshot(gen)
 	s.doubtful.set(2)
-	alive := s.apply(append(j, old...), id)
-	if alive != 300 || !bytes.Equal(bits(s.held, 5), []byte("00100")) || s.doubtful.has(2) || s.files[2].ino != 77 {
-		t.Errorf("alive %d, held %s, doubtful %v, files %v", alive, bits(s.held, 5), s.doubtful, s.files)
+	err := s.apply(append(j, old...), id)
+	if err != nil || !bytes.Equal(bits(s.held, 5), []byte("00100")) || s.doubtful.has(2) || s.marks[2] != 77 || s.marks[1] != 0 {
+		t.Errorf("held %s, doubtful %v, marks %v, %v", bits(s.held, 5), s.doubtful, s.marks, err)
 	}
-	s = &snapshot{gen: gen + 1, time: 100, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
-	if alive := s.apply(j, id); alive != 100 || s.held.has(2) {
+	s = emptySnapshot(gen + 1)
+	if err := s.apply(j, id); err != nil || s.held.has(2) {
 		t.Error("a journal of another generation is played")
+	}
+}
+
+// Damage of a record that was synced is noticed, and then nothing is held: the
+// record may have taken something back.
+func TestJournalDamageIsNoticed(t *testing.T) {
+	id := testIdentity()
+	const gen, n = 3, 12
+	j := appendJournalHeader(nil, gen)
+	for i := range n {
+		r := record{kind: recHeld, index: uint32(i)}
+		if i == 7 {
+			r = record{kind: recLost, index: 2}
+		}
+		j = appendRecord(j, gen, uint32(i), uint32(i), r)
+	}
+	for at := journalHeader; at < journalHeader+(n-1)*recordLen; at++ {
+		b := bytes.Clone(j)
+		b[at] ^= 0x10
+		s := emptySnapshot(gen)
+		s.held.set(69)
+		if err := s.apply(b, id); !errors.Is(err, errResume) || count(s.held) != 0 || !s.doubtful.has(69) {
+			t.Fatalf("flip at %d: %v, held %v", at, err, s.held)
+		}
 	}
 }
 
@@ -148,7 +217,7 @@ func FuzzResume(f *testing.F) {
 	id := testIdentity()
 	s := &snapshot{gen: 1, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
 	s.held.set(69)
-	j := appendRecord(appendJournalHeader(nil, 1), 1, 0, record{kind: recHeld, index: 7})
+	j := appendRecord(appendJournalHeader(nil, 1), 1, 0, 0, record{kind: recHeld, index: 7})
 	f.Add(s.encode(id), j)
 	f.Add(s.encode(id)[:100], j[:50])
 	f.Add([]byte(nil), []byte(nil))
@@ -156,13 +225,69 @@ func FuzzResume(f *testing.F) {
 		s, err := decodeSnapshot(snap, id)
 		if err != nil {
 			s = &snapshot{gen: 1, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
-		} else if again := s.encode(id); s.clean && !bytes.Equal(again, snap) && snap[20] <= 1 {
+		} else if again := s.encode(id); snap[16] == snapshotVersion && s.clean && !bytes.Equal(again, snap) && snap[20] <= 1 {
 			t.Fatal("does not encode to what it was decoded from")
 		}
-		s.apply(journal, id)
+		_ = s.apply(journal, id)
 		for _, set := range []bitset{s.held, s.doubtful} {
 			if set[1]>>6 != 0 {
 				t.Fatal("pieces that do not exist")
+			}
+		}
+	})
+}
+
+// FuzzJournal: damage of a journal, anywhere, never makes a piece held, or a
+// state of a file vouched for, that was not at some time before; and a piece that
+// was given up is held only with a file in an older state than the last.
+func FuzzJournal(f *testing.F) {
+	f.Add([]byte{1, 1, 3, 2, 1, 0, 4, 0, 1, 1, 2, 0, 2, 1, 0, 4, 0, 2, 1, 1}, uint16(60), byte(0x10), uint16(0))
+	f.Add([]byte{1, 1, 4, 0, 1, 2, 1, 4, 0, 2}, uint16(100), byte(1), uint16(3))
+	f.Fuzz(func(t *testing.T, script []byte, at uint16, flip byte, cut uint16) {
+		id := testIdentity()
+		const gen = 4
+		j := appendJournalHeader(nil, gen)
+		n, mark := uint32(0), uint64(1)
+		ever := map[int]bool{}
+		states := map[uint64]map[int]bool{0: {}} // by the mark that is the last then: what was held
+		whole := emptySnapshot(gen)
+		for ; len(script) >= 2 && n < 200; script = script[2:] {
+			r := record{kind: recHeld, index: uint32(script[1]) % 70}
+			switch script[0] % 4 {
+			case 1:
+				r.kind = recLost
+			case 2: // the file changed: what is held in it is another set from now on
+				mark++
+				r = record{kind: recSeen, index: 0, value: mark}
+			case 3:
+				r = record{kind: recSeen, index: 0, value: 0}
+			}
+			j = appendRecord(j, gen, n, n, r)
+			n++
+			if r.kind == recHeld {
+				ever[int(r.index)] = true
+			}
+			_ = whole.apply(j, id)
+			held := states[whole.marks[0]]
+			if held == nil {
+				held = map[int]bool{}
+				states[whole.marks[0]] = held
+			}
+			for p := range 70 {
+				held[p] = held[p] || whole.held.has(p)
+			}
+		}
+		b := bytes.Clone(j)
+		b[int(at)%len(b)] ^= flip
+		b = b[:len(b)-int(cut)%(len(b)+1)]
+		s := emptySnapshot(gen)
+		err := s.apply(b, id)
+		if err != nil && count(s.held) > 0 {
+			t.Fatal("a damaged journal vouches for pieces")
+		}
+		for p := range 70 {
+			if s.held.has(p) && (!ever[p] || !states[s.marks[0]][p]) {
+				t.Fatalf("piece %d is held with the mark %d", p, s.marks[0])
 			}
 		}
 	})

@@ -88,12 +88,12 @@ type Store struct {
 	doubtful   bitset
 	durable    bitset // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
-	stats      []fileStat       // of files, as the next snapshot says
+	stats      []fileStat       // of files: the states in which they hold what is durable
 	toJournal  []int            // sealed, not yet durable
 	untold     map[int]struct{} // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
-	touched    map[int]struct{}        // files changed in this session
+	suspicion  suspicion               // of hashes that were taken before a file changed
 	distrusted map[int]struct{}        // files of which a sync failed, until one works: nothing of them is journaled
 	unsure     map[int]struct{}        // pieces of which a failed sync may have cost something: they are not journaled
 	rewrites   map[int]struct{}        // of these, sealed ones that are to be written again

@@ -15,21 +15,21 @@ import (
 // the store's first state. It decides in favour of hashing: a piece is held
 // only if somebody vouches for it and for all its files.
 //
-// After a clean stop a file is trusted if its size and date are those of the
-// snapshot. After a crash it is also trusted if it is the same file (inode),
-// not shorter or older than the snapshot says, and not changed later than we
-// are known to have been alive: then only we can have written to it.
+// A file is trusted if it is in the very state that was recorded when the last
+// of what is held in it had been synced, or at a clean stop (fileStat). Any other
+// is hashed, be it that we wrote to it before a crash.
 //
 // A piece that is not held is doubtful where files reach over all of it and
 // not all of that is a hole, or where its hash is that of zeros; otherwise there
 // is nothing to hash.
 func (s *Store) survey(info *metainfo.Info) {
-	snap, alive, err := s.resume.load()
+	snap, err := s.resume.load()
 	if err != nil {
 		s.log.Warn("resume data cannot be used: what lies on disk is hashed again", "err", err)
 	}
 	trusted := make([]bool, len(s.lay.files))
 	clean := snap != nil && snap.clean
+	renumbered := snap != nil && s.renumbered(snap)
 	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
 		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
@@ -43,9 +43,8 @@ func (s *Store) survey(info *metainfo.Info) {
 		if snap == nil {
 			continue
 		}
-		exact := sameContent(s.stats[i], snap.files[i])
-		trusted[i] = exact || !snap.clean && continued(s.stats[i], snap.files[i], alive)
-		clean = clean && exact
+		trusted[i] = snap.keeps(i, s.stats[i], renumbered)
+		clean = clean && trusted[i] && !renumbered
 		if !trusted[i] {
 			s.log.Info("file changed since it was last checked", "path", s.lay.files[i].Path)
 		}
@@ -54,7 +53,7 @@ func (s *Store) survey(info *metainfo.Info) {
 	s.stale = snap != nil && !clean
 	s.syncAll = snap != nil && !snap.clean
 	look := looker{
-		s: s, data: make(map[int]*dataRange),
+		s: s, data: make(map[int]*dataRange), budget: surveyBytes,
 		zeros: zeroPieces{info: info, sums: make(map[int64]metainfo.SHA1)},
 	}
 	defer look.close()
@@ -128,8 +127,8 @@ const (
 
 func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) verdict {
 	off, n := s.lay.pieceRange(piece)
-	if snap != nil && snap.blocks[piece] != nil && s.trusts(piece, trusted) {
-		switch some, all := s.restoreBlocks(piece, snap.blocks[piece]); {
+	if snap != nil && snap.blocks[piece] != nil {
+		switch some, all := s.restoreBlocks(piece, snap.blocks[piece], s.trusts(piece, trusted), &look.budget); {
 		case all:
 			return doubted // complete, but for the hash of the piece
 		case some:
@@ -169,16 +168,15 @@ func (s *Store) trusts(piece int, trusted []bool) bool {
 	return true
 }
 
-// sameContent says that nothing suggests that the file changed.
-func sameContent(now, then fileStat) bool {
-	return now.size == then.size && (now.size == fileMissing || now.mtime == then.mtime)
+// renumbered reports whether the file system gave out new inode numbers since
+// the snapshot was published, or all was moved to another one.
+func (s *Store) renumbered(snap *snapshot) bool {
+	st, err := s.fs.Lstat(stateDir)
+	return err == nil && snap.stateIno != 0 && st.Ino != snap.stateIno
 }
 
-// continued says that only we can have changed the file, before we crashed.
-func continued(now, then fileStat, alive int64) bool {
-	return now.size != fileMissing && now.size >= then.size && now.ino == then.ino &&
-		now.mtime >= then.mtime && now.mtime <= alive+int64(aliveSlack)
-}
+// surveyBytes is how much of single blocks is read and compared after a crash.
+const surveyBytes = 256 << 20
 
 // looker finds holes. Pieces are asked for in ascending order, so that it
 // keeps one range of data and an open file for each file at hand.
@@ -186,6 +184,8 @@ type looker struct {
 	s     *Store
 	data  map[int]*dataRange
 	zeros zeroPieces
+
+	budget int64 // of bytes that may yet be read
 }
 
 type dataRange struct {
@@ -261,5 +261,5 @@ func (s *Store) stat(file int) fileStat {
 	if err != nil || !st.Mode.IsRegular() {
 		return fileStat{size: fileMissing}
 	}
-	return fileStat{st.Size, st.MTime, st.Ino}
+	return statOf(st)
 }

@@ -2,8 +2,8 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -42,6 +42,9 @@ func (s *Store) syncLoop() {
 		if err != nil {
 			timer.Reset(syncRetry)
 			armed = true
+		} else if s.unsynced() {
+			timer.Reset(syncEvery)
+			armed = true
 		} else if wait := s.catalogue(time.Now(), reply != nil); wait > 0 {
 			timer.Reset(wait)
 			armed = true
@@ -55,7 +58,7 @@ func (s *Store) syncLoop() {
 // batch is what one round of the syncer is about.
 type batch struct {
 	pieces []int
-	blocks []blockRun
+	blocks []goodBlock
 	files  map[int]struct{}
 	dirs   map[string]struct{}
 }
@@ -88,12 +91,12 @@ func (s *Store) syncBatch() error {
 	s.distrust(bad)
 	s.giveBack(batch{files: bad}) // to learn when the disk works again
 	if err := s.syncDirs(b); err != nil {
-		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, dirs: b.dirs})
+		s.giveBack(b)
 		s.fail(syncing, err)
 		return err
 	}
-	if err := s.journal(b.pieces, b.blocks); err != nil {
-		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks})
+	if err := s.journal(b.pieces, b.blocks, s.vouchFor(b.files, bad)); err != nil {
+		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
 		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
 		s.fail(syncing, err)
 		return err
@@ -193,37 +196,84 @@ func (s *Store) syncDirs(b batch) error {
 	return nil
 }
 
-// journal writes the pieces and blocks down, without those that cannot be
-// trusted. It syncs the journal even if nothing is left of them: files that are
-// newer than its last word on us being alive would be hashed after a crash.
-func (s *Store) journal(pieces []int, blocks []blockRun) error {
+// unsynced reports whether files were changed since they were synced.
+func (s *Store) unsynced() bool {
 	s.mu.Lock()
-	recs := make([]record, 0, len(pieces))
-	for _, p := range pieces {
-		if s.verified.has(p) && s.trustedLocked(p) {
-			recs = append(recs, record{kind: recHeld, index: uint32(p)})
+	defer s.mu.Unlock()
+	return len(s.dirtyFiles) > len(s.distrusted)
+}
+
+// vouchFor returns the states of the files that were synced. Those that are
+// being written to come again.
+func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]fileStat {
+	states := make(map[int]fileStat)
+	for file := range files {
+		if _, failed := bad[file]; failed {
+			continue
 		}
+		if mark, seen := s.vouch(file); mark != 0 {
+			states[file] = seen
+			continue
+		}
+		s.mu.Lock()
+		if w := s.watchOf(file); w.writers > 0 {
+			s.dirtyFiles[file] = struct{}{}
+		}
+		s.mu.Unlock()
 	}
-	nPieces := len(recs)
-	blocks = slices.DeleteFunc(slices.Clone(blocks), func(r blockRun) bool { return !s.trustedLocked(r.piece) })
-	for _, r := range blocks {
-		recs = append(recs, record{kind: recBlocks, index: uint32(r.piece), value: uint64(r.first) | uint64(r.count)<<32})
-	}
-	s.mu.Unlock()
+	return states
+}
+
+// journal writes the pieces, the blocks and the states of files down, without
+// those that cannot be trusted any more.
+func (s *Store) journal(pieces []int, blocks []goodBlock, states map[int]fileStat) error {
 	defer s.begin(syncing, "write resume data in", stateDir)()
-	if len(recs) > 0 {
-		if err := s.resume.append(recs...); err != nil {
-			return err
+	var held []int
+	err := s.resume.appendMade(func() (recs []record) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range pieces {
+			if s.verified.has(p) && s.trustedLocked(p) {
+				held = append(held, p)
+				recs = append(recs, record{kind: recHeld, index: uint32(p)})
+			}
 		}
+		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r goodBlock) bool { return !s.trustedLocked(r.piece) })
+		for _, r := range blocks {
+			recs = append(recs, record{kind: recBlock, index: uint32(r.piece), block: uint32(r.block), value: r.sum})
+		}
+		for _, file := range slices.Sorted(maps.Keys(states)) {
+			w, state := s.watchOf(file), states[file]
+			if _, doubted := s.suspicion.files[file]; doubted || w.foreign {
+				delete(states, file)
+			} else if mark := state.mark(); mark != w.marked {
+				w.marked = mark
+				recs = append(recs, record{kind: recSeen, index: uint32(file), value: mark})
+			}
+		}
+		return recs
+	})
+	if err == nil {
+		err = s.resume.sync()
 	}
-	if err := s.resume.sync(); err != nil {
+	if err != nil {
+		s.mu.Lock()
+		for file := range states {
+			s.watchOf(file).marked = 0
+		}
+		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
 	s.told(blocks)
-	for _, r := range recs[:nPieces] {
-		if s.verified.has(int(r.index)) { // not given up meanwhile
-			s.durable.set(int(r.index))
+	for _, p := range held {
+		if s.verified.has(p) { // not given up meanwhile
+			s.durable.set(p)
+		}
+	}
+	for file, state := range states {
+		if _, doubted := s.suspicion.files[file]; !doubted {
+			s.stats[file] = state
 		}
 	}
 	s.mu.Unlock()
@@ -266,13 +316,19 @@ func (s *Store) publish() error {
 		return nil
 	}
 	defer s.begin(syncing, "write resume data in", stateDir)()
+	states := make(map[int]fileStat)
+	for file, w := range s.watches {
+		if w.touched || w.foreign || w.doubts > 0 {
+			_, states[file] = s.vouch(file)
+		}
+	}
 	snap := s.snapshot()
 	for i := range snap.held { // verified but not vouched for: hash them
 		snap.doubtful[i] |= s.sealed[i].Load() &^ snap.held[i]
 	}
-	for file := range s.touched {
-		snap.files[file] = s.stat(file)
-		if w := s.watches[file]; w != nil && (w.foreign || w.known && w.alarms < maxFalseAlarms && snap.files[file] != w.seen) {
+	for file, state := range states {
+		snap.files[file] = state
+		if state == (fileStat{}) {
 			s.mistrust(snap, file) // somebody else changed it, and nobody read it since
 		}
 	}
@@ -295,68 +351,6 @@ func (s *Store) mistrust(snap *snapshot, file int) {
 			snap.doubtful.set(p)
 		}
 	}
-}
-
-// Forget gives a verified piece up: it can be read no more, the journal says
-// so, and then its place on disk is given back to the system. [ErrInUse] says
-// that the kernel may be reading it without asking (Backing); then nothing
-// has happened.
-func (s *Store) Forget(piece int) error {
-	if !s.gate.enter() {
-		return ErrClosed
-	}
-	defer s.gate.leave()
-	s.mu.Lock()
-	if !s.sealed.has(piece) {
-		s.mu.Unlock()
-		return fmt.Errorf("forget piece %d: %w", piece, ErrMissing)
-	}
-	for f := range s.lay.filesOf(piece) {
-		if s.pins[f] != nil {
-			s.mu.Unlock()
-			return fmt.Errorf("forget piece %d: %s: %w", piece, s.lay.files[f].Path, ErrInUse)
-		}
-	}
-	s.unverify(piece)
-	s.forgotten.Add(1)
-	s.doubtful.clear(piece)
-	s.mu.Unlock()
-	return s.erase(piece)
-}
-
-// erase takes a piece out of the journal and off the disk.
-func (s *Store) erase(piece int) error {
-	err := s.beforeWrite()
-	if err == nil {
-		err = s.resume.append(record{kind: recLost, index: uint32(piece)})
-	}
-	if err == nil {
-		err = s.resume.sync()
-	}
-	if err != nil {
-		return fmt.Errorf("forget piece %d: %w", piece, err)
-	}
-	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
-		if p.file < 0 {
-			continue
-		}
-		h, err := s.cache.files.acquire(fileKey{s, p.file, true})
-		if err == nil {
-			if err = s.touch(p.file, h); err == nil {
-				s.changing(p.file, h.f)
-				err = h.f.PunchHole(p.at, p.n)
-				s.changed(p.file, h.f)
-			}
-			s.cache.files.release(h)
-		}
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return fmt.Errorf("forget piece %d: %w", piece, err)
-		}
-		s.mu.Lock()
-		s.dirtyFiles[p.file] = struct{}{} // its date changed, which a snapshot must not run ahead of
-		s.mu.Unlock()
-	}
-	return nil
 }
 
 // parents yields the directories above a name, the root "." included.

@@ -171,37 +171,21 @@ func (s *Store) fillPart(p part, src vfs.File) error {
 	if err := s.beforeWrite(); err != nil {
 		return err
 	}
-	k := fileKey{s, p.file, true}
-	h, err := s.cache.files.acquire(k)
-	if err != nil {
-		return err
-	}
-	defer s.cache.files.release(h)
-	if err := s.touch(p.file, h); err != nil {
-		return err
-	}
-	ours, err := h.f.Stat()
-	if err != nil {
-		return err
-	}
 	theirs, err := src.Stat()
 	if err != nil {
 		return err
 	}
-	if id := ours.ID(); id != (vfs.FileID{}) && id == theirs.ID() {
-		return errors.New("it may be the same file")
-	}
-	if err := s.room(h.f, p.at, p.n); err != nil {
-		return err
-	}
-	s.changing(p.file, h.f)
-	err = vfs.Copy(h.f, p.at, src, p.at, p.n)
-	s.changed(p.file, h.f)
-	s.mu.Lock()
-	s.dirtyFiles[p.file] = struct{}{} // its date changed, which a snapshot must not run ahead of
-	s.mu.Unlock()
-	if err != nil {
-		s.cache.files.forget(k)
-	}
-	return err
+	return s.changeFile(p.file, func(f vfs.File) error {
+		ours, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if id := ours.ID(); id != (vfs.FileID{}) && id == theirs.ID() {
+			return errors.New("it may be the same file")
+		}
+		if err := s.room(f, p.at, p.n); err != nil {
+			return err
+		}
+		return vfs.Copy(f, p.at, src, p.at, p.n)
+	})
 }

@@ -16,24 +16,33 @@ const (
 	// lendEvery is how often a file is looked at whose bytes go to peers by
 	// sendfile: they check what they get.
 	lendEvery = 100 * time.Millisecond
-	// maxFalseAlarms is how often a file's date may change with its content
-	// found right each time, until its date is no longer believed: some
-	// network file systems set it behind our back.
-	maxFalseAlarms = 3
+	// overlap is for how long after a write of ours the system is asked who else
+	// wrote, beside the look at the file.
+	overlap = time.Second
 )
 
-// watch is what a file looked like after our own last change of it. What was
-// read from a file that looks otherwise is not what was verified. A change
-// within one tick of the file system's clock after our own write is not seen.
-// The store's mu guards it.
+// watch is the state that a file was left in by our own last change of it. What
+// was read from a file in another state is not what was verified: a change by
+// somebody else sets ctime, which nobody can put back.
+//
+// While we write ourselves, and for the look after it, that does not tell; then
+// the system is asked who wrote ([vfs.Witness]), where it knows. The store's mu
+// guards it.
 type watch struct {
 	seen    fileStat
-	known   bool   // seen can be compared with
-	writers int    // changes of ours under way
-	gen     uint64 // of our changes
-	foreign bool   // somebody else changed it; until Doubt
-	alarms  int    // doubts since one was right
+	known   bool        // seen is the present state, but for changes by others
+	writers int         // changes of ours under way
+	gen     uint64      // of our changes, and of doubts
+	doubts  uint64      // times that it was taken for what it is
+	foreign bool        // somebody else changed it; until the next doubt
+	touched bool        // we changed it in this session
+	owned   bool        // the journal knows that it is ours
+	witness vfs.Witness // nil: nobody tells who writes
+	heard   uint64      // changes by others that it told of
+	wrote   time.Time   // we did, last
 	lent    time.Time
+	warned  time.Time // the log was told
+	marked  uint64    // what the journal says of it; 0: nothing
 }
 
 // watchOf returns the file's watch; mu is held. At first it knows what the
@@ -48,24 +57,37 @@ func (s *Store) watchOf(file int) *watch {
 	return w
 }
 
-// differs says whether the file is not as we left it; mu is held.
-func (w *watch) differs(st vfs.Info) bool {
-	return st.Size != w.seen.size || st.Ino != w.seen.ino ||
-		(st.MTime != w.seen.mtime || st.Gone) && w.alarms < maxFalseAlarms
+// settled reports whether the file is to be in the state that was seen.
+func (w *watch) settled() bool { return w.known && w.writers == 0 }
+
+// suspicious compares the file with what we left, and notes if somebody else
+// changed it; mu is held. gen is that of before st was taken.
+func (w *watch) suspicious(st fileStat, gone bool, gen uint64) bool {
+	switch {
+	case w.foreign:
+	case gone && w.gen == gen:
+		w.foreign = true
+	case w.settled() && w.gen == gen:
+		w.foreign = st != w.seen
+	case w.seen.size != fileMissing: // we are writing: it stays the same file
+		w.foreign = w.gen == gen && w.seen.another(st)
+	}
+	if w.witness != nil && (!w.settled() || time.Since(w.wrote) < overlap) {
+		if n := w.witness.Changes(); n != w.heard {
+			w.heard, w.foreign = n, true
+		}
+	}
+	return w.foreign
 }
 
-// intact compares an open file with what we left. While we change it
-// ourselves nothing can be said; the next look will see.
+// intact compares an open file with what we left.
 func (s *Store) intact(file int, f vfs.File) error {
 	s.mu.Lock()
 	w := s.watchOf(file)
-	gen, sure, foreign := w.gen, w.known && w.writers == 0, w.foreign
+	gen, foreign := w.gen, w.foreign
 	s.mu.Unlock()
 	if foreign {
 		return ErrChanged
-	}
-	if !sure {
-		return nil
 	}
 	st, err := f.Stat()
 	if err != nil {
@@ -73,8 +95,7 @@ func (s *Store) intact(file int, f vfs.File) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.known && w.gen == gen && w.differs(st) {
-		w.foreign = true
+	if w.suspicious(statOf(st), st.Gone, gen) {
 		return ErrChanged
 	}
 	return nil
@@ -93,30 +114,85 @@ func (s *Store) lendable(file int, f vfs.File) bool {
 	return fresh || s.intact(file, f) == nil
 }
 
-// changing comes before each change of a file by us, changed after it.
-func (s *Store) changing(file int, f vfs.File) {
-	_ = s.intact(file, f) // somebody else's change would be covered by ours
+// change has f change the file through h, and tells our change from those of
+// others: it fails with [ErrChanged] and does nothing if there was one before,
+// which it would cover, and has the file doubted if there was one meanwhile.
+func (s *Store) change(file int, h vfs.File, f func() error) error {
+	witness := h.Witness()
+	s.mu.Lock()
+	if w := s.watchOf(file); witness != w.witness {
+		if w.witness != nil && w.witness.Changes() != w.heard {
+			w.foreign = true
+		}
+		w.witness, w.heard = witness, 0
+		if witness != nil {
+			w.heard = witness.Changes()
+		}
+	}
+	s.mu.Unlock()
+	if err := s.intact(file, h); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	w := s.watchOf(file)
-	w.known = false
+	if w.foreign {
+		s.mu.Unlock()
+		return ErrChanged
+	}
+	w.known, w.touched = false, true
 	w.writers++
 	w.gen++
+	doubts := w.doubts
 	s.mu.Unlock()
+	err := f()
+	if s.changed(file, h, doubts) {
+		s.suspect(file)
+	}
+	return err
 }
 
-func (s *Store) changed(file int, f vfs.File) {
+// changed takes the file for what our change made of it. It reports whether
+// others changed it meanwhile. doubts is that of before.
+func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 	s.mu.Lock()
 	w := s.watchOf(file)
 	w.writers--
+	w.wrote = time.Now()
 	gen, last := w.gen, w.writers == 0
 	s.mu.Unlock()
-	if !last {
-		return
-	}
 	st, err := f.Stat()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil && w.gen == gen && w.writers == 0 {
-		w.seen, w.known = fileStat{st.Size, st.MTime, st.Ino}, true
+	if w.doubts != doubts { // what is ours of it cannot be told
+		w.foreign = true
+		return true
 	}
+	if w.foreign = w.foreign || err != nil; w.suspicious(statOf(st), st.Gone, gen) {
+		return true
+	}
+	if last && w.gen == gen && w.writers == 0 {
+		w.seen, w.known = statOf(st), true
+	}
+	return false
+}
+
+// vouch looks at a file by its name, after it was synced, and returns the mark
+// of its state for the journal: all that is held in it is there. It is 0 while
+// somebody writes to it, or if it is not as we left it; then it is doubted.
+func (s *Store) vouch(file int) (mark uint64, seen fileStat) {
+	s.mu.Lock()
+	w := s.watchOf(file)
+	gen, settled := w.gen, w.settled()
+	s.mu.Unlock()
+	st := s.stat(file)
+	s.mu.Lock()
+	foreign := settled && w.suspicious(st, st.size == fileMissing, gen)
+	if settled && !foreign && w.settled() && w.gen == gen {
+		mark, seen = w.seen.mark(), w.seen
+	}
+	s.mu.Unlock()
+	if foreign {
+		s.suspect(file)
+	}
+	return mark, seen
 }

@@ -2,8 +2,11 @@ package cache
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
+
+	"torrentfs/cache/vfs"
 )
 
 // Blocks come in an order of the swarm's. Waiting a little lets neighbours
@@ -210,28 +213,46 @@ func (s *Store) writePart(items []item, p part) error {
 	if err := s.beforeWrite(); err != nil {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
-	k := fileKey{s, p.file, true}
-	h, err := s.cache.files.acquire(k)
-	if err != nil {
-		return &DiskError{Op: "open", Path: name, Err: err}
-	}
-	defer s.cache.files.release(h)
-	if err := s.touch(p.file, h); err != nil {
-		return &DiskError{Op: "record the writing of", Path: name, Err: err}
-	}
-	if err := s.room(h.f, p.at, p.n); err != nil {
-		return &DiskError{Op: "write", Path: name, Err: err}
-	}
 	v := s.slices(items, p.off, p.n)
-	s.changing(p.file, h.f)
-	_, err = h.f.WriteVectorAt(v, p.at)
-	s.changed(p.file, h.f)
+	err := s.changeFile(p.file, func(f vfs.File) error {
+		if err := s.room(f, p.at, p.n); err != nil {
+			return err
+		}
+		_, err := f.WriteVectorAt(v, p.at)
+		return err
+	})
 	clear(v) // keeps no block alive
 	if err != nil {
-		s.cache.files.forget(k) // the next attempt opens it anew
 		return &DiskError{Op: "write", Path: name, Err: err}
 	}
 	return nil
+}
+
+// changeFile opens a payload file and changes it. A file that somebody else
+// changed is doubted first, and opened anew: it may be another one now.
+func (s *Store) changeFile(file int, f func(vfs.File) error) error {
+	k := fileKey{s, file, true}
+	for try := 0; ; try++ {
+		h, err := s.cache.files.acquire(k)
+		if err != nil {
+			return err
+		}
+		if err = s.own(file, h.f); err == nil {
+			err = s.change(file, h.f, func() error { return f(h.f) })
+		}
+		s.cache.files.release(h)
+		s.mu.Lock()
+		s.dirtyFiles[file] = struct{}{} // its state is to be journaled, whatever became of it
+		s.mu.Unlock()
+		if err == nil {
+			return nil
+		}
+		s.cache.files.forget(k) // the next attempt opens it anew
+		if !errors.Is(err, ErrChanged) || try == 2 {
+			return err
+		}
+		s.suspect(file)
+	}
 }
 
 // setWriting notes since when a write is under way; zero: none is.
@@ -266,25 +287,30 @@ func indexOf(items []item, off int64) int {
 	return i
 }
 
-// beforeWrite has the journal know that files are about to change.
+// beforeWrite has the journal know that files are about to change. It fails
+// where there can be none.
 func (s *Store) beforeWrite() error {
-	if err := s.resume.begin(s.snapshot); err != nil {
-		return err
+	if s.resume.refused != nil {
+		return s.resume.refused
 	}
-	return s.resume.live(time.Now())
+	return s.resume.begin(s.snapshot)
 }
 
-// touch notes in the journal which file, by inode, is about to be changed.
-func (s *Store) touch(file int, h *handle) error {
+// own notes in the journal which file, by inode, is about to be changed: the
+// next run knows it for ours. It fails if that is another file of the torrent.
+func (s *Store) own(file int, f vfs.File) error {
 	s.mu.Lock()
-	_, ok := s.touched[file]
+	owned := s.watchOf(file).owned
 	s.mu.Unlock()
-	if ok {
+	if owned {
 		return nil
 	}
-	st, err := h.f.Stat()
+	st, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	if other, known := s.place.holder(fileID(st)); known && other != file {
+		s.suspect(other) // they may have been swapped
 	}
 	if err := s.place.alone(file, fileID(st), s.lay.files); err != nil {
 		return err
@@ -293,8 +319,10 @@ func (s *Store) touch(file int, h *handle) error {
 		return err
 	}
 	s.mu.Lock()
-	s.stats[file].ino = st.Ino
-	s.touched[file] = struct{}{}
+	s.watchOf(file).owned = true
+	if s.stats[file].size == fileMissing {
+		s.stats[file].ino = st.Ino
+	}
 	s.mu.Unlock()
 	return nil
 }

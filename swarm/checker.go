@@ -1,5 +1,7 @@
 package swarm
 
+import "errors"
+
 // checkers is how many goroutines of a torrent hash what was found on disk, at
 // least. Where the torrent begins with many pieces in doubt there is one for
 // each core, up to maxCheckers: more would only make a disk seek.
@@ -114,10 +116,7 @@ func (t *Torrent) checkPieces() {
 			if scratch == nil {
 				scratch = make([]byte, blockSize)
 			}
-			r := t.checkFilled(j, scratch)
-			if r.ok {
-				t.store.Commit(j.piece)
-			}
+			r := t.commit(t.checkFilled(j, scratch), scratch)
 			select {
 			case t.checked <- r:
 			case <-t.done:
@@ -127,6 +126,26 @@ func (t *Torrent) checkPieces() {
 			return
 		}
 	}
+}
+
+// errStale is why a piece is not committed although its hash was right.
+var errStale = errors.New("a file was changed by another program while the piece was hashed")
+
+// maxStale is how often in a row a piece is hashed anew for that.
+const maxStale = 3
+
+// commit publishes a piece whose hash was right. If what was hashed may not be
+// what is there, it is read and hashed anew.
+func (t *Torrent) commit(r hashResult, scratch []byte) hashResult {
+	for n := 0; r.ok && !t.store.Commit(r.piece); n++ {
+		again := hashResult{piece: r.piece, done: true, err: errStale}
+		if n < maxStale {
+			again = t.checkPiece(r.piece, 1, scratch)
+		}
+		again.good, again.proof, again.valid = r.good, r.proof, r.valid
+		r = again
+	}
+	return r
 }
 
 // checkFilled hashes a piece after it was copied from the twin that it is to come from, if any.

@@ -20,8 +20,10 @@ type Store interface {
 	// Unverified returns a block as it was put; scratch may be used to hold it.
 	Unverified(piece, block int, scratch []byte) ([]byte, error)
 	// Commit publishes a piece whose hash was right, Discard drops one whose
-	// hash was wrong, but for blocks that are committed by themselves.
-	Commit(piece int)
+	// hash was wrong, but for blocks that are committed by themselves. Commit is
+	// false if what was hashed may not be what is there now: a file was changed
+	// since. Then all of the piece is to be read (Unverified) and hashed anew.
+	Commit(piece int) bool
 	Discard(piece int)
 	// Doubt withdraws the trust in a committed piece that could not be read,
 	// and in others that the reason concerns. It returns those that are to be
@@ -34,8 +36,9 @@ type Store interface {
 	// no more than most bytes are dirty, and returns them.
 	Shed(most int64) (lost []int)
 	// CommitBlock publishes one block, whose own hash was right, before its
-	// piece is complete. A block that was never put is ignored.
-	CommitBlock(piece, block int)
+	// piece is complete. A block that was never put is ignored. It is false as
+	// Commit is.
+	CommitBlock(piece, block int) bool
 	// DiscardBlock drops one block, whose own hash was wrong.
 	DiscardBlock(piece, block int)
 	// HasBlock says whether a block is committed, by itself or with its piece.

@@ -181,13 +181,14 @@ func (s *memStore) fails() bool {
 	return s.nth > 0 && s.reads%s.nth == 0
 }
 
-func (s *memStore) Commit(piece int) {
+func (s *memStore) Commit(piece int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.put[piece].count(); n != s.info.NumBlocks(piece) && !s.doubtful.has(piece) {
 		s.faults = append(s.faults, fmt.Sprintf("commit of piece %d with %d blocks", piece, n))
 	}
 	s.have.set(piece)
+	return true
 }
 
 func (s *memStore) Discard(piece int) {
@@ -197,14 +198,15 @@ func (s *memStore) Discard(piece int) {
 	s.doubtful.clear(piece)
 }
 
-func (s *memStore) CommitBlock(piece, block int) {
+func (s *memStore) CommitBlock(piece, block int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.put[piece].has(block) {
 		s.faults = append(s.faults, fmt.Sprintf("commit of block %d of piece %d, which was not put", block, piece))
-		return
+		return true
 	}
 	s.good[piece].set(block)
+	return true
 }
 
 func (s *memStore) DiscardBlock(piece, block int) {

@@ -112,7 +112,9 @@ func (p *pieceHash) add(block int, data, scratch []byte) (res hashResult) {
 		v.leaves[block] = leaf
 		v.hashed.set(block)
 		if v.known != nil && v.known.has(block) {
-			p.commitBlock(block, &res)
+			if !p.commitBlock(block, &res, scratch) {
+				return p.failed(res)
+			}
 		}
 	}
 	p.arrived(block)
@@ -134,11 +136,23 @@ func (p *pieceHash) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
 	return sha256.Sum256(data[:n]), true
 }
 
-// commitBlock makes a block that is right readable at once.
-func (p *pieceHash) commitBlock(block int, res *hashResult) {
+// commitBlock makes a block that is right readable at once. It is false if its
+// file was changed since it was hashed and it is not there any more.
+func (p *pieceHash) commitBlock(block int, res *hashResult, scratch []byte) bool {
+	for n := 0; !p.t.store.CommitBlock(p.piece, block); n++ {
+		data, err := p.t.store.Unverified(p.piece, block, scratch)
+		if err != nil || n == maxStale {
+			res.err = errStale
+			return false
+		}
+		if leaf, ok := p.leafOf(block, data); !ok || leaf != p.v2.leaves[block] {
+			res.err = errStale
+			return false
+		}
+	}
 	p.v2.good.set(block)
-	p.t.store.CommitBlock(p.piece, block)
 	res.good = append(res.good, block)
+	return true
 }
 
 // advance feeds the v1 hash with what is contiguous. data is that of block.
@@ -239,7 +253,9 @@ func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
 		switch {
 		case v.good.has(b) || !v.hashed.has(b):
 		case v.leaves[b] == leaf:
-			p.commitBlock(b, &res)
+			if !p.commitBlock(b, &res, scratch) {
+				return p.failed(res)
+			}
 		default:
 			p.expel(b)
 			res.bad = append(res.bad, b)
@@ -344,8 +360,10 @@ func (w *hashWorker) run() {
 			t := j.p.t
 			n := int64(len(j.data))
 			if res := j.do(scratch); res.tells() {
-				if res.ok {
-					t.store.Commit(res.piece) // here, not in the loop: readers see it at once
+				right := res.ok
+				res = t.commit(res, scratch) // here, not in the loop: readers see it at once
+				if right && !res.ok && !res.clash {
+					res.err = errStale // nobody who sent it is to blame
 				}
 				select {
 				case t.hashed <- res:

@@ -108,11 +108,13 @@ func (o *osFS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-type osFile struct{ f *os.File }
+type osFile struct {
+	f *os.File
+	watched
+}
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
-func (o *osFile) Close() error                             { return o.f.Close() }
 func (o *osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
 func (o *osFile) OS() *os.File                             { return o.f }
 func (o *osFile) Stat() (Info, error)                      { return stat(o.f) }

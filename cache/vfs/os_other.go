@@ -51,3 +51,12 @@ func nextData(*os.File, int64) (int64, int64, error) { return 0, 0, errors.ErrUn
 func copyRange(*os.File, int64, *os.File, int64, int64) (int64, error) {
 	return 0, errors.ErrUnsupported
 }
+
+// watched is nothing: the system does not say who changed a file.
+type watched struct{}
+
+// Witness implements [File].
+func (*osFile) Witness() Witness { return nil }
+
+// Close implements [io.Closer].
+func (o *osFile) Close() error { return o.f.Close() }

@@ -90,6 +90,18 @@ type File interface {
 	// Probe reads a little at about off, from the disk itself where the system
 	// has a way past its cache, and only says whether that works.
 	Probe(off int64) error
+	// Witness tells of changes of the file by other programs, nil where the
+	// system does not say who changed it.
+	Witness() Witness
 	// OS is the file of the operating system, nil if there is none.
 	OS() *os.File
+}
+
+// Witness tells of changes of a file by other programs: writes, cuts, and
+// descriptors for writing that were closed; not of what is written to a mapping
+// of it before that. It begins with the first call of [File.Witness], and ends
+// with the file. Its methods may be called from any goroutine.
+type Witness interface {
+	// Changes is another number after each change. It never waits.
+	Changes() uint64
 }

@@ -35,6 +35,8 @@ type FS struct {
 	inject func(Op) error
 	locks  map[string]bool
 	loss   Loss
+	tells  bool // files have witnesses
+	others bool // changes are another program's now
 }
 
 // Loss is what becomes of the data that a sync was to make durable and did not.
@@ -64,6 +66,8 @@ type node struct {
 
 	target string // of a link
 	gone   bool   // no name leads to it
+
+	byOthers uint64 // changes by other programs
 }
 
 type content struct {
@@ -98,6 +102,25 @@ func (f *FS) newNode(mode fs.FileMode) *node {
 		n.dirty = make(map[int64]bool)
 	}
 	return n
+}
+
+// TellsOfOthers has files tell of changes by other programs ([vfs.Witness]).
+func (f *FS) TellsOfOthers() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tells = true
+}
+
+// Others runs fn, whose changes are another program's.
+func (f *FS) Others(fn func()) {
+	set := func(others bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.others = others
+	}
+	set(true)
+	defer set(false)
+	fn()
 }
 
 // CutAt lets n more operations work and then turns the power off. A write that

@@ -72,6 +72,7 @@ func (h *file) WriteAt(p []byte, off int64) (int, error) {
 		p, err = p[:h.fs.rng.IntN(len(p)+1)], pathError("write", h.name, ErrCut)
 	}
 	h.n.write(p, off)
+	h.noteOthers()
 	return len(p), err
 }
 
@@ -131,6 +132,7 @@ func (h *file) Truncate(size int64) error {
 	}
 	defer h.fs.mu.Unlock()
 	h.n.truncate(size)
+	h.noteOthers()
 	return nil
 }
 
@@ -212,3 +214,32 @@ func (h *file) OS() *os.File { return nil }
 
 // ReadCached implements [vfs.File]: all is on the disk.
 func (h *file) ReadCached([]byte, int64) int { return 0 }
+
+// Witness implements [vfs.File]: nobody tells who writes, until a test has
+// another program write ([FS.Others]).
+func (h *file) Witness() vfs.Witness {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if !h.fs.tells {
+		return nil
+	}
+	return witness{h.fs, h.n}
+}
+
+type witness struct {
+	fs *FS
+	n  *node
+}
+
+func (w witness) Changes() uint64 {
+	w.fs.mu.Lock()
+	defer w.fs.mu.Unlock()
+	return w.n.byOthers
+}
+
+// noteOthers counts a change if it is another program's; mu is held.
+func (h *file) noteOthers() {
+	if h.fs.others {
+		h.n.byOthers++
+	}
+}

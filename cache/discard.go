@@ -1,0 +1,61 @@
+package cache
+
+// Discard forgets the blocks of a piece whose hash was wrong. A verified piece
+// stays (see Forget), and so do blocks that are verified by themselves.
+func (s *Store) Discard(piece int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.verified.has(piece) {
+		return
+	}
+	delete(s.filling, piece)
+	delete(s.suspicion.blocks, piece)
+	if s.doubtful.has(piece) {
+		s.doubtful.clear(piece)
+		s.stale = true
+	}
+	pb := s.pieces[piece]
+	switch {
+	case pb == nil:
+	case pb.good != nil:
+		for b := range pb.state {
+			s.discardBlock(pb, b)
+		}
+	default:
+		s.unkeep(pb)
+		pb.discarded = true
+		pb.bufs = nil
+		delete(s.pieces, piece)
+	}
+}
+
+// DiscardBlock forgets one block, whose own hash was wrong.
+func (s *Store) DiscardBlock(piece, block int) {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pb := s.pieces[piece]; pb != nil && !pb.committed {
+		s.discardBlock(pb, block)
+	}
+}
+
+// discardBlock forgets a block that is not verified; mu is held.
+func (s *Store) discardBlock(pb *pieceBuf, block int) {
+	if pb.isGood(block) {
+		return
+	}
+	s.dropKept(pb, block)
+	s.unsuspect(pb.piece, block)
+	if pb.state[block] == waiting {
+		pb.unwritten--
+	}
+	pb.state[block] = absent
+	pb.bufs[block] = nil
+}

@@ -1,0 +1,59 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+
+	"torrentfs/cache/vfs"
+)
+
+// Forget gives a verified piece up: it can be read no more, the journal says
+// so, and then its place on disk is given back to the system. [ErrInUse] says
+// that the kernel may be reading it without asking (Backing); then nothing
+// has happened.
+func (s *Store) Forget(piece int) error {
+	if !s.gate.enter() {
+		return ErrClosed
+	}
+	defer s.gate.leave()
+	s.mu.Lock()
+	if !s.sealed.has(piece) {
+		s.mu.Unlock()
+		return fmt.Errorf("forget piece %d: %w", piece, ErrMissing)
+	}
+	for f := range s.lay.filesOf(piece) {
+		if s.pins[f] != nil {
+			s.mu.Unlock()
+			return fmt.Errorf("forget piece %d: %s: %w", piece, s.lay.files[f].Path, ErrInUse)
+		}
+	}
+	s.unverify(piece)
+	s.forgotten.Add(1)
+	s.doubtful.clear(piece)
+	s.mu.Unlock()
+	return s.erase(piece)
+}
+
+// erase takes a piece out of the journal and off the disk.
+func (s *Store) erase(piece int) error {
+	err := s.beforeWrite()
+	if err == nil {
+		err = s.resume.append(record{kind: recLost, index: uint32(piece)})
+	}
+	if err == nil {
+		err = s.resume.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("forget piece %d: %w", piece, err)
+	}
+	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
+		if p.file < 0 {
+			continue
+		}
+		err := s.changeFile(p.file, func(f vfs.File) error { return f.PunchHole(p.at, p.n) })
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("forget piece %d: %w", piece, err)
+		}
+	}
+	return nil
+}
