@@ -173,6 +173,7 @@ type placing struct {
 	ids      []uint64       // of what lies under the names; 0: unknown
 	whole    int            // files that are there throughout
 	started  bool           // the resume data knows one of the files
+	adopted  moves          // files that are the torrent's by their content alone
 	pieces   map[int]bool   // verdicts
 	tried    map[string]int // last number of a folded name, see freeName
 }

@@ -26,6 +26,10 @@ func (p *placing) arrange() error {
 			return err
 		}
 	}
+	if a := p.adopted; a.n > 0 {
+		p.s.log.Info("files in the data folder have content of the torrent: what is wrong in them is written over",
+			"path", a.from, "other_such_files", a.n-1)
+	}
 	return p.giveWay()
 }
 

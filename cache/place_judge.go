@@ -23,7 +23,7 @@ func fileID(st vfs.Info) uint64 { return st.Ino }
 // look judges everything that lies under the files' names.
 func (p *placing) look() error {
 	p.standing, p.ids = make([]standing, len(p.names)), make([]uint64, len(p.names))
-	p.whole, p.started = 0, false
+	p.whole, p.started, p.adopted = 0, false, moves{}
 	dirs := directories{fs: p.s.fs, absent: map[string]bool{".": false}}
 	for i := range p.info.Files {
 		if !stored(&p.info.Files[i]) || dirs.lack(path.Dir(p.names[i])) {
@@ -67,7 +67,9 @@ func (p *placing) judge(i int) error {
 	case st.Size == 0:
 		p.standing[i] = blank
 	case f.Length > 0:
-		p.standing[i] = p.recognise(i, h, st.Size)
+		if p.standing[i] = p.recognise(i, h, st.Size); p.standing[i] == ours {
+			p.adopted.add(name, "")
+		}
 	}
 	if st.Size == f.Length && p.standing[i] != foreign {
 		p.whole++
