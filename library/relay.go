@@ -97,6 +97,16 @@ func (r *relay) NeedPeers() {
 	}
 }
 
+// Incomplete implements [swarm.Regainer].
+func (r *relay) Incomplete() {
+	if r.trackers != nil {
+		r.trackers.incomplete()
+	}
+	for _, src := range r.others {
+		src.NeedPeers()
+	}
+}
+
 // close ends the sources, which say goodbye. Nobody is attached any more.
 func (r *relay) close() {
 	r.takeMetadata().Close()

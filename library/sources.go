@@ -123,6 +123,16 @@ func (s *trackers) NeedPeers() {
 	}
 }
 
+// incomplete tells the trackers that pieces lack again.
+func (s *trackers) incomplete() {
+	if a := s.announcer.Load(); a != nil {
+		a.Incomplete()
+	}
+	if s.twin != nil {
+		s.twin.incomplete()
+	}
+}
+
 // completed tells the trackers that the download has just become complete.
 func (s *trackers) completed() {
 	if a := s.announcer.Load(); a != nil {

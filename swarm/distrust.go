@@ -68,14 +68,18 @@ func (t *Torrent) unhold(piece int) {
 		return
 	}
 	t.nHeld.Add(-1)
-	if t.allHeld.Swap(false) {
-		t.shortage.since = t.now()
+	wasFull := t.allHeld.Swap(false)
+	if wasFull {
+		t.shortage.since, t.shortage.told = t.now(), false
 		t.needSeeds()
 	}
 	if t.cfg.NoUpload {
 		return
 	}
 	for _, c := range t.peers {
+		if c != nil && wasFull && c.ext { // we no longer upload only (BEP 21)
+			t.post(c, func(b []byte) []byte { return t.appendExtHandshake(b, c) })
+		}
 		if c != nil && c.extIDs.DontHave != 0 {
 			t.post(c, func(b []byte) []byte { return wire.AppendDontHave(b, c.extIDs.DontHave, uint32(piece)) })
 		}

@@ -76,6 +76,13 @@ type PeerSource interface {
 	NeedPeers()
 }
 
+// Regainer is a [PeerSource] that is to know when a torrent that was complete lacks pieces
+// again: who was told of a seed was told of no seeds (BEP 3).
+type Regainer interface {
+	// Incomplete says so. It does not block.
+	Incomplete()
+}
+
 // Seeker is who wants peers: a [Torrent], or the search for its metadata.
 type Seeker interface {
 	// Found takes peers' addresses, and who told of them. It does not keep the slice.

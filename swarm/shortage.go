@@ -9,7 +9,8 @@ import (
 
 // shortage is how the torrent goes about pieces that it lacks and nobody shows. The loop owns it.
 type shortage struct {
-	since  time.Duration // when we last ceased to have everything
+	since  time.Duration // when we last ceased to have everything; 0: never did
+	told   bool          // the sources know that we did
 	coaxed []int         // pieces that are fetched so that their peers show others
 	looked time.Duration // when coaxed was last looked at
 }
@@ -25,6 +26,23 @@ const (
 	// interestPause is for how long a peer that does not know BEP 6 may take to say what it has.
 	interestPause = 2 * time.Second
 )
+
+// tellSources tells the sources that pieces lack again, once it is sure: what is in doubt may
+// turn out to be right.
+func (t *Torrent) tellSources() {
+	s := &t.shortage
+	if s.since == 0 || s.told || int(t.nHeld.Load())+t.doubt.n >= t.info.NumPieces() {
+		return
+	}
+	s.told = true
+	for _, src := range t.cfg.Sources {
+		if r, ok := src.(Regainer); ok {
+			r.Incomplete()
+		} else {
+			src.NeedPeers()
+		}
+	}
+}
 
 // coax fetches what peers show that may be seeds in disguise (BEP 16): such a seed shows a
 // few pieces, and others when it sees that these came. That is done while a read waits

@@ -95,6 +95,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewManners(now)
 	t.reviewInterest()
 	t.coax(now)
+	t.tellSources()
 	t.rechoke(now)
 	t.connectPeers()
 	t.tryUnread(now)

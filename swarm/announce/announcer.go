@@ -117,6 +117,24 @@ func (a *Announcer) NeedPeers() {
 	a.poke()
 }
 
+// Incomplete says that a torrent that was complete lacks pieces again: the working
+// trackers, which took us for a seed and named none, are asked at once, as with an event.
+// If that comes again and again they are asked as by NeedPeers.
+func (a *Announcer) Incomplete() {
+	a.mu.Lock()
+	now := time.Now()
+	for _, tier := range a.tiers {
+		for _, e := range tier {
+			e.hungry = e.working || e.running
+			if e.hungry && (e.lacked.IsZero() || now.Sub(e.lacked) >= lackInterval) {
+				e.lacking, e.lacked = true, now
+			}
+		}
+	}
+	a.mu.Unlock()
+	a.poke()
+}
+
 // NetworkChanged says that this computer is in another network: trackers that
 // did not answer are asked again at once, those that did as soon as they allow,
 // as they know an address of ours that may be gone. Those that refused keep
@@ -174,7 +192,7 @@ func (a *Announcer) launch(ctx context.Context) (wait time.Duration, ok bool) {
 
 // request builds the announce that e is to get now. The caller holds the lock.
 func (a *Announcer) request(e *entry) Request {
-	e.event, e.hungry = EventNone, false
+	e.event, e.hungry, e.lacking = EventNone, false, false
 	switch {
 	case !e.started:
 		e.event = EventStarted

@@ -554,3 +554,30 @@ func TestAnnouncesAreBounded(t *testing.T) {
 		})
 	})
 }
+
+// A torrent that was complete and lacks pieces says so at once, whatever the tracker's
+// intervals: it was told of no seeds. If that comes again it waits for them.
+func TestIncompleteIsSaidAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.set("a", func(Request) (Response, error) {
+			return Response{Interval: 30 * time.Minute, MinInterval: 10 * time.Minute}, nil
+		})
+		f.set("b", fails)
+		scenario(t, f, Config{Trackers: [][]string{udp("a"), udp("b")}}, func(a *Announcer) {
+			sleep(time.Second)
+			expect(t, "start", f.take(), "0s a started")
+			a.Incomplete() // just after an announce
+			sleep(10 * time.Second)
+			expect(t, "soon after the first", f.take(), "5s a")
+			a.Incomplete()
+			sleep(5 * time.Minute)
+			expect(t, "again", f.take())
+			sleep(6 * time.Minute)
+			expect(t, "as soon as the tracker allows", f.take(), "10m5s a")
+			a.Incomplete()
+			sleep(time.Second)
+			expect(t, "after a while", f.take(), "11m11s a")
+		})
+	})
+}

@@ -28,6 +28,8 @@ type entry struct {
 	next     time.Time // of the next announce; zero before the first
 	soonest  time.Time // of an announce out of turn, where working
 	hungry   bool      // peers are wanted before next
+	lacking  bool      // pieces lack again, and the tracker takes us for a seed
+	lacked   time.Time // when that last was so
 	anew     bool      // the announce under way belongs to a network that is gone
 
 	// The session with this tracker.
@@ -47,6 +49,13 @@ type leftOut struct {
 	url string
 	err error
 }
+
+const (
+	// lackPause is between two announces of which the second says that pieces lack again.
+	lackPause = 5 * time.Second
+	// lackInterval is between two times that this is said out of turn.
+	lackInterval = 10 * time.Minute
+)
 
 // errDuplicate: the torrent has the tracker twice, or has too many.
 var errDuplicate = errors.New("duplicate, or one of too many")
@@ -94,6 +103,8 @@ func (e *entry) due(complete bool) time.Time {
 		return e.next
 	case complete && !e.completed:
 		return e.since // an event waits for no interval
+	case e.lacking:
+		return e.since.Add(lackPause)
 	case e.hungry && e.soonest.Before(e.next):
 		return e.soonest
 	default:
@@ -242,7 +253,7 @@ func (e *entry) succeed(now time.Time, r Response, b bounds) {
 // comes back is not met by all its clients at once. A tracker that names a
 // time is taken by its word.
 func (e *entry) fail(now time.Time, err error, b bounds, rnd *rand.Rand) {
-	e.working, e.err, e.hungry = false, err, false
+	e.working, e.err, e.hungry, e.lacking = false, err, false, false
 	e.failures++
 	wait := b.longest
 	if shift := e.failures - 1; shift < 20 {
