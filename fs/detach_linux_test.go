@@ -39,10 +39,8 @@ func TestMountpointsOfAnyName(t *testing.T) {
 
 // A lazy unmount tells a server nothing, and the kernel keeps the mount for whoever uses it. The server ends
 // nevertheless, and its readers get EIO.
-func TestDetachedByOthers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs umount")
-	}
+func TestDetachedByOthersAsRoot(t *testing.T) {
+	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
 	f, err := os.Open(s.path("a"))
 	if err != nil {
@@ -68,12 +66,12 @@ func TestDetachedByOthers(t *testing.T) {
 }
 
 // A copy in another mount namespace keeps the file system alive in the kernel, and the server is told nothing either.
-func TestUnmountedButInOtherNamespaces(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs unshare")
-	}
+func TestUnmountedButInOtherNamespacesAsRoot(t *testing.T) {
+	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 100}}})
-	copied := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", `echo ready; read x; cat "$1"`, "sh", s.path("a"))
+	// The mount alone is made private: in a chroot the root directory is no mount point.
+	const script = `mount --make-private "$1"; echo ready; read x; cat "$1/a"`
+	copied := exec.Command("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script, "sh", s.dir)
 	in, err := copied.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -95,10 +93,8 @@ func TestUnmountedButInOtherNamespaces(t *testing.T) {
 
 // A mount that was bound to a second place, or whose directory was renamed, is dead there when its server ends. It goes
 // everywhere.
-func TestUnmountEverywhere(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs mount")
-	}
+func TestUnmountEverywhereAsRoot(t *testing.T) {
+	needRoot(t)
 	base := t.TempDir()
 	before, after, bound := filepath.Join(base, "before"), filepath.Join(base, "after"), filepath.Join(base, "bound")
 	if err := errors.Join(os.MkdirAll(filepath.Join(before, "mnt"), 0o755), os.Mkdir(bound, 0o755)); err != nil {

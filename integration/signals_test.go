@@ -154,7 +154,7 @@ func TestUmountWithCopyInOtherNamespace(t *testing.T) {
 	}
 	t.Parallel()
 	m := deadMount(t)
-	copied := tool("unshare", "--mount", "--propagation", "private", "sleep", "1000").start(t)
+	copied := tool("unshare", "--mount", "--propagation", "unchanged", "sleep", "1000").start(t) // ours is private already
 	table := fmt.Sprintf("/proc/%d/mountinfo", copied.cmd.Process.Pid)
 	own, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
