@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
 
@@ -33,8 +34,8 @@ type place struct {
 	top     string    // that name, folded
 
 	mu     sync.Mutex
-	ours   bitset         // files that may be written to
-	inodes map[uint64]int // file that was opened for writing, by identity
+	ours   bitset             // files that may be written to
+	inodes map[vfs.FileID]int // file that was opened for writing, by identity
 }
 
 func (p *place) unlock() {
@@ -60,7 +61,7 @@ func (p *place) take(file int) {
 }
 
 // holder is the file of the torrent that was written to as a file on disk.
-func (p *place) holder(id uint64) (file int, known bool) {
+func (p *place) holder(id vfs.FileID) (file int, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	file, known = p.inodes[id]
@@ -71,13 +72,13 @@ func (p *place) holder(id uint64) (file int, known bool) {
 func (p *place) moved(file int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.inodes, func(_ uint64, f int) bool { return f == file })
+	maps.DeleteFunc(p.inodes, func(_ vfs.FileID, f int) bool { return f == file })
 }
 
 // alone notes which file on disk is written to as a file of the torrent, and
 // fails if it is another one of the torrent's as well.
-func (p *place) alone(file int, id uint64, files []metainfo.File) error {
-	if id == 0 {
+func (p *place) alone(file int, id vfs.FileID, files []metainfo.File) error {
+	if id == (vfs.FileID{}) {
 		return nil
 	}
 	p.mu.Lock()
@@ -134,7 +135,7 @@ func (s *Store) settle(info *metainfo.Info) error {
 	if err != nil {
 		return err
 	}
-	s.place.ours, s.place.inodes = newBitset(len(p.names)), make(map[uint64]int)
+	s.place.ours, s.place.inodes = newBitset(len(p.names)), make(map[vfs.FileID]int)
 	for i, st := range p.standing {
 		if st == ours || st == blank {
 			s.place.ours.set(i)
@@ -170,7 +171,7 @@ type placing struct {
 	chosen   bool // names were recorded: their top-level one is the torrent's
 
 	standing []standing
-	ids      []uint64       // of what lies under the names; 0: unknown
+	ids      []vfs.FileID   // of what lies under the names; the zero FileID: unknown
 	whole    int            // files that are there throughout
 	started  bool           // the resume data knows one of the files
 	adopted  moves          // files that are the torrent's by their content alone

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
 
@@ -147,7 +148,7 @@ func (p *placing) giveWay() error {
 			m = &moved[1]
 		}
 		m.add(p.names[i], name)
-		p.names[i], p.standing[i], p.ids[i] = name, vacant, 0
+		p.names[i], p.standing[i], p.ids[i] = name, vacant, vfs.FileID{}
 	}
 	moved[0].tell(p, "file of this name is not the torrent's, and is left as it is: the torrent's goes beside it")
 	moved[1].tell(p, "two files of the torrent are one file on disk: one of them gets a file of its own")
@@ -176,9 +177,9 @@ func (m *moves) tell(p *placing, why string) {
 // torrent's, or comes before them.
 func (p *placing) shared() map[int]struct{} {
 	var losers map[int]struct{}
-	owner := make(map[uint64]int)
+	owner := make(map[vfs.FileID]int)
 	for i, id := range p.ids {
-		if id == 0 || p.info.Files[i].Length == 0 {
+		if id == (vfs.FileID{}) || p.info.Files[i].Length == 0 {
 			continue
 		}
 		first, known := owner[id]

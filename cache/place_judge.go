@@ -18,11 +18,9 @@ const (
 	enoughWrong = 64
 )
 
-func fileID(st vfs.Info) uint64 { return st.Ino }
-
 // look judges everything that lies under the files' names.
 func (p *placing) look() error {
-	p.standing, p.ids = make([]standing, len(p.names)), make([]uint64, len(p.names))
+	p.standing, p.ids = make([]standing, len(p.names)), make([]vfs.FileID, len(p.names))
 	p.whole, p.started, p.adopted = 0, false, moves{}
 	dirs := directories{fs: p.s.fs, absent: map[string]bool{".": false}}
 	for i := range p.info.Files {
@@ -60,7 +58,7 @@ func (p *placing) judge(i int) error {
 	if st, err = h.Stat(); err != nil {
 		return nil
 	}
-	p.ids[i] = fileID(st)
+	p.ids[i] = st.ID()
 	switch {
 	case p.known(i, st), p.s.opt.Hashes == nil:
 		p.standing[i] = ours

@@ -309,10 +309,10 @@ func (s *Store) own(file int, f vfs.File) error {
 	if err != nil {
 		return err
 	}
-	if other, known := s.place.holder(fileID(st)); known && other != file {
+	if other, known := s.place.holder(st.ID()); known && other != file {
 		s.suspect(other) // they may have been swapped
 	}
-	if err := s.place.alone(file, fileID(st), s.lay.files); err != nil {
+	if err := s.place.alone(file, st.ID(), s.lay.files); err != nil {
 		return err
 	}
 	if err := s.resume.append(record{kind: recFile, index: uint32(file), value: st.Ino}); err != nil {
