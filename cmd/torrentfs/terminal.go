@@ -29,8 +29,9 @@ type terminal struct {
 	foreground func() bool
 
 	mu    sync.Mutex
-	live  func(width int) string // draws the live line; nil without one
-	drawn bool                   // the live line is in sight
+	shows bool   // there is a live line
+	live  string // what it said last
+	drawn bool   // it is in sight
 }
 
 func newTerminal(out *os.File) *terminal {
@@ -54,7 +55,7 @@ func (t *terminal) interactive() bool { return t.tty }
 func (t *terminal) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.live == nil {
+	if !t.shows {
 		return t.out.Write(p)
 	}
 	t.erase()
@@ -85,7 +86,7 @@ func (t *terminal) draw() {
 		t.drawn = false // whoever has the terminal now writes where it was
 		return
 	}
-	_, _ = t.out.WriteString(eraseLine + wrapOff + t.live(t.width()) + wrapOn)
+	_, _ = t.out.WriteString(eraseLine + wrapOff + t.live + wrapOn)
 	t.drawn = true
 }
 
@@ -129,33 +130,37 @@ func silent() string { return "" }
 
 // show redraws a line until the returned function is called; that leaves it, as
 // it is then, or takes it away.
+//
+// What the line says is found out without the lock: it may have to wait for
+// somebody who is about to log.
 func (t *terminal) show(draw func(width int) string, leave bool) func() {
-	t.mu.Lock()
-	t.live = draw
-	t.draw()
-	t.mu.Unlock()
+	refresh := func() {
+		text := draw(t.width())
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.live, t.shows = text, true
+		t.draw()
+	}
+	refresh()
 	ctx, cancel := context.WithCancel(context.Background())
 	var ticker sync.WaitGroup
 	ticker.Go(func() {
-		repeat(ctx, refreshEvery, func() {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.draw()
-		})
+		repeat(ctx, refreshEvery, refresh)
 	})
 	var once sync.Once
 	return func() {
 		once.Do(func() {
 			cancel()
 			ticker.Wait()
+			refresh()
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			if t.draw(); leave && t.drawn {
+			if leave && t.drawn {
 				_, _ = t.out.WriteString("\n")
 			} else {
 				t.erase()
 			}
-			t.live, t.drawn = nil, false
+			t.live, t.shows, t.drawn = "", false, false
 		})
 	}
 }
