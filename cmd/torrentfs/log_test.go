@@ -21,8 +21,8 @@ import (
 const poison = "\x1b]52;c;cm0gLXJmIH4K\x07\x1b]0;title\x1b\\\x1b[2J\u009b31m\u0085\x7f\u202e\u2066\u2028\u2029\u200b\ufeff\u3164\U000e0041 \\x1b]52;c;eA==\\x07=\""
 
 // ours are the sequences that the program itself writes to a terminal: colours,
-// and those that redraw a line.
-var ours = regexp.MustCompile("\x1b\\[(?:[0-9;]*m|[0-9]*[AKJ]|\\?25[lh])")
+// those that redraw a line, and those that hide the cursor or let no line wrap.
+var ours = regexp.MustCompile("\x1b\\[(?:[0-9;]*m|[0-9]*[AKJ]|\\?(?:7|25)[lh])")
 
 // harmful finds what a terminal must not get, by rules of its own; -1 if text
 // is fine.
