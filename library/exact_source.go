@@ -90,7 +90,7 @@ func (l *Library) fetchSource(ctx context.Context, raw string) (*metainfo.MetaIn
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // its text has the whole URL
 		}
-		return nil, err
+		return nil, netguard.RedactError(err, u)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

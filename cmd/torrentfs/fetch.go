@@ -69,7 +69,7 @@ func (f fetcher) get(ctx context.Context, u *url.URL, read func(answer) error) e
 	if errors.Is(err, netguard.ErrForbidden) {
 		hint = "give the address that it leads to yourself"
 	}
-	return fail(exitNetwork, hint, "fetch %s: %w", netguard.Redact(u.String()), err)
+	return fail(exitNetwork, hint, "fetch %s: %w", netguard.Redact(u.String()), netguard.RedactError(err, u))
 }
 
 func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) error {

@@ -129,6 +129,9 @@ func TestFetchErrors(t *testing.T) {
 					w.(http.Flusher).Flush()
 				}
 			}
+		case "/nowhere":
+			w.Header().Set("Location", "http://hush:hush@[::1/?passkey=hush")
+			w.WriteHeader(http.StatusFound)
 		case "/loop":
 			http.Redirect(w, r, "/loop?passkey=hush", http.StatusFound)
 		default:
@@ -139,7 +142,7 @@ func TestFetchErrors(t *testing.T) {
 	defer close(never)
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
-	for _, base := range []string{srv.URL + "/x", srv.URL + "/loop", closed.URL + "/x"} {
+	for _, base := range []string{srv.URL + "/x", srv.URL + "/loop", srv.URL + "/nowhere", closed.URL + "/x"} {
 		raw := strings.Replace(base, "http://", "http://hush:hush@", 1) + "?passkey=hush&pin=hush"
 		_, err := quiet().fetchTorrent(t.Context(), nil, nil, raw)
 		_, berr := quiet().loadBlocklists(t.Context(), fetcher{timeout: fetchTimeout}, []string{raw})

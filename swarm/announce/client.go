@@ -159,12 +159,15 @@ func scrub(text, tracker string) string {
 	return text
 }
 
-// scrubbed does the same to a refusal.
+// scrubbed does the same to a refusal, or another error.
 func scrubbed(err error, tracker string) error {
 	if refusal, ok := errors.AsType[*FailureError](err); ok {
 		clean := *refusal
 		clean.Reason = scrub(refusal.Reason, tracker)
 		return &clean
+	}
+	if u, perr := url.Parse(strings.TrimSpace(tracker)); perr == nil {
+		return netguard.RedactError(err, u)
 	}
 	return err
 }

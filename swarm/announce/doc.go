@@ -30,6 +30,7 @@
 //
 // It never connects to a peer, never resolves a host name that a tracker gives
 // as a peer, never asks DNS for .i2p or .onion names, never reaches a loopback
-// or private address for a torrent whose tracker was not written as one, and
-// never takes a tracker's word for the own address as more than a vote.
+// or private address for a torrent whose tracker was not written as one, nor says
+// more to it than an announce unless the user named it, and never takes a tracker's word
+// for the own address as more than a vote.
 package announce

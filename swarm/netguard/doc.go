@@ -7,11 +7,16 @@
 // connection, and the connection is made to just that address: a name that
 // changes its mind between check and use gains nothing, nor does a redirect.
 // Loopback, private and other special addresses are reached only for a host
-// that the torrent itself wrote as such an address ([WithLocal]), or where the
-// user allows it.
+// that the torrent itself wrote as such an address ([WithLocal]), with a URL that
+// can be nothing but an announce or a file ([IsAnnounce], [IsFile]), or for a host
+// that the user named ([Trust]). The public addresses of this machine, and its IPv6
+// networks, are reached by a name as well, with an announce alone.
 //
-// Behind a proxy that resolves names nothing can be judged after the lookup;
-// what a name shows by itself is ([CheckRemote]).
+// Behind a proxy that resolves names nothing can be judged after the lookup; what a
+// name shows by itself is ([CheckRemote]). No address that is not public is asked of
+// it, but for those that the user named.
+//
+// What URLs hold of secrets is taken out of errors and logs by [Redact] and its kin.
 //
 // It holds no state but its configuration, keeps no connection, and starts
 // goroutines only within a call. It never sends anything.

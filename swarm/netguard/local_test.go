@@ -3,6 +3,7 @@ package netguard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -165,6 +166,18 @@ func TestRedact(t *testing.T) {
 	u := parse(t, "http://me:hush@h/PASSKEY/announce.php?auth=s%20ecret&x=1")
 	if got, want := Scrub("PASSKEY is unknown, s ecret, s%20ecret, me, hush, announce.php", u), "*** is unknown, ***, ***, me, ***, announce.php"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestRedactError(t *testing.T) {
+	u := parse(t, "http://h/PASSKEY/announce")
+	cause := fmt.Errorf("%w: failed to parse Location header %q", ErrForbidden, "http://me:word@h/x?passkey=hush")
+	err := RedactError(cause, u)
+	if !errors.Is(err, ErrForbidden) || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "word@") {
+		t.Error(err)
+	}
+	if plain := errors.New("connection refused"); RedactError(plain, u) != plain || RedactError(nil, u) != nil {
+		t.Error("an error without a secret is another one")
 	}
 }
 

@@ -73,6 +73,27 @@ var urlInText = regexp.MustCompile(`(?i)\b(?:https?|udp|wss?|ftp|socks5h?)://[^\
 // RedactText redacts every URL in a text.
 func RedactText(text string) string { return urlInText.ReplaceAllStringFunc(text, Redact) }
 
+// redactedError is an error whose text is freed of secrets.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// RedactError takes the secrets out of an error about a URL: those of the URL, and of
+// whatever URLs its text quotes, such as the target of a redirect.
+func RedactError(err error, u *url.URL) error {
+	if err == nil {
+		return nil
+	}
+	if text := Scrub(err.Error(), u); text != err.Error() {
+		return &redactedError{text, err}
+	}
+	return err
+}
+
 // Scrub takes the secrets of a URL out of what its server says, such as "unknown
 // passkey …".
 func Scrub(text string, u *url.URL) string {
