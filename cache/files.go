@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"sync"
+	"syscall"
 
 	"torrentfs/cache/vfs"
 )
@@ -75,10 +76,14 @@ func (t *fileTable) acquire(k fileKey) (*handle, error) {
 	t.mu.Unlock()
 
 	closeAll(victims)
-	if k.write {
-		h.f, h.err = k.store.openWrite(k.file)
-	} else {
-		h.f, h.err = k.store.openRead(k.file)
+	h.f, h.err = k.open()
+	if errors.Is(h.err, syscall.EMFILE) || errors.Is(h.err, syscall.ENFILE) {
+		// The limit is lower than ours, or others need more of it: what is idle makes room.
+		t.mu.Lock()
+		victims = t.shrinkTo(t.used / 2)
+		t.mu.Unlock()
+		closeAll(victims)
+		h.f, h.err = k.open()
 	}
 	close(h.ready)
 	if h.err != nil {
@@ -161,8 +166,10 @@ func (t *fileTable) forget(k fileKey) {
 }
 
 // shrink takes the idle files beyond the limit out of the table. mu is held.
-func (t *fileTable) shrink() (victims []*handle) {
-	for t.used > t.limit && t.idle.Len() > 0 {
+func (t *fileTable) shrink() (victims []*handle) { return t.shrinkTo(t.limit) }
+
+func (t *fileTable) shrinkTo(limit int) (victims []*handle) {
+	for t.used > limit && t.idle.Len() > 0 {
 		h := t.idle.Back().Value.(*handle)
 		t.drop(h)
 		victims = append(victims, h)
@@ -190,6 +197,13 @@ func closeAll(victims []*handle) {
 			_ = h.f.Close() // what it wrote is synced elsewhere, or reported there
 		}
 	}
+}
+
+func (k fileKey) open() (vfs.File, error) {
+	if k.write {
+		return k.store.openWrite(k.file)
+	}
+	return k.store.openRead(k.file)
 }
 
 // openRead opens a payload file for reading; it must exist.

@@ -39,6 +39,7 @@ type Config struct {
 	MaxUpload   int64                 // likewise
 	Encryption  swarm.Encryption      // policy on Message Stream Encryption
 	PeerLimit   int                   // connected peers per torrent; 0 = DefaultPeerLimit
+	OpenFiles   int                   // payload files kept open; 0 = the cache's default
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
 	Trust       *netguard.Trust       // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
@@ -139,7 +140,7 @@ func Open(cfg Config) (*Library, error) {
 		return nil, err
 	}
 	l.port = l.doors.port()
-	if l.cache, err = cache.New(cache.Config{Memory: cfg.MemoryCache}); err != nil {
+	if l.cache, err = cache.New(cache.Config{Memory: cfg.MemoryCache, OpenFiles: cfg.OpenFiles}); err != nil {
 		l.doors.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}

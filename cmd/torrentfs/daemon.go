@@ -160,16 +160,25 @@ func (a *app) daemonLog(torrent string) (string, error) {
 	if a.logFile != nil {
 		return a.logFile.Name(), nil
 	}
+	dir, ok := logDir()
+	if !ok {
+		// mount(8) may run us without a home directory; then without a log.
+		return os.DevNull, nil
+	}
+	return filepath.Join(dir, torrent+".log"), nil
+}
+
+// logDir is the directory of the daemons' logs.
+func logDir() (dir string, ok bool) {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			// mount(8) may run us without a home directory; then without a log.
-			return os.DevNull, nil //nolint:nilerr // a log is no reason not to mount
+			return "", false
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(base, "torrentfs", torrent+".log"), nil
+	return filepath.Join(base, "torrentfs"), true
 }
 
 // awaitReady waits for the daemon's message. If it ends without one, that is

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"torrentfs/internal/safetext"
 )
 
@@ -39,7 +41,11 @@ func (a *app) openLogFile(name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return fail(exitDisk, logHint(err), "open log file: %w", err)
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	open := func(name string) (*os.File, error) { return os.OpenFile(name, logMode, 0o600) }
+	if dir, ok := logDir(); ok && filepath.Dir(name) == dir {
+		open = openOwnLog
+	}
+	f, err := open(name)
 	if err != nil {
 		return fail(exitDisk, logHint(err), "open log file: %w", err)
 	}
@@ -47,8 +53,45 @@ func (a *app) openLogFile(name string) error {
 	return nil
 }
 
-// logHandler is the way out of everything that is logged: what strangers said
-// leaves it as package safetext has it.
+const logMode = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+
+// openOwnLog opens a log in our own directory, whose name nobody chose: what
+// lies there already may have been planted. It follows no link, writes to no
+// file that has a second name, and nobody else can read it.
+func openOwnLog(name string) (*os.File, error) {
+	dir, err := unix.Open(filepath.Dir(name), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, ownLogError(filepath.Dir(name), err)
+	}
+	defer unix.Close(dir) //nolint:errcheck // only read from
+	fd, err := unix.Openat(dir, filepath.Base(name), logMode|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, ownLogError(name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1) {
+		err = errPlanted
+	}
+	if err == nil {
+		err = f.Chmod(0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(ownLogError(name, err), f.Close())
+	}
+	return f, nil
+}
+
+var errPlanted = errors.New("it is a link, or no regular file (remove it)")
+
+func ownLogError(name string, err error) error {
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		err = errPlanted
+	}
+	return &os.PathError{Op: "open", Path: name, Err: err}
+}
+
 func logHint(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return "choose a file that you may write to with --log-file"
@@ -56,6 +99,8 @@ func logHint(err error) string {
 	return cmp.Or(fileHint(err, "a file with --log-file"), "choose another file with --log-file")
 }
 
+// logHandler is the way out of everything that is logged: what strangers said
+// leaves it as package safetext has it.
 func logHandler(w io.Writer, o logFlags, interactive bool) slog.Handler {
 	switch {
 	case o.Format == "json":

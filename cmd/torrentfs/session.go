@@ -256,6 +256,7 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 	}
 	tuneMemory(int64(p.MemoryLimit))
 	cacheSize, inFlight := p.shares()
+	fds := fitDescriptors(a.log, p.PeerLimit)
 	s.lib, err = library.Open(library.Config{
 		MetadataDir: cacheFile("metadata"),
 		Shelf:       cacheFile(""),
@@ -264,7 +265,8 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),
 		MaxDownload: int64(p.MaxDownloadRate),
 		MaxUpload:   int64(p.MaxUploadRate),
-		PeerLimit:   p.PeerLimit,
+		PeerLimit:   fds.peers,
+		OpenFiles:   fds.files,
 		DisableUTP:  p.DisableUTP,
 		Blocked:     blocked,
 		Trust:       trust,
