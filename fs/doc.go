@@ -74,7 +74,7 @@
 //  4. No download of what nobody reads: TestNobodyAsksForMoreThanIsRead, TestReadWaitsForItsPageOnly.
 //  5. A thousand blocked readers disturb nobody: TestBlockedReadersStarveNobody, TestFiguresBlockedReaders.
 //  6. Signals free a reader, SIGTERM a mount with blocked readers, and nothing is left behind: TestSignalsFreeReader,
-//     TestHandledRequestsToEndFreeReader, TestHandledSignalsDoNotEndRead, TestUnmountWithBlockedReaders, TestUnmountLeavesNothing, TestStaleMountIsHealed,
+//     TestHandledRequestsToEndFreeReader, TestHandledSignalsDoNotEndRead, TestUnmountWithBlockedReaders, TestUnmountLeavesNothing, TestDetachedByOthers, TestStaleMountIsHealed,
 //     TestFiguresEnds.
 //  7. A file may complete while it is open: TestCompletionWhileOpen; with TORRENTFS_BENCH=1 during 100,000 opens and more.
 //  8. Large directories and torrents: TestLargeDirectory, TestManyFilesAreSmall (a million files), TestFiguresMetadata.
@@ -84,7 +84,7 @@
 //
 // # Who owns what
 //
-// A [Mounted] owns its go-fuse server, the goroutine that notifies the kernel, and every handle, and waits for all of them.
+// A [Mounted] owns its go-fuse server, the goroutines that notify the kernel and watch the mount table, and every handle, and waits for all of them.
 // The tree is immutable. State per inode (open handles by mode, the kernel's backing id) is guarded by that inode's
 // own lock. A handle owns its [File] and closes it once, after its last read.
 package fs
