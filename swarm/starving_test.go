@@ -18,9 +18,12 @@ func (w *world) harass(ctx context.Context, froms int, pause time.Duration, say 
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	counts := make([]int, froms)
+	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 9, byte(i), 1}) }
+	for i := range froms { // before any goroutine looks for one
+		w.host(address(i))
+	}
 	for i := range froms {
-		from := netip.AddrFrom4([4]byte{10, 9, byte(i), 1})
-		w.host(from)
+		from := address(i)
 		wg.Go(func() {
 			var kept []net.Conn
 			defer func() {
