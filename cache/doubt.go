@@ -23,29 +23,22 @@ func (s *Store) Doubt(piece int, reason error) (doubtful []int) {
 		return nil
 	}
 	defer s.gate.leave()
-	suspects := map[int]struct{}{piece: {}}
 	foreign, hangs := false, hangs(reason) || s.hanging(reading) != nil
 	for file := range s.lay.filesOf(piece) {
-		if hangs || !s.reconsider(file) {
+		if hangs {
 			continue
 		}
-		foreign = true
-		first, last := s.lay.piecesOf(file)
-		for p := first; p <= last; p++ {
-			suspects[p] = struct{}{}
-		}
+		pieces, changed := s.reconsider(file)
+		doubtful = append(doubtful, pieces...)
+		foreign = foreign || changed
 	}
 	if !foreign && !errors.Is(reason, ErrChanged) {
 		s.failReading(reason)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for p := range suspects {
-		if s.doubtLocked(p) {
-			doubtful = append(doubtful, p)
-		}
-	}
-	if len(doubtful) > 0 {
+	if s.doubtLocked(piece) {
+		doubtful = append(doubtful, piece)
 		s.withdrew()
 	}
 	return doubtful
@@ -61,17 +54,15 @@ func (s *Store) withdrew() {
 // suspect withdraws the trust in all that a file holds which somebody else
 // changed, as Doubt does. Recheck returns the pieces.
 func (s *Store) suspect(file int) {
-	if s.hanging(reading) != nil || !s.reconsider(file) {
+	if s.hanging(reading) != nil {
 		return
 	}
-	first, last := s.lay.piecesOf(file)
-	s.mu.Lock()
-	for p := first; p <= last; p++ {
-		if s.doubtLocked(p) {
-			s.suspicion.untold = append(s.suspicion.untold, p)
-		}
+	pieces, foreign := s.reconsider(file)
+	if !foreign {
+		return
 	}
-	s.withdrew()
+	s.mu.Lock()
+	s.suspicion.untold = append(s.suspicion.untold, pieces...)
 	s.mu.Unlock()
 	if s.opt.OnDoubt != nil {
 		s.opt.OnDoubt()
@@ -84,6 +75,8 @@ type suspicion struct {
 	blocks map[int]bitset   // by piece: blocks on disk that have to be read back before a hash of them counts
 	files  map[int]struct{} // of which the journal must not vouch for the state that it knows
 	untold []int            // doubtful pieces that Recheck is to return
+
+	looking bool // watchPins runs
 }
 
 // suspectBlocks keeps the hash of a piece that is not verified from vouching for
@@ -146,15 +139,17 @@ func (s *Store) suspected(piece, block int) bool {
 }
 
 // reconsider takes a file that is not as we left it for what it is now, and
-// says whether that is so. The next use opens it anew, by its name.
-func (s *Store) reconsider(file int) bool {
+// says whether that is so. In the same step, so that nobody reads the one for the
+// other, it withdraws the trust in what the file holds, and returns the pieces
+// that are doubtful by that. The next use opens it anew, by its name.
+func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 	s.mu.Lock()
 	gen := s.watchOf(file).gen
 	s.mu.Unlock()
 	st := s.stat(file)
 	s.mu.Lock()
 	w := s.watchOf(file)
-	foreign := w.suspicious(st, st.size == fileMissing && w.seen.size != fileMissing, gen)
+	foreign = w.suspicious(st, st.size == fileMissing && w.seen.size != fileMissing, gen)
 	news := false
 	if foreign {
 		w.foreign = false
@@ -167,6 +162,13 @@ func (s *Store) reconsider(file int) bool {
 		if p := s.pins[file]; p != nil {
 			p.stale = true
 		}
+		first, last := s.lay.piecesOf(file)
+		for p := first; p <= last; p++ {
+			if s.doubtLocked(p) {
+				doubtful = append(doubtful, p)
+			}
+		}
+		s.withdrew()
 		news = time.Since(w.warned) > quiet
 		w.warned = time.Now()
 	}
@@ -179,7 +181,7 @@ func (s *Store) reconsider(file int) bool {
 		s.cache.files.forget(fileKey{s, file, false})
 		s.cache.files.forget(fileKey{s, file, true})
 	}
-	return foreign
+	return doubtful, foreign
 }
 
 // doubtLocked makes a verified piece doubtful, unless all of it waits in

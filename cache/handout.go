@@ -2,7 +2,10 @@ package cache
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
+	"time"
 )
 
 // Section returns the file that holds the n verified bytes at off, and where
@@ -77,6 +80,9 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 		return nil, false
 	}
 	if err := s.bounded("open", s.lay.files[file].Path, func() error { return s.examine(file) }); err != nil {
+		if errors.Is(err, ErrChanged) {
+			s.suspect(file)
+		}
 		return nil, false
 	}
 	h := s.cache.files.acquireOpen(fileKey{s, file, false})
@@ -129,11 +135,46 @@ func (s *Store) pin(file int, h *handle) *handle {
 	case p == nil:
 		p = &pin{h: h}
 		s.pins[file] = p
+		if !s.suspicion.looking {
+			s.suspicion.looking = true
+			s.wg.Add(1)
+			go s.watchPins()
+		}
 	case p.h == h:
 		defer s.cache.files.release(h) // the first use holds it
 	}
 	p.uses++
 	return p.h
+}
+
+// pinEvery is how often a file is looked at that the kernel reads by itself.
+const pinEvery = time.Second
+
+// watchPins looks at the files that are handed out, until none is: what others
+// do to them goes past us, and is to be known and told at least.
+func (s *Store) watchPins() {
+	defer s.wg.Done()
+	ticker := time.NewTicker(pinEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-ticker.C:
+		}
+		s.mu.Lock()
+		files := slices.Sorted(maps.Keys(s.pins))
+		s.suspicion.looking = len(files) > 0
+		s.mu.Unlock()
+		if len(files) == 0 {
+			return
+		}
+		for _, file := range files {
+			if s.hanging(reading) == nil {
+				s.vouch(file)
+			}
+		}
+	}
 }
 
 // ReleaseBacking says that one user of Backing is done with the file.
