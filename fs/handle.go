@@ -176,7 +176,13 @@ func (f *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 	}
 	id := nodeID(in.NodeId)
 	h := newHandle(f, id, n, file, f.inodes.acquire(id))
-	f.admit(h, out)
+	if !f.admit(h, out) {
+		if err := h.close(context.Background()); err != nil {
+			f.log.Warn("close file", "path", f.tree.path(i), "err", err)
+		}
+		f.inodes.release(id)
+		return fuse.Status(syscall.ESTALE)
+	}
 	f.counters.opens.Add(1)
 	out.Fh = f.handles.add(h)
 	return fuse.OK

@@ -12,7 +12,9 @@ import (
 // backing file itself), and fails an open that mixes the two. So
 //
 //   - an open is passed through if the file is complete and no cached handle of the inode is open;
-//   - while passed handles are open all opens are passed through, to the same backing id;
+//   - while passed handles are open all opens are passed through, to the same backing id, as long as the file is the one
+//     that was lent: after another program changed it, lookups name the twin, and the open fails with ESTALE, upon which the
+//     kernel looks the name up again and opens what it finds;
 //   - a file that completes while cached handles are open gets a second inode (its twin): lookups name the twin from then
 //     on, and the kernel is told to look the name up again. It has the same inode number for everybody who asks.
 
@@ -79,12 +81,17 @@ func (t *inodeTable) ids() []nodeID {
 	return ids
 }
 
-// admit decides how the kernel serves a new handle.
-func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) {
+// admit decides how the kernel serves a new handle. It is false if that cannot be on this inode any more; then the handle
+// is not open.
+func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) bool {
 	backing, complete := f.backingOf(h.file)
 	in, refused := h.inode, false
 	in.mu.Lock()
 	switch {
+	case in.passed > 0 && !complete: // what the kernel has is not to be lent any more
+		in.mu.Unlock()
+		f.swap.leave(h.id)
+		return false
 	case in.passed > 0:
 		h.passed = true
 	case in.cached == 0 && complete:
@@ -103,11 +110,11 @@ func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) {
 		// FLUSH means nothing to a handle that has no READs.
 		out.OpenFlags = fuse.FOPEN_PASSTHROUGH | fuse.FOPEN_NOFLUSH
 		f.counters.passthrough.Add(1)
-		return
+		return true
 	}
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	if refused {
-		return
+		return true
 	}
 	if !complete {
 		// It may have completed since we asked: whoever reported that did not see this handle yet.
@@ -116,6 +123,7 @@ func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) {
 	if complete {
 		f.swap.request(h.id.index())
 	}
+	return true
 }
 
 // dismiss forgets a handle.
@@ -185,6 +193,15 @@ func (s *swapper) toggle(i nodeIndex) {
 		if s.second[i/32].CompareAndSwap(old, old^(1<<(i%32))) {
 			return
 		}
+	}
+}
+
+// leave has lookups name the other inode, if they name this one.
+func (s *swapper) leave(id nodeID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := id.index(); makeNodeID(i, s.swapped(i)) == id {
+		s.toggle(i)
 	}
 }
 
