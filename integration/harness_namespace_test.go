@@ -80,6 +80,11 @@ func keepMounts() error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the first thread does not end, and /proc/self shows what it sees
+			ended <- keepMounts()
+			runtime.UnlockOSThread()
+			return
+		}
 		ended <- func() error {
 			own, err := os.Open("/proc/thread-self/ns/mnt")
 			if err != nil {
