@@ -103,7 +103,7 @@ func (p *Picker) pickPartial(pr *peer, orphans bool) (BlockID, bool) {
 
 func (p *Picker) takeFrom(pr *peer, pt *partial) (BlockID, bool) {
 	piece := int(pt.piece)
-	if p.reserved(piece) || !p.mayAsk(pr, piece) {
+	if !p.mayTake(pr, piece) {
 		return 0, false
 	}
 	for b := pt.nextFree(0, int(pt.blocks)); b >= 0; b = pt.nextFree(b+1, int(pt.blocks)) {
@@ -114,6 +114,15 @@ func (p *Picker) takeFrom(pr *peer, pt *partial) (BlockID, bool) {
 	return 0, false
 }
 
+// mayTake reports whether a peer may be asked for a piece in the background.
+func (p *Picker) mayTake(pr *peer, piece int) bool {
+	if p.reserve.busy.has(piece) {
+		p.reserve.vetoed = true
+		return false
+	}
+	return p.mayAsk(pr, piece)
+}
+
 func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
 	if p.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.fresh.gen {
 		return 0, false
@@ -122,7 +131,7 @@ func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
 	if n := len(p.fresh.member); n > 0 {
 		start = p.rng.IntN(n)
 	}
-	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece int) bool { return !p.reserved(piece) && p.mayAsk(pr, piece) })
+	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece int) bool { return p.mayTake(pr, piece) })
 	if piece < 0 {
 		pr.noneAny, pr.noneGen = true, p.fresh.gen
 		return 0, false

@@ -18,7 +18,7 @@ func (p *Picker) WillNeed(now time.Duration, id ReaderID, off, n int64) {
 	rd.end = min(int((off+n+piece-1)/piece), p.g.NumPieces)
 	rd.cursor = 0
 	rd.swarm, rd.rateAt = p.holdersRate(int(off/piece)), p.now
-	p.reservedDirty, p.wake = true, true
+	p.reserve.dirty, p.wake = true, true
 }
 
 // Expect tells that a reader goes through n bytes at off and has asked for the first of them alone: they are as urgent as a

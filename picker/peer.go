@@ -177,6 +177,9 @@ func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 			pt.owner = -1
 		}
 	}
+	if len(p.failed) > 0 {
+		p.reconsider()
+	}
 }
 
 // SetReqq tells how many requests a peer queues (BEP 10 reqq); 0 or less: unknown.

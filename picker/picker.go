@@ -50,7 +50,7 @@ type Picker struct {
 	nextRead   ReadID
 	readerAt   float64
 	readerSeen bool
-	spans      []span // what background must not touch; see updateReserved
+	reserve    reserve
 
 	// budgets
 	credit Credit
@@ -58,16 +58,15 @@ type Picker struct {
 	hedged int64
 
 	// work for the next Drain
-	urgentDirty   bool
-	urgentNew     bool // a read blocked since the last plan
-	reservedDirty bool
-	wake          bool // starved peers may find work
-	dirty         []*peer
-	planAt        float64
-	fastAt        float64
-	slowAt        float64
-	unissued      int // urgent blocks that the last plan left unbound
-	issued        int // by issueUnit
+	urgentDirty bool
+	urgentNew   bool // a read blocked since the last plan
+	wake        bool // starved peers may find work
+	dirty       []*peer
+	planAt      float64
+	fastAt      float64
+	slowAt      float64
+	unissued    int // urgent blocks that the last plan left unbound
+	issued      int // by issueUnit
 
 	out []Action
 
@@ -94,6 +93,7 @@ func New(cfg Config, g Geometry, seed uint64) *Picker {
 		heldSet: bitset.New(g.NumPieces),
 		want:    bitset.New(g.NumPieces),
 		failed:  map[int32]retry{},
+		reserve: reserve{until: math.Inf(1)},
 		credit:  Credit{math.MaxInt64, math.MaxInt64, math.MaxInt64},
 		tokens:  float64(cfg.HedgeBurst),
 		planAt:  math.Inf(-1), fastAt: math.Inf(-1), slowAt: math.Inf(-1),
@@ -148,6 +148,9 @@ func (p *Picker) Tick(now time.Duration) time.Duration {
 			p.touch(pr)
 		}
 		p.endRests()
+		if len(p.failed) > 0 {
+			p.reconsider() // whom mayRetry refuses depends on the other peers
+		}
 		p.updateReserved()
 		p.hedgeReadAhead()
 		p.endgame()
@@ -177,7 +180,7 @@ func (p *Picker) NextDeadline() time.Duration {
 			at = min(at, max(pr.probeAt, p.slowAt+slowTick))
 		}
 	}
-	at = p.restsEnd(at)
+	at = min(p.restsEnd(at), p.reserveEnd())
 	if math.IsInf(at, 1) {
 		return Never
 	}

@@ -78,7 +78,7 @@ func (p *Picker) follow(rd *reader, off, n int64) {
 		rd.seen, rd.run, rd.pos, rd.speed = true, n, end, priorSpeed
 		rd.lastAt, rd.blockedFor = p.now, 0
 		rd.cursor = 0
-		p.reservedDirty = true
+		p.reserve.dirty = true
 		if jumped {
 			p.resize(rd)
 			p.abandon()
@@ -122,7 +122,7 @@ func (p *Picker) resize(rd *reader) {
 		rd.end = min(int((rd.pos+rd.window+p.g.PieceLength-1)/p.g.PieceLength), p.g.NumPieces)
 	}
 	if rd.end != old {
-		p.reservedDirty = true
+		p.reserve.dirty = true
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *Picker) sequential() int {
 }
 
 func (p *Picker) touchReadAhead(rd *reader) {
-	if rd.window > 0 && p.reservedDirty {
+	if rd.window > 0 && p.reserve.dirty {
 		p.wake = true
 	}
 }
@@ -155,21 +155,16 @@ func (p *Picker) rewindReaders(piece int) {
 // span is pieces [lo, hi).
 type span struct{ lo, hi int }
 
-// updateReserved gathers the pieces that background requests must not touch: those of blocked reads and of read-ahead windows.
-func (p *Picker) updateReserved() {
-	if !p.reservedDirty {
-		return
-	}
-	p.reservedDirty = false
-	s := p.spans[:0]
-	for _, r := range p.reads {
-		s = append(s, span{r.piece, r.last + 1})
-	}
-	for _, rd := range p.readers {
-		if hi := rd.end; hi > 0 {
-			s = append(s, span{int(min(rd.pos, p.g.Size-1) / p.g.PieceLength), hi})
-		}
-	}
+// spans are sorted and apart.
+type spans []span
+
+func (s spans) has(piece int) bool {
+	i, _ := slices.BinarySearchFunc(s, piece, func(x span, piece int) int { return x.hi - piece - 1 })
+	return i < len(s) && s[i].lo <= piece
+}
+
+// join sorts spans and joins those that touch.
+func (s spans) join() spans {
 	slices.SortFunc(s, func(a, b span) int { return a.lo - b.lo })
 	n := 0
 	for _, x := range s {
@@ -180,21 +175,66 @@ func (p *Picker) updateReserved() {
 		s[n] = x
 		n++
 	}
-	p.spans = s[:n]
+	return s[:n]
+}
+
+// reserve is the pieces that readers need, now or soon: those of blocked reads and of read-ahead windows.
+type reserve struct {
+	all    spans
+	busy   spans // without the windows of idle readers: what background must not touch
+	dirty  bool
+	until  float64 // when the next reader becomes idle; +Inf: none will
+	vetoed bool    // background was refused a piece of busy, so that a peer may wait for the end of that
+}
+
+// updateReserved gathers the reserve anew if it changed. A reader that has not read for a while, as a player that is paused, keeps
+// its window, but read-ahead gives none of it to a peer that it judges to come too late: so the background may take it too.
+func (p *Picker) updateReserved() {
+	if !p.reserve.dirty && p.now < p.reserve.until {
+		return
+	}
+	p.reserve.dirty, p.reserve.until = false, math.Inf(1)
+	all, busy := p.reserve.all[:0], p.reserve.busy[:0]
+	for _, r := range p.reads {
+		all, busy = append(all, span{r.piece, r.last + 1}), append(busy, span{r.piece, r.last + 1})
+	}
+	for _, rd := range p.readers {
+		if rd.end == 0 {
+			continue
+		}
+		window := span{int(min(rd.pos, p.g.Size-1) / p.g.PieceLength), rd.end}
+		all = append(all, window)
+		idleAt := rd.lastAt + p.cfg.ReaderLinger.Seconds()
+		if rd.hint || rd.blocked > 0 || p.now < idleAt {
+			busy = append(busy, window)
+		}
+		if !rd.hint && p.now < idleAt {
+			p.reserve.until = min(p.reserve.until, idleAt)
+		}
+	}
+	p.reserve.all, p.reserve.busy = all.join(), busy.join()
+	if p.reserve.vetoed {
+		p.reconsider()
+	}
+}
+
+// reserveEnd is when a reader's window is left to the background, if that can matter; else +Inf.
+func (p *Picker) reserveEnd() float64 {
+	if p.fresh.len() == 0 && len(p.open) == 0 {
+		return math.Inf(1)
+	}
+	return max(p.reserve.until, p.slowAt+slowTick)
+}
+
+// reconsider has peers for which no fresh piece was found look again: what was refused them may be allowed now.
+func (p *Picker) reconsider() {
+	p.reserve.vetoed = false
+	p.fresh.gen++
+	p.wake = true
 }
 
 // reserved reports whether a reader needs a piece, now or soon.
-func (p *Picker) reserved(piece int) bool {
-	lo, hi := 0, len(p.spans)
-	for lo < hi {
-		if m := (lo + hi) / 2; p.spans[m].hi <= piece {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	return lo < len(p.spans) && p.spans[lo].lo <= piece
-}
+func (p *Picker) reserved(piece int) bool { return p.reserve.all.has(piece) }
 
 // holdersRate is the rate of the peers that serve a piece.
 func (p *Picker) holdersRate(piece int) float64 {

@@ -44,7 +44,7 @@ func (p *Picker) admit(rd *reader, off, n int64) ReadID {
 	}
 	rd.block(p.now)
 	p.reads = append(p.reads, r)
-	p.urgentDirty, p.urgentNew, p.reservedDirty = true, true, true
+	p.urgentDirty, p.urgentNew, p.reserve.dirty = true, true, true
 	return rid
 }
 
@@ -85,7 +85,7 @@ func (p *Picker) ReaderClose(now time.Duration, id ReaderID) {
 	for i, rd := range p.readers {
 		if rd.id == id {
 			p.readers = append(p.readers[:i], p.readers[i+1:]...)
-			p.reservedDirty = true
+			p.reserve.dirty = true
 			break
 		}
 	}
@@ -97,7 +97,7 @@ func (p *Picker) endRead(i int) {
 	p.reads = append(p.reads[:i], p.reads[i+1:]...)
 	r.reader.unblock(p.now)
 	p.readerAt = p.now
-	p.urgentDirty, p.reservedDirty, p.wake = true, true, true
+	p.urgentDirty, p.reserve.dirty, p.wake = true, true, true
 }
 
 // advance moves a read over what is verified and reports whether it is served.

@@ -166,7 +166,7 @@ func (p *Picker) rewindReads(piece int) {
 			if piece == first {
 				r.block = int(r.off % p.g.PieceLength / BlockSize)
 			}
-			p.reservedDirty = true
+			p.reserve.dirty = true
 		}
 	}
 }
