@@ -11,10 +11,8 @@ import (
 
 // An overlayfs can be mounted above a mount whose data lies on an ordinary disk, passthrough and all: its files can be
 // read, and changed in the upper layer.
-func TestOverlayAbove(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs mount")
-	}
+func TestOverlayAboveAsRoot(t *testing.T) {
+	needRoot(t)
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, ""); err != nil {
 		t.Skip("no tmpfs can be mounted here:", err)

@@ -60,18 +60,19 @@ lint() {
 
 # For a plain user, tests that need root run through sudo if that asks for no
 # password; otherwise they are skipped, and counted as such.
+# Tests that print figures are no tests: make figures runs them.
 sudo_works() { ((EUID != 0)) && scripts/as-root.sh true 2>/dev/null; }
 as_root="'$PWD/scripts/as-root.sh'"
 
 unit() {
-    local packages rooted skip=()
+    local packages rooted skip='Figures'
     mapfile -t packages < <(go list ./... | grep -v '/integration')
     mapfile -t rooted < <(grep -rl --include='*_test.go' '^func Test[A-Za-z0-9]*AsRoot(' . | xargs -r dirname | sort -u)
     if sudo_works; then
-        skip=(-skip 'AsRoot$')
+        skip='Figures|AsRoot$'
         suite "tests as root" go test -exec "$as_root" -race -json -timeout 10m -run 'AsRoot$' "${rooted[@]}"
     fi
-    suite "tests" go test -race -json -timeout 10m "${skip[@]}" "${packages[@]}"
+    suite "tests" go test -race -json -timeout 10m -skip "$skip" "${packages[@]}"
 }
 
 # Finds the fuzz targets by looking for them, so that none is forgotten.
@@ -116,7 +117,7 @@ integration() {
         check "build for integration" go build -race -o "$TORRENTFS_BINARY" ./cmd/torrentfs
         through=(-exec "$as_root")
     fi
-    suite "integration" go test "${through[@]}" -race -json -count=1 -timeout 10m ./integration/...
+    suite "integration" go test "${through[@]}" -race -json -count=1 -timeout 10m -skip Figures ./integration/...
 }
 
 # In a function, so that bash has read all of this file before it runs.
