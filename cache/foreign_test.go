@@ -299,3 +299,37 @@ func TestChangeWithinOurWrite(t *testing.T) {
 		})
 	}
 }
+
+// A look at a file that was taken while we wrote to it, and is judged when we are done, is no change by another program: it would
+// put all of the file in doubt.
+func TestLookDuringOurWrite(t *testing.T) {
+	for kind, tor := range foreignTorrents(t) {
+		synctest.Test(t, func(t *testing.T) {
+			disk := &meddlingFS{FS: crashfs.New()}
+			s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+			tor.fetch(s, 0)
+			syncStore(t, s)
+			var amid fileStat
+			var gen uint64
+			disk.meddle = func() {
+				s.mu.Lock()
+				gen = s.watchOf(0).gen
+				s.mu.Unlock()
+				amid = s.stat(0)
+				time.Sleep(time.Second) // the write goes on, and sets the date again
+				now, err := disk.Lstat("top/f0")
+				must(t, err)
+				must(t, disk.SetMTime("top/f0", now.MTime+1))
+			}
+			tor.fetch(s, 1)
+			syncStore(t, s)
+			s.mu.Lock()
+			foreign := s.watchOf(0).suspicious(amid, false, gen)
+			s.mu.Unlock()
+			if disk.meddle != nil || foreign {
+				t.Errorf("%s: written %v, taken for changed %v", kind, disk.meddle == nil, foreign)
+			}
+			closeStore(t, s)
+		})
+	}
+}

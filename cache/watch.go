@@ -172,6 +172,7 @@ func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 	}
 	if last && w.gen == gen && w.writers == 0 {
 		w.seen, w.known = statOf(st), true
+		w.gen++ // a look that was taken while we wrote tells nothing
 	}
 	return false
 }
