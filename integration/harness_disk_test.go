@@ -103,7 +103,7 @@ func (d *faultyDisk) felt(times int) {
 func serveDisk(spec string) error {
 	content, dir, _ := strings.Cut(spec, "\n")
 	data := &gofs.LoopbackRoot{Path: content}
-	root := &diskNode{&gofs.LoopbackNode{RootData: data}, &faults{changed: make(chan struct{}), written: map[uint64][]extent{}}}
+	root := &diskNode{&gofs.LoopbackNode{RootData: data}, &faults{changed: make(chan struct{}), written: map[uint64][]extent{}, ctimes: map[uint64]shownTime{}}}
 	data.RootNode = root
 	server, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "faulty", MaxWrite: 1 << 20,
@@ -133,7 +133,26 @@ type faults struct {
 	chance  *rand.Rand
 	changed chan struct{} // closed with the next change
 
-	written map[uint64][]extent // by inode: since the last sync
+	written map[uint64][]extent  // by inode: since the last sync
+	ctimes  map[uint64]shownTime // by inode: of files that lost something
+}
+
+// stamp is a time as the system tells it.
+type stamp struct {
+	sec  uint64
+	nsec uint32
+}
+
+// shownTime is what a file's ctime is shown as for as long as it is in truth another one: a disk that loses what it took
+// changes no date.
+type shownTime struct{ truth, shown stamp }
+
+// showCtime is to be called with what the system says of a file; mu is held.
+func (f *faults) showCtime(ino uint64, ctime stamp) stamp {
+	if t := f.ctimes[ino]; t.truth == ctime {
+		return t.shown
+	}
+	return ctime
 }
 
 // extent is a part of a file.
@@ -212,6 +231,33 @@ type diskNode struct {
 // WrapChild makes the library's nodes ours.
 func (n *diskNode) WrapChild(_ context.Context, ops gofs.InodeEmbedder) gofs.InodeEmbedder {
 	return &diskNode{ops.(*gofs.LoopbackNode), n.faults}
+}
+
+func (n *diskNode) Getattr(ctx context.Context, h gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.faults.mu.Lock()
+	defer n.faults.mu.Unlock()
+	errno := n.LoopbackNode.Getattr(ctx, h, out)
+	c := n.faults.showCtime(out.Ino, stamp{out.Ctime, out.Ctimensec})
+	out.Ctime, out.Ctimensec = c.sec, c.nsec
+	return errno
+}
+
+func (n *diskNode) Statx(ctx context.Context, h gofs.FileHandle, flags, mask uint32, out *fuse.StatxOut) syscall.Errno {
+	n.faults.mu.Lock()
+	defer n.faults.mu.Unlock()
+	errno := n.LoopbackNode.Statx(ctx, h, flags, mask, out)
+	c := n.faults.showCtime(out.Ino, stamp{out.Statx.Ctime.Sec, out.Statx.Ctime.Nsec})
+	out.Statx.Ctime.Sec, out.Statx.Ctime.Nsec = c.sec, c.nsec
+	return errno
+}
+
+func (n *diskNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	n.faults.mu.Lock()
+	defer n.faults.mu.Unlock()
+	in, errno := n.LoopbackNode.Lookup(ctx, name, out)
+	c := n.faults.showCtime(out.Ino, stamp{out.Ctime, out.Ctimensec})
+	out.Ctime, out.Ctimensec = c.sec, c.nsec
+	return in, errno
 }
 
 func (n *diskNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
@@ -306,17 +352,18 @@ func (f *diskFile) Write(ctx context.Context, data []byte, off int64) (uint32, s
 	n, errno := f.LoopbackFile.Write(ctx, data, off)
 	if f.payload {
 		f.faults.mu.Lock()
-		ino := f.inode(ctx)
+		ino, _ := f.state(ctx)
 		f.faults.written[ino] = append(f.faults.written[ino], extent{uint64(off), uint64(n)}) //nolint:gosec // not negative
 		f.faults.mu.Unlock()
 	}
 	return n, errno
 }
 
-func (f *diskFile) inode(ctx context.Context) uint64 {
+// state is the file's inode number, and its ctime in truth.
+func (f *diskFile) state(ctx context.Context) (ino uint64, ctime stamp) {
 	var out fuse.AttrOut
 	f.Getattr(ctx, &out)
-	return out.Ino
+	return out.Ino, stamp{out.Ctime, out.Ctimensec}
 }
 
 // lose drops what was written since the last sync: it reads as zeros.
@@ -332,14 +379,20 @@ func (f *diskFile) lose(ctx context.Context) syscall.Errno {
 	if err != nil {
 		return gofs.ToErrno(err)
 	}
-	ino := f.inode(ctx)
+	ino, before := f.state(ctx)
+	shown := f.faults.showCtime(ino, before)
 	for _, e := range f.faults.written[ino] {
 		if _, err := h.WriteAt(make([]byte, e.n), int64(e.off)); err != nil { //nolint:gosec // as it was written
 			return gofs.ToErrno(err)
 		}
 	}
 	delete(f.faults.written, ino)
-	return gofs.ToErrno(os.Chtimes(f.content, time.Time{}, st.ModTime())) // which the system knows, and no loss changes
+	if err := os.Chtimes(f.content, time.Time{}, st.ModTime()); err != nil { // which the system knows, and no loss changes
+		return gofs.ToErrno(err)
+	}
+	_, after := f.state(ctx)
+	f.faults.ctimes[ino] = shownTime{after, shown}
+	return 0
 }
 
 // Writev is what the library prefers to Write.
@@ -358,8 +411,9 @@ func (f *diskFile) Fsync(ctx context.Context, flags uint32) syscall.Errno {
 			}
 			return errno
 		}
+		ino, _ := f.state(ctx)
 		f.faults.mu.Lock()
-		delete(f.faults.written, f.inode(ctx))
+		delete(f.faults.written, ino)
 		f.faults.mu.Unlock()
 	}
 	return f.LoopbackFile.Fsync(ctx, flags)
