@@ -117,7 +117,7 @@ integration() {
         check "build for integration" go build -race -o "$TORRENTFS_BINARY" ./cmd/torrentfs
         through=(-exec "$as_root")
     fi
-    suite "integration" go test "${through[@]}" -race -json -count=1 -timeout 10m -skip Figures ./integration/...
+    suite "integration" go test "${through[@]}" -race -json -count=1 -timeout 20m -skip Figures ./integration/...
 }
 
 # In a function, so that bash has read all of this file before it runs.
