@@ -143,6 +143,9 @@ func (s *Store) suspected(piece, block int) bool {
 // other, it withdraws the trust in what the file holds, and returns the pieces
 // that are doubtful by that. The next use opens it anew, by its name.
 func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
+	if s.lay.files[file].Length == 0 {
+		return nil, false
+	}
 	s.mu.Lock()
 	gen := s.watchOf(file).gen
 	s.mu.Unlock()

@@ -333,3 +333,24 @@ func TestLookDuringOurWrite(t *testing.T) {
 		})
 	}
 }
+
+// Nothing of an empty file is verified: looking at it puts nothing in doubt, whatever became of it.
+func TestEmptyFilesAreNeverInDoubt(t *testing.T) {
+	tor := newTorrent(t, foreignPiece, entry{path: "f0", size: 2*foreignPiece + 1}, entry{path: "empty", size: 0}, entry{path: "f1", size: foreignPiece})
+	disk := crashfs.New()
+	s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+	tor.fetchAll(s)
+	closeStore(t, s)
+	s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
+	defer closeStore(t, s)
+	empty := slices.IndexFunc(s.lay.files, func(f metainfo.File) bool { return f.Path == "top/empty" })
+	for _, meddle := range []func(){func() {}, func() { must(t, disk.SetMTime("top/empty", 1)) }, func() { must(t, disk.Remove("top/empty")) }} {
+		meddle()
+		s.Backing(empty)
+		s.suspect(empty)
+		s.vouch(empty)
+		if got := s.Recheck(); len(got) > 0 || count(s.Doubtful()) > 0 {
+			t.Fatalf("pieces %v are in doubt", got)
+		}
+	}
+}

@@ -32,11 +32,11 @@ func (s *Store) survey(info *metainfo.Info) {
 	renumbered := snap != nil && s.renumbered(snap)
 	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
+		s.stats[i] = fileStat{size: fileMissing}
 		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
 			trusted[i] = true
 			continue
 		}
-		s.stats[i] = fileStat{size: fileMissing}
 		if !dirs.lack(path.Dir(s.lay.files[i].Path)) {
 			s.stats[i] = s.stat(i)
 		}
