@@ -19,7 +19,7 @@ import (
 
 // patience is how long anything may take that is not hung. It is long because
 // machines are slow, and no test waits for it to pass.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // command is a program that a test runs.
 type command struct {
