@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +35,7 @@ type place struct {
 	mu     sync.Mutex
 	ours   bitset             // files that may be written to
 	inodes map[vfs.FileID]int // file that was opened for writing, by identity
+	ids    map[int]vfs.FileID // the reverse of inodes
 }
 
 func (p *place) unlock() {
@@ -72,7 +72,15 @@ func (p *place) holder(id vfs.FileID) (file int, known bool) {
 func (p *place) moved(file int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.inodes, func(_ vfs.FileID, f int) bool { return f == file })
+	p.forget(file)
+}
+
+// forget takes a file out of inodes and ids; mu is held.
+func (p *place) forget(file int) {
+	if id, known := p.ids[file]; known {
+		delete(p.inodes, id)
+		delete(p.ids, file)
+	}
 }
 
 // alone notes which file on disk is written to as a file of the torrent, and
@@ -86,12 +94,8 @@ func (p *place) alone(file int, id vfs.FileID, files []metainfo.File) error {
 	if other, known := p.inodes[id]; known && other != file {
 		return fmt.Errorf("it is one file on disk with %s; remove one of the two names", files[other].Path)
 	}
-	for old, f := range p.inodes {
-		if f == file && old != id {
-			delete(p.inodes, old)
-		}
-	}
-	p.inodes[id] = file
+	p.forget(file)
+	p.inodes[id], p.ids[file] = file, id
 	return nil
 }
 
@@ -135,7 +139,8 @@ func (s *Store) settle(info *metainfo.Info) error {
 	if err != nil {
 		return err
 	}
-	s.place.ours, s.place.inodes = newBitset(len(p.names)), make(map[vfs.FileID]int)
+	s.place.ours = newBitset(len(p.names))
+	s.place.inodes, s.place.ids = make(map[vfs.FileID]int), make(map[int]vfs.FileID)
 	for i, st := range p.standing {
 		if st == ours || st == blank {
 			s.place.ours.set(i)
