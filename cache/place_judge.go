@@ -47,32 +47,39 @@ func (p *placing) judge(i int) error {
 			return err
 		}
 	}
+	if st.Mode.IsRegular() && p.known(i, st) { // also if nobody may read it now
+		p.place(i, ours, st)
+		return nil
+	}
 	h, err := p.s.fs.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		if st.Mode.IsRegular() && p.known(i, st) {
-			p.standing[i] = ours // nobody may read it now
-		}
-		return nil
+		return nil //nolint:nilerr // what cannot be read is foreign
 	}
 	defer h.Close()
 	if st, err = h.Stat(); err != nil {
 		return nil
 	}
-	p.ids[i] = st.ID()
+	found := foreign
 	switch {
 	case p.known(i, st), p.s.opt.Hashes == nil:
-		p.standing[i] = ours
+		found = ours
 	case st.Size == 0:
-		p.standing[i] = blank
+		found = blank
 	case f.Length > 0:
-		if p.standing[i] = p.recognise(i, h, st.Size); p.standing[i] == ours {
+		if found = p.recognise(i, h, st.Size); found == ours {
 			p.adopted.add(name, "")
 		}
 	}
-	if st.Size == f.Length && p.standing[i] != foreign {
+	p.place(i, found, st)
+	return nil
+}
+
+// place notes what lies under a file's name.
+func (p *placing) place(i int, found standing, st vfs.Info) {
+	p.standing[i], p.ids[i] = found, st.ID()
+	if st.Size == p.info.Files[i].Length && found != foreign {
 		p.whole++
 	}
-	return nil
 }
 
 // known reports whether the resume data has the file: it has the size and date

@@ -59,7 +59,7 @@ func (o *osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	return &osFile{f: f}, nil
 }
 
-func (o *osFS) Lstat(name string) (Info, error) { return lstat(o.root, name) }
+func (o *osFS) Lstat(name string) (Info, error) { return o.lstat(name) }
 
 func (o *osFS) Mkdir(name string, perm fs.FileMode) error { return o.root.Mkdir(name, perm) }
 func (o *osFS) Symlink(target, name string) error         { return o.root.Symlink(target, name) }

@@ -65,8 +65,7 @@ const statxMask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 
 // stat asks by statx(2), which knows when a file was born.
 func stat(f *os.File) (info Info, err error) {
-	var st unix.Statx_t
-	err = withFD(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, statxMask, &st) })
+	err = withFD(f, func(fd int) error { info, err = statx(fd); return err })
 	switch {
 	case err == unix.ENOSYS, err == unix.EPERM: // an old system, or a filter of system calls
 		fi, err := f.Stat()
@@ -77,7 +76,15 @@ func stat(f *os.File) (info Info, err error) {
 	case err != nil:
 		return Info{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	info = Info{
+	return info, nil
+}
+
+func statx(fd int) (Info, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, statxMask, &st); err != nil {
+		return Info{}, err
+	}
+	info := Info{
 		Size: int64(st.Size), MTime: nanoseconds(st.Mtime), CTime: nanoseconds(st.Ctime),
 		Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, Gone: st.Nlink == 0, Mode: modeOf(st.Mode),
 	}
@@ -105,9 +112,29 @@ func modeOf(m uint16) fs.FileMode {
 }
 
 // lstat opens the name without the right to read or write, which no kind of
-// file minds: statx(2) below a root would need the folder's descriptor.
-func lstat(root *os.Root, name string) (Info, error) {
-	f, err := root.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+// file minds: statx(2) below a root would need the folder's descriptor. It is
+// asked of each file of a torrent that is opened, so the kernel walks the path
+// where it can (openat2(2), Linux 5.6); whatever that refuses but a name that is
+// not there is for [os.Root] to judge.
+func (o *osFS) lstat(name string) (info Info, err error) {
+	err = withFD(o.self, func(dir int) error {
+		fd, err := unix.Openat2(dir, name, &unix.OpenHow{
+			Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd) //nolint:errcheck // nothing was written
+		info, err = statx(fd)
+		return err
+	})
+	switch {
+	case err == nil:
+		return info, nil
+	case errors.Is(err, unix.ENOENT):
+		return Info{}, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	f, err := o.root.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return Info{}, err
 	}

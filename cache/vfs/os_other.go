@@ -29,8 +29,8 @@ func stat(f *os.File) (Info, error) {
 	return infoOf(st), nil
 }
 
-func lstat(root *os.Root, name string) (Info, error) {
-	st, err := root.Lstat(name)
+func (o *osFS) lstat(name string) (Info, error) {
+	st, err := o.root.Lstat(name)
 	if err != nil {
 		return Info{}, err
 	}

@@ -223,3 +223,31 @@ func TestInfo(t *testing.T) {
 		t.Errorf("removed: %+v, %v", st, err)
 	}
 }
+
+// A name is looked at below the root alone, whatever links lead there.
+func TestLstatStaysInside(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	for _, file := range []string{filepath.Join(outside, "f"), filepath.Join(dir, "f")} {
+		if err := os.WriteFile(file, []byte("0123456789"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"in": ".", "out": outside, "up": "../" + filepath.Base(outside), "proc": "/proc/self/root"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if st, err := f.Lstat("in/f"); err != nil || st.Size != 10 {
+		t.Errorf("by a link that stays inside: %+v, %v", st, err)
+	}
+	for _, name := range []string{"out/f", "up/f", "proc/etc", "../" + filepath.Base(outside) + "/f", filepath.Join(outside, "f")} {
+		if st, err := f.Lstat(name); err == nil {
+			t.Errorf("%s is seen: %+v", name, st)
+		}
+	}
+}
