@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -19,8 +20,8 @@ type pieceBuf struct {
 	kept      int64 // bytes in bufs of blocks in state onDisk
 	committed bool
 	discarded bool
-	good      bitset        // blocks verified by themselves; nil: none
-	told      bitset        // of good, those that the journal knows of
+	good      bitset.Set    // blocks verified by themselves; nil: none
+	told      bitset.Set    // of good, those that the journal knows of
 	sums      []uint64      // of good ones (sumOf); 0: not known
 	place     *list.Element // in the store's list of unverified pieces, while kept > 0
 }
@@ -181,7 +182,7 @@ func (s *Store) Commit(piece int) bool {
 		pb.committed = true
 		s.unkeep(pb)
 	}
-	if readOnly := s.resume.refused != nil; !readOnly && (pb == nil || s.doubtful.has(piece)) {
+	if readOnly := s.resume.refused != nil; !readOnly && (pb == nil || s.doubtful.Has(piece)) {
 		// Its bytes may be another program's, or ours from before a crash:
 		// nobody synced them.
 		for file := range s.lay.filesOf(piece) {
@@ -191,7 +192,7 @@ func (s *Store) Commit(piece int) bool {
 			}
 		}
 	}
-	s.doubtful.clear(piece)
+	s.doubtful.Clear(piece)
 	s.verified.set(piece)
 	s.partly.clear(piece)
 	delete(s.filling, piece)
@@ -213,7 +214,7 @@ func (s *Store) Commit(piece int) bool {
 // whole reports whether all of a piece was put, or lay on disk when it was to be
 // hashed; mu is held.
 func (s *Store) whole(piece int) bool {
-	if _, filling := s.filling[piece]; filling || s.doubtful.has(piece) {
+	if _, filling := s.filling[piece]; filling || s.doubtful.Has(piece) {
 		return true
 	}
 	pb := s.pieces[piece]

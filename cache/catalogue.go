@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -72,12 +73,12 @@ func decodeCatalogue(b []byte) ([]catalogued, error) {
 }
 
 // completeFiles lists the files that others may take from here, also as a set.
-func (s *Store) completeFiles() (files []catalogued, set bitset) {
-	set = newBitset(len(s.lay.files))
+func (s *Store) completeFiles() (files []catalogued, set bitset.Set) {
+	set = bitset.New(len(s.lay.files))
 	for i := range s.lay.files {
 		f := &s.lay.files[i]
 		if stored(f) && f.Length > 0 && s.complete.has(i) {
-			set.set(i)
+			set.Set(i)
 			files = append(files, catalogued{f.PiecesRoot, f.Length, f.Path})
 		}
 	}
@@ -91,7 +92,7 @@ func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
 		return 0
 	}
 	files, set := s.completeFiles()
-	if set.equal(s.catalogued) {
+	if set.Equal(s.catalogued) {
 		return 0
 	}
 	if next := s.cataloguedAt.Add(catalogueEvery); !atOnce && now.Before(next) {

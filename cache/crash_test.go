@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
 )
@@ -127,10 +128,10 @@ func (tor *torrent) examine(t *testing.T, c *Cache, disk *crashfs.FS, want map[i
 		if err != nil {
 			t.Fatalf("cut at %d: open: %v", at, err)
 		}
-		heldBits, doubtful := bitset(s.Held()), bitset(s.Doubtful())
+		heldBits, doubtful := bitset.Set(s.Held()), bitset.Set(s.Doubtful())
 		for p := range tor.NumPieces() {
-			if doubtful.has(p) {
-				if heldBits.has(p) {
+			if doubtful.Has(p) {
+				if heldBits.Has(p) {
 					t.Errorf("cut at %d: piece %d is held and doubtful", at, p)
 				}
 				tor.hash(s, p)
@@ -257,7 +258,7 @@ func (tor *torrent) changed(t *testing.T, unclean bool, change func(*testing.T, 
 		if s.Has(p) == touched {
 			t.Errorf("piece %d: held is %v", p, s.Has(p))
 		}
-		if bitset(s.Doubtful()).has(p) {
+		if bitset.Set(s.Doubtful()).Has(p) {
 			tor.hash(s, p)
 		}
 		if s.Has(p) {
@@ -290,7 +291,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 	right := 0
 	for p := range tor.NumPieces() {
-		if bitset(s.Doubtful()).has(p) && tor.hash(s, p) {
+		if bitset.Set(s.Doubtful()).Has(p) && tor.hash(s, p) {
 			right++
 			tor.check(t, s, p)
 		}

@@ -14,8 +14,8 @@ func (s *Store) Discard(piece int) {
 	}
 	delete(s.filling, piece)
 	delete(s.suspicion.blocks, piece)
-	if s.doubtful.has(piece) {
-		s.doubtful.clear(piece)
+	if s.doubtful.Has(piece) {
+		s.doubtful.Clear(piece)
 		s.stale = true
 	}
 	pb := s.pieces[piece]

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"torrentfs/internal/bitset"
 )
 
 // The same as the crash tests, once on a real disk: stop, start, change.
@@ -68,7 +70,7 @@ func TestTakeOver(t *testing.T) {
 	}
 	right := 0
 	for p := range 16 {
-		if bitset(s.Doubtful()).has(p) && tor.hash(s, p) {
+		if bitset.Set(s.Doubtful()).Has(p) && tor.hash(s, p) {
 			right++
 		}
 	}

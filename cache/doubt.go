@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"torrentfs/internal/bitset"
 )
 
 // quiet is how long the disk must have read without an error before the next
@@ -72,9 +74,9 @@ func (s *Store) suspect(file int) {
 // suspicion is what is not verified, and cannot be verified by a hash that was
 // taken before a file changed. The store's mu guards it.
 type suspicion struct {
-	blocks map[int]bitset   // by piece: blocks on disk that have to be read back before a hash of them counts
-	files  map[int]struct{} // of which the journal must not vouch for the state that it knows
-	untold []int            // doubtful pieces that Recheck is to return
+	blocks map[int]bitset.Set // by piece: blocks on disk that have to be read back before a hash of them counts
+	files  map[int]struct{}   // of which the journal must not vouch for the state that it knows
+	untold []int              // doubtful pieces that Recheck is to return
 
 	looking bool // watchPins runs
 }
@@ -84,7 +86,7 @@ type suspicion struct {
 // others have to be read back; mu is held.
 func (s *Store) suspectBlocks(piece int) {
 	pb := s.pieces[piece]
-	if _, filling := s.filling[piece]; pb == nil && !filling && !s.doubtful.has(piece) {
+	if _, filling := s.filling[piece]; pb == nil && !filling && !s.doubtful.Has(piece) {
 		return
 	}
 	for b := range s.lay.geo.NumBlocks(piece) {
@@ -92,9 +94,9 @@ func (s *Store) suspectBlocks(piece int) {
 		case !s.lay.hasContent(piece, b):
 		case pb == nil, pb.state[b] == onDisk && pb.bufs[b] == nil:
 			if s.suspicion.blocks[piece] == nil {
-				s.suspicion.blocks[piece] = newBitset(s.lay.geo.NumBlocks(piece))
+				s.suspicion.blocks[piece] = bitset.New(s.lay.geo.NumBlocks(piece))
 			}
-			s.suspicion.blocks[piece].set(b)
+			s.suspicion.blocks[piece].Set(b)
 		case pb.state[b] == onDisk:
 			s.writeAgain(pb, b)
 		}
@@ -127,7 +129,7 @@ func (s *Store) unsuspect(piece, block int) {
 	if set == nil {
 		return
 	}
-	if set.clear(block); !set.any() {
+	if set.Clear(block); set.Empty() {
 		delete(s.suspicion.blocks, piece)
 	}
 }
@@ -135,7 +137,7 @@ func (s *Store) unsuspect(piece, block int) {
 // suspected reports whether a block has to be read back; mu is held.
 func (s *Store) suspected(piece, block int) bool {
 	set := s.suspicion.blocks[piece]
-	return set != nil && set.has(block)
+	return set != nil && set.Has(block)
 }
 
 // reconsider takes a file that is not as we left it for what it is now, and
@@ -195,7 +197,7 @@ func (s *Store) doubtLocked(piece int) bool {
 		if !s.doubtBlocks(piece) {
 			return false
 		}
-		s.doubtful.set(piece)
+		s.doubtful.Set(piece)
 		s.toLose = append(s.toLose, piece)
 		return true
 	}
@@ -208,7 +210,7 @@ func (s *Store) doubtLocked(piece int) bool {
 		s.suspectBlocks(piece)
 	}
 	s.unverify(piece)
-	s.doubtful.set(piece)
+	s.doubtful.Set(piece)
 	s.toLose = append(s.toLose, piece)
 	return true
 }
@@ -216,7 +218,7 @@ func (s *Store) doubtLocked(piece int) bool {
 // unverify takes a piece out of what can be read; mu is held.
 func (s *Store) unverify(piece int) {
 	s.verified.clear(piece)
-	s.durable.clear(piece)
+	s.durable.Clear(piece)
 	if !s.sealed.has(piece) {
 		return
 	}

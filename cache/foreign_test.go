@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
 )
@@ -142,7 +143,7 @@ func (tor *torrent) foreign(t *testing.T, change func(*testing.T, *crashfs.FS), 
 	for range 2 {
 		s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		for p := range tor.NumPieces() {
-			if bitset(s.Doubtful()).has(p) {
+			if bitset.Set(s.Doubtful()).Has(p) {
 				tor.hash(s, p)
 			}
 		}

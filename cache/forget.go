@@ -29,7 +29,7 @@ func (s *Store) Forget(piece int) error {
 	}
 	s.unverify(piece)
 	s.forgotten.Add(1)
-	s.doubtful.clear(piece)
+	s.doubtful.Clear(piece)
 	s.mu.Unlock()
 	return s.erase(piece)
 }

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -214,7 +215,7 @@ func syncStore(t testing.TB, s *Store) {
 
 func count(bits []uint64) (n int) {
 	for i := range len(bits) * 64 {
-		if bitset(bits).has(i) {
+		if bitset.Set(bits).Has(i) {
 			n++
 		}
 	}

@@ -122,11 +122,11 @@ func (s *snapshot) play(b []byte, id *identity) {
 		if uint64(index) >= uint64(id.pieces) {
 			return
 		}
-		s.held.clear(int(index))
+		s.held.Clear(int(index))
 		if kind == recHeld {
-			s.held.set(int(index))
+			s.held.Set(int(index))
 		}
-		s.doubtful.clear(int(index))
+		s.doubtful.Clear(int(index))
 		delete(s.blocks, int(index))
 	case recBlock:
 		s.addBlock(id, int64(index), int64(le.Uint32(b[24:])), value)
@@ -152,7 +152,7 @@ func (s *snapshot) doubtAll() {
 		s.held[i] = 0
 	}
 	for piece := range s.blocks {
-		s.doubtful.set(piece)
+		s.doubtful.Set(piece)
 	}
 	s.blocks = nil
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"torrentfs/internal/bitset"
 )
 
 // Blocks of v2 torrents verify by themselves (BEP 52). They can be read before
@@ -11,11 +13,11 @@ import (
 // piece (peers, sendfile, complete files) waits for the piece.
 
 // isGood reports whether a block is verified by itself.
-func (pb *pieceBuf) isGood(block int) bool { return pb.good != nil && pb.good.has(block) }
+func (pb *pieceBuf) isGood(block int) bool { return pb.good != nil && pb.good.Has(block) }
 
 // beginGood makes room for what is known of blocks that are verified by themselves.
 func (pb *pieceBuf) beginGood() {
-	pb.good, pb.told = newBitset(len(pb.state)), newBitset(len(pb.state))
+	pb.good, pb.told = bitset.New(len(pb.state)), bitset.New(len(pb.state))
 	pb.sums = make([]uint64, len(pb.state))
 }
 
@@ -54,7 +56,7 @@ func (s *Store) CommitBlock(piece, block int) bool {
 		s.dropKept(pb, block)
 		s.tellLater(piece)
 	}
-	pb.good.set(block)
+	pb.good.Set(block)
 	s.partly.set(piece)
 	s.mu.Unlock()
 	if data != nil {
@@ -105,7 +107,7 @@ func (s *Store) Blocks(yield func(piece int, blocks []uint64) bool) {
 // pieceBlocks is a set of blocks of one piece.
 type pieceBlocks struct {
 	piece  int
-	blocks bitset
+	blocks bitset.Set
 }
 
 func (s *Store) goodBlocks() (out []pieceBlocks) {
@@ -113,7 +115,7 @@ func (s *Store) goodBlocks() (out []pieceBlocks) {
 	defer s.mu.Unlock()
 	for piece, pb := range s.pieces {
 		if pb.good != nil && !pb.committed {
-			out = append(out, pieceBlocks{piece, pb.good.clone()})
+			out = append(out, pieceBlocks{piece, pb.good.Clone()})
 		}
 	}
 	slices.SortFunc(out, func(a, b pieceBlocks) int { return cmp.Compare(a.piece, b.piece) })
@@ -132,7 +134,7 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 	at := off
 	for at < end {
 		_, block, _, n, next := s.at(at)
-		if n == 0 || !pb.good.has(block) {
+		if n == 0 || !pb.good.Has(block) {
 			break
 		}
 		at = min(next, end)
@@ -154,7 +156,7 @@ func (s *Store) takeUntold() (blocks []goodBlock) {
 			continue // it is journaled as a piece
 		}
 		for b := range pb.state {
-			if pb.good.has(b) && pb.state[b] == onDisk && !pb.told.has(b) {
+			if pb.good.Has(b) && pb.state[b] == onDisk && !pb.told.Has(b) {
 				blocks = append(blocks, goodBlock{piece, b, pb.sums[b]})
 			}
 		}
@@ -166,8 +168,8 @@ func (s *Store) takeUntold() (blocks []goodBlock) {
 // told notes that the journal knows of blocks; mu is held.
 func (s *Store) told(blocks []goodBlock) {
 	for _, x := range blocks {
-		if pb := s.pieces[x.piece]; pb != nil && pb.told != nil && pb.good.has(x.block) {
-			pb.told.set(x.block)
+		if pb := s.pieces[x.piece]; pb != nil && pb.told != nil && pb.good.Has(x.block) {
+			pb.told.Set(x.block)
 		}
 	}
 }
@@ -176,21 +178,17 @@ func (s *Store) told(blocks []goodBlock) {
 func (s *Store) toldBlocks() map[int]blockSums {
 	out := map[int]blockSums{}
 	for piece, pb := range s.pieces {
-		if pb.told == nil || pb.committed || !pb.told.any() {
+		if pb.told == nil || pb.committed || pb.told.Empty() {
 			continue
 		}
 		out[piece] = make(blockSums)
 		for b := range pb.state {
-			if pb.told.has(b) {
+			if pb.told.Has(b) {
 				out[piece][b] = pb.sums[b]
 			}
 		}
 	}
 	return out
-}
-
-func (b bitset) any() bool {
-	return slices.ContainsFunc(b, func(w uint64) bool { return w != 0 })
 }
 
 // doubtBlocks withdraws the trust in the blocks of a piece that lie on disk and
@@ -201,9 +199,9 @@ func (s *Store) doubtBlocks(piece int) (any bool) {
 		return false
 	}
 	for b := range pb.state {
-		if pb.good.has(b) && pb.state[b] == onDisk {
-			pb.good.clear(b)
-			pb.told.clear(b)
+		if pb.good.Has(b) && pb.state[b] == onDisk {
+			pb.good.Clear(b)
+			pb.told.Clear(b)
 			any = true
 		}
 	}
@@ -226,8 +224,8 @@ func (s *Store) restoreBlocks(piece int, blocks blockSums, trusted bool, budget 
 			continue
 		}
 		pb.state[b] = onDisk
-		pb.good.set(b)
-		pb.told.set(b)
+		pb.good.Set(b)
+		pb.told.Set(b)
 		pb.sums[b] = sum
 		some = true
 	}

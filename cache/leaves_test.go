@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
 )
@@ -153,7 +154,7 @@ func TestBlocksAgainstModel(t *testing.T) {
 			}
 			for piece, blocks := range s.Blocks {
 				for b := range tor.NumBlocks(piece) {
-					if bitset(blocks).has(b) != good[id{piece, b}] || s.Has(piece) {
+					if bitset.Set(blocks).Has(b) != good[id{piece, b}] || s.Has(piece) {
 						rt.Fatalf("Blocks tells %x of piece %d", blocks, piece)
 					}
 				}
@@ -233,7 +234,7 @@ func TestPowerCutKeepsBlocks(t *testing.T) {
 							if !bytes.Equal(got, tor.data[off:off+int64(n)]) {
 								t.Errorf("cut at %d: block %d of piece %d is wrong", at, b, p)
 							}
-						case synced[[2]int{p, b}] && !bitset(s.Doubtful()).has(p):
+						case synced[[2]int{p, b}] && !bitset.Set(s.Doubtful()).Has(p):
 							t.Errorf("cut at %d: block %d of piece %d was synced and is gone: %v", at, b, p, err)
 						}
 					}

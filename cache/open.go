@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -42,11 +43,11 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
 		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces), partly: newSharedBits(lay.pieces), untold: make(map[int]struct{}),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
-		doubtful: newBitset(lay.pieces), durable: newBitset(lay.pieces),
+		doubtful: bitset.New(lay.pieces), durable: bitset.New(lay.pieces),
 		fileBytes: make([]int64, len(lay.files)), stats: make([]fileStat, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
 		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
-		suspicion: suspicion{blocks: make(map[int]bitset), files: make(map[int]struct{})},
+		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
 		watches:   make(map[int]*watch), stuck: make(map[*operation]struct{}),
 		done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		flush: make(chan chan error), sealKick: make(chan struct{}, 1), syncNow: make(chan chan error),

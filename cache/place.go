@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -33,7 +34,7 @@ type place struct {
 	top     string    // that name, folded
 
 	mu     sync.Mutex
-	ours   bitset             // files that may be written to
+	ours   bitset.Set         // files that may be written to
 	inodes map[vfs.FileID]int // file that was opened for writing, by identity
 	ids    map[int]vfs.FileID // the reverse of inodes
 }
@@ -50,14 +51,14 @@ func (p *place) unlock() {
 func (p *place) may(file int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ours.has(file)
+	return p.ours.Has(file)
 }
 
 // take notes that we made the file.
 func (p *place) take(file int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ours.set(file)
+	p.ours.Set(file)
 }
 
 // holder is the file of the torrent that was written to as a file on disk.
@@ -139,11 +140,11 @@ func (s *Store) settle(info *metainfo.Info) error {
 	if err != nil {
 		return err
 	}
-	s.place.ours = newBitset(len(p.names))
+	s.place.ours = bitset.New(len(p.names))
 	s.place.inodes, s.place.ids = make(map[vfs.FileID]int), make(map[int]vfs.FileID)
 	for i, st := range p.standing {
 		if st == ours || st == blank {
-			s.place.ours.set(i)
+			s.place.ours.Set(i)
 		}
 	}
 	s.lay = s.lay.renamed(p.names)

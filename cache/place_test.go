@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
 )
@@ -84,7 +85,7 @@ func (tor *torrent) finish(t testing.TB, opt Options) []string {
 	for range 2 {
 		s := openStore(t, newCache(t, 0), tor, opt)
 		for p := range tor.NumPieces() {
-			if bitset(s.Doubtful()).has(p) {
+			if bitset.Set(s.Doubtful()).Has(p) {
 				tor.hash(s, p)
 			}
 		}

@@ -49,7 +49,7 @@ func (s *Store) unsureOf(file int) (n int) {
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
 		_, filling := s.filling[p]
-		if s.durable.has(p) || !s.verified.has(p) && s.pieces[p] == nil && !s.doubtful.has(p) && !filling {
+		if s.durable.Has(p) || !s.verified.has(p) && s.pieces[p] == nil && !s.doubtful.Has(p) && !filling {
 			continue
 		}
 		s.unsure[p] = struct{}{}
@@ -154,7 +154,7 @@ func (s *Store) Recheck() (doubtful []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.suspicion.untold {
-		if s.doubtful.has(p) { // not judged meanwhile
+		if s.doubtful.Has(p) { // not judged meanwhile
 			doubtful = append(doubtful, p)
 		}
 	}
@@ -181,7 +181,7 @@ func (s *Store) Durable(first, last int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := first; p <= last; p++ {
-		if !s.durable.has(p) {
+		if !s.durable.Has(p) {
 			return false
 		}
 	}

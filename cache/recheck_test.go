@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 )
 
@@ -20,8 +21,8 @@ func (tor *torrent) recheck(t *testing.T, s *Store) (lost []int) {
 	t.Helper()
 	for range 100 {
 		for _, p := range s.Recheck() {
-			if s.Has(p) || !bitset(s.Doubtful()).has(p) {
-				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset(s.Doubtful()).has(p))
+			if s.Has(p) || !bitset.Set(s.Doubtful()).Has(p) {
+				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
 			}
 			if !tor.hash(s, p) {
 				lost = append(lost, p)
@@ -263,15 +264,15 @@ func TestDurableIsDurable(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			durable := newBitset(tor.NumPieces()) // as it is before the power goes
+			durable := bitset.New(tor.NumPieces()) // as it is before the power goes
 			for p := range tor.NumPieces() {
 				if s.Durable(p, p) {
-					durable.set(p)
+					durable.Set(p)
 				}
 			}
 			next := openStore(t, c, tor, Options{FS: disk.Crash(nil)})
 			for p := range tor.NumPieces() {
-				if durable.has(p) && !next.Has(p) && (!journalToo || !tor.hash(next, p)) {
+				if durable.Has(p) && !next.Has(p) && (!journalToo || !tor.hash(next, p)) {
 					t.Errorf("seed %d: piece %d was called durable and is not held", seed, p)
 				}
 				if next.Has(p) {

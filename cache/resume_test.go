@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"torrentfs/internal/bitset"
 )
 
 func testIdentity() *identity {
@@ -18,15 +20,15 @@ func testIdentity() *identity {
 func drawSnapshot(t *rapid.T, id *identity) *snapshot {
 	s := &snapshot{
 		clean: rapid.Bool().Draw(t, "clean"), gen: rapid.Uint64().Draw(t, "gen"),
-		time: rapid.Int64().Draw(t, "time"), stateIno: rapid.Uint64().Draw(t, "folder"), held: newBitset(id.pieces), doubtful: newBitset(id.pieces),
+		time: rapid.Int64().Draw(t, "time"), stateIno: rapid.Uint64().Draw(t, "folder"), held: bitset.New(id.pieces), doubtful: bitset.New(id.pieces),
 		files: make([]fileStat, id.files),
 	}
 	for p := range id.pieces {
 		switch rapid.IntRange(0, 2).Draw(t, "piece") {
 		case 1:
-			s.held.set(p)
+			s.held.Set(p)
 		case 2:
-			s.doubtful.set(p)
+			s.doubtful.Set(p)
 		}
 	}
 	for range rapid.IntRange(0, 9).Draw(t, "blocks") {
@@ -68,8 +70,8 @@ func TestSnapshotVersion2(t *testing.T) {
 	id := testIdentity()
 	s := emptySnapshot(7)
 	s.clean = true
-	s.held.set(3)
-	s.doubtful.set(5)
+	s.held.Set(3)
+	s.doubtful.Set(5)
 	b := s.encode(id)
 	old := append(bytes.Clone(b[:16]), 2, 0, 0, 0)
 	old = append(old, b[20:snapshotHeader-8]...)
@@ -81,7 +83,7 @@ func TestSnapshotVersion2(t *testing.T) {
 	old = append(le.AppendUint32(old, 1), 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0)
 	old = le.AppendUint32(old, crc32.Checksum(old, castagnoli))
 	got, err := decodeSnapshot(old, id)
-	if err != nil || count(got.held) != 0 || !got.doubtful.has(3) || !got.doubtful.has(5) || got.blocks != nil {
+	if err != nil || count(got.held) != 0 || !got.doubtful.Has(3) || !got.doubtful.Has(5) || got.blocks != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if f := (fileStat{size: 12, mtime: 22, ino: 32}); got.files[2] != f || !got.clean {
@@ -98,7 +100,7 @@ func TestSnapshotVersion2(t *testing.T) {
 
 func TestSnapshotOfAnotherTorrent(t *testing.T) {
 	id := testIdentity()
-	b := (&snapshot{held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}).encode(id)
+	b := (&snapshot{held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}).encode(id)
 	for name, change := range map[string]func(*identity){
 		"hash v1": func(id *identity) { id.v1[3]++ }, "hash v2": func(id *identity) { id.v2[3]++ },
 		"piece length": func(id *identity) { id.pieceLen++ }, "pieces": func(id *identity) { id.pieces-- },
@@ -135,15 +137,15 @@ func TestJournalTorn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range id.pieces {
-			if s.held.has(i) != (i < whole) {
-				t.Fatalf("piece %d of %d held: %v", i, whole, s.held.has(i))
+			if s.held.Has(i) != (i < whole) {
+				t.Fatalf("piece %d of %d held: %v", i, whole, s.held.Has(i))
 			}
 		}
 	})
 }
 
 func emptySnapshot(gen uint64) *snapshot {
-	return &snapshot{gen: gen, time: 100, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
+	return &snapshot{gen: gen, time: 100, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
 }
 
 func TestJournalRecords(t *testing.T) {
@@ -165,13 +167,13 @@ func TestJournalRecords(t *testing.T) {
 	}
 	old := appendRecord(nil, gen-1, 9, 0, record{kind: recHeld, index: 3, value: 0})
 	s := emptySnapshot(gen)
-	s.doubtful.set(2)
+	s.doubtful.Set(2)
 	err := s.apply(append(j, old...), id)
-	if err != nil || !bytes.Equal(bits(s.held, 5), []byte("00100")) || s.doubtful.has(2) || s.marks[2] != 77 || s.marks[1] != 0 {
+	if err != nil || !bytes.Equal(bits(s.held, 5), []byte("00100")) || s.doubtful.Has(2) || s.marks[2] != 77 || s.marks[1] != 0 {
 		t.Errorf("held %s, doubtful %v, marks %v, %v", bits(s.held, 5), s.doubtful, s.marks, err)
 	}
 	s = emptySnapshot(gen + 1)
-	if err := s.apply(j, id); err != nil || s.held.has(2) {
+	if err := s.apply(j, id); err != nil || s.held.Has(2) {
 		t.Error("a journal of another generation is played")
 	}
 }
@@ -193,16 +195,16 @@ func TestJournalDamageIsNoticed(t *testing.T) {
 		b := bytes.Clone(j)
 		b[at] ^= 0x10
 		s := emptySnapshot(gen)
-		s.held.set(69)
-		if err := s.apply(b, id); !errors.Is(err, errResume) || count(s.held) != 0 || !s.doubtful.has(69) {
+		s.held.Set(69)
+		if err := s.apply(b, id); !errors.Is(err, errResume) || count(s.held) != 0 || !s.doubtful.Has(69) {
 			t.Fatalf("flip at %d: %v, held %v", at, err, s.held)
 		}
 	}
 }
 
-func bits(b bitset, n int) (out []byte) {
+func bits(b bitset.Set, n int) (out []byte) {
 	for i := range n {
-		if b.has(i) {
+		if b.Has(i) {
 			out = append(out, '1')
 		} else {
 			out = append(out, '0')
@@ -215,8 +217,8 @@ func bits(b bitset, n int) (out []byte) {
 // pieces that do not exist, and what decodes encodes to the same bytes.
 func FuzzResume(f *testing.F) {
 	id := testIdentity()
-	s := &snapshot{gen: 1, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
-	s.held.set(69)
+	s := &snapshot{gen: 1, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
+	s.held.Set(69)
 	j := appendRecord(appendJournalHeader(nil, 1), 1, 0, 0, record{kind: recHeld, index: 7})
 	f.Add(s.encode(id), j)
 	f.Add(s.encode(id)[:100], j[:50])
@@ -224,12 +226,12 @@ func FuzzResume(f *testing.F) {
 	f.Fuzz(func(t *testing.T, snap, journal []byte) {
 		s, err := decodeSnapshot(snap, id)
 		if err != nil {
-			s = &snapshot{gen: 1, held: newBitset(70), doubtful: newBitset(70), files: make([]fileStat, 3)}
+			s = &snapshot{gen: 1, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
 		} else if again := s.encode(id); snap[16] == snapshotVersion && s.clean && !bytes.Equal(again, snap) && snap[20] <= 1 {
 			t.Fatal("does not encode to what it was decoded from")
 		}
 		_ = s.apply(journal, id)
-		for _, set := range []bitset{s.held, s.doubtful} {
+		for _, set := range []bitset.Set{s.held, s.doubtful} {
 			if set[1]>>6 != 0 {
 				t.Fatal("pieces that do not exist")
 			}
@@ -274,7 +276,7 @@ func FuzzJournal(f *testing.F) {
 				states[whole.marks[0]] = held
 			}
 			for p := range 70 {
-				held[p] = held[p] || whole.held.has(p)
+				held[p] = held[p] || whole.held.Has(p)
 			}
 		}
 		b := bytes.Clone(j)
@@ -286,7 +288,7 @@ func FuzzJournal(f *testing.F) {
 			t.Fatal("a damaged journal vouches for pieces")
 		}
 		for p := range 70 {
-			if s.held.has(p) && (!ever[p] || !states[s.marks[0]][p]) {
+			if s.held.Has(p) && (!ever[p] || !states[s.marks[0]][p]) {
 				t.Fatalf("piece %d is held with the mark %d", p, s.marks[0])
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+
+	"torrentfs/internal/bitset"
 )
 
 // errResume says that a resume file is not one, is damaged or is of another
@@ -33,12 +35,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // runs of blocks of 12 bytes. It is read for what it tells of the files: what it
 // vouched for is hashed. Version 1 is not read.
 type snapshot struct {
-	clean    bool   // published by Close
-	gen      uint64 // the journal that continues it has the same
-	time     int64  // when it was published
-	stateIno uint64 // of stateDir; 0: not known
-	held     bitset // verified and synced
-	doubtful bitset // there may be something; still to be hashed
+	clean    bool       // published by Close
+	gen      uint64     // the journal that continues it has the same
+	time     int64      // when it was published
+	stateIno uint64     // of stateDir; 0: not known
+	held     bitset.Set // verified and synced
+	doubtful bitset.Set // there may be something; still to be hashed
 	files    []fileStat
 	blocks   map[int]blockSums // by piece: blocks verified by themselves and synced; nil: none
 
@@ -135,7 +137,7 @@ func (s *snapshot) encode(id *identity) []byte {
 	b = le.AppendUint32(b, uint32(id.pieces))
 	b = le.AppendUint32(b, uint32(id.files))
 	b = le.AppendUint64(b, s.stateIno)
-	for _, set := range []bitset{s.held, s.doubtful} {
+	for _, set := range []bitset.Set{s.held, s.doubtful} {
 		for _, w := range set {
 			b = le.AppendUint64(b, w)
 		}
@@ -180,7 +182,7 @@ func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
 	s := &snapshot{
 		clean: le.Uint32(b[20:])&flagClean != 0,
 		gen:   le.Uint64(b[24:]), time: int64(le.Uint64(b[32:])),
-		held: newBitset(id.pieces), doubtful: newBitset(id.pieces),
+		held: bitset.New(id.pieces), doubtful: bitset.New(id.pieces),
 		files: make([]fileStat, id.files),
 	}
 	if version == snapshotVersion {
@@ -195,7 +197,7 @@ func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
 // decodeBody decodes what follows the header.
 func (s *snapshot) decodeBody(b []byte, id *identity, version uint32) error {
 	le := binary.LittleEndian
-	for _, set := range []bitset{s.held, s.doubtful} {
+	for _, set := range []bitset.Set{s.held, s.doubtful} {
 		for i := range set {
 			set[i] = le.Uint64(b)
 			b = b[8:]

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/internal/bitset"
 )
 
 // Options of one store. The callbacks are called from the store's own
@@ -85,8 +86,8 @@ type Store struct {
 	queued     int64             // bytes in queue
 	unverified list.List         // *pieceBuf with blocks written, kept and not verified; oldest first
 	kept       int64             // bytes of these
-	doubtful   bitset
-	durable    bitset // pieces of which the journal knows or may be told in a snapshot
+	doubtful   bitset.Set
+	durable    bitset.Set // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
 	stats      []fileStat       // of files: the states in which they hold what is durable
 	toJournal  []int            // sealed, not yet durable
@@ -111,8 +112,8 @@ type Store struct {
 	stale bool // the resume data on disk says less than we know
 
 	// owned by the syncer, then Close
-	syncAll      bool   // after a crash: folders may be there that were never synced
-	catalogued   bitset // files that the catalogue names; nil: none was written yet
+	syncAll      bool       // after a crash: folders may be there that were never synced
+	catalogued   bitset.Set // files that the catalogue names; nil: none was written yet
 	cataloguedAt time.Time
 
 	// owned by whoever writes: the writer, then Close
@@ -149,7 +150,7 @@ func (s *Store) Held() []uint64 {
 func (s *Store) Doubtful() []uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.doubtful.clone()
+	return s.doubtful.Clone()
 }
 
 // Dirty is the number of bytes put and not yet written. It grows without

@@ -60,14 +60,14 @@ func (s *Store) survey(info *metainfo.Info) {
 	for piece := range s.lay.pieces {
 		switch s.judge(piece, snap, trusted, &look) {
 		case held:
-			s.durable.set(piece)
+			s.durable.Set(piece)
 			for p := range s.lay.parts(s.lay.pieceRange(piece)) {
 				if p.file >= 0 {
 					s.fileBytes[p.file] += p.n
 				}
 			}
 		case doubted:
-			s.doubtful.set(piece)
+			s.doubtful.Set(piece)
 		}
 	}
 	s.verified.load(s.durable)
@@ -147,11 +147,11 @@ func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) v
 		all = all && trusted[p.file]
 	}
 	switch {
-	case snap != nil && snap.held.has(piece) && all:
+	case snap != nil && snap.held.Has(piece) && all:
 		return held
 	case !content:
 		return doubted // padding throughout: no peer is ever asked for it
-	case snap != nil && snap.clean && all && !snap.doubtful.has(piece):
+	case snap != nil && snap.clean && all && !snap.doubtful.Has(piece):
 		return nothing // known not to be verified
 	case look.anyData(off, n), look.zeros.has(piece):
 		return doubted

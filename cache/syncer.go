@@ -268,7 +268,7 @@ func (s *Store) journal(pieces []int, blocks []goodBlock, states map[int]fileSta
 	s.told(blocks)
 	for _, p := range held {
 		if s.verified.has(p) { // not given up meanwhile
-			s.durable.set(p)
+			s.durable.Set(p)
 		}
 	}
 	for file, state := range states {
@@ -297,7 +297,7 @@ func (s *Store) snapshot() *snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := &snapshot{
-		held: s.durable.clone(), doubtful: s.doubtful.clone(), files: slices.Clone(s.stats), blocks: s.toldBlocks(),
+		held: s.durable.Clone(), doubtful: s.doubtful.Clone(), files: slices.Clone(s.stats), blocks: s.toldBlocks(),
 	}
 	for i := range snap.files {
 		if snap.files[i].size != fileMissing && !s.place.may(i) {
@@ -342,13 +342,13 @@ func (s *Store) publish() error {
 func (s *Store) mistrust(snap *snapshot, file int) {
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
-		if snap.held.has(p) {
-			snap.held.clear(p)
-			snap.doubtful.set(p)
+		if snap.held.Has(p) {
+			snap.held.Clear(p)
+			snap.doubtful.Set(p)
 		}
 		if snap.blocks[p] != nil {
 			delete(snap.blocks, p)
-			snap.doubtful.set(p)
+			snap.doubtful.Set(p)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"torrentfs/cache/vfs"
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 )
 
@@ -144,8 +145,8 @@ func TestFailedSync(t *testing.T) {
 		s = openStore(t, c, tor, Options{FS: disk})
 		for p := range tor.NumPieces() {
 			inOne := int64(p)*tor.PieceLength() < 100_000
-			if s.Has(p) == inOne || bitset(s.Doubtful()).has(p) != inOne {
-				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset(s.Doubtful()).has(p))
+			if s.Has(p) == inOne || bitset.Set(s.Doubtful()).Has(p) != inOne {
+				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
 			}
 			if inOne && !tor.hash(s, p) {
 				t.Errorf("piece %d is wrong", p)

@@ -1,6 +1,10 @@
 package swarm
 
-import "errors"
+import (
+	"errors"
+
+	"torrentfs/internal/bitset"
+)
 
 // checkers is how many goroutines of a torrent hash what was found on disk, at
 // least. Where the torrent begins with many pieces in doubt there is one for
@@ -22,8 +26,8 @@ func hashersFor(doubts, cores int) int {
 // doubts is the set of pieces whose bytes on disk nobody vouches for. The loop
 // owns it; the checkers take pieces out, those that a read waits for first.
 type doubts struct {
-	pieces  bitfield // not yet judged
-	taking  bitfield // at a checker
+	pieces  bitset.Set // not yet judged
+	taking  bitset.Set // at a checker
 	urgent  []int
 	cursor  int
 	n       int
@@ -38,27 +42,27 @@ type checkJob struct {
 }
 
 func newDoubts(words []uint64, pieces int) doubts {
-	d := doubts{pieces: newBitfield(pieces), taking: newBitfield(pieces)}
+	d := doubts{pieces: bitset.New(pieces), taking: bitset.New(pieces)}
 	copy(d.pieces, words)
-	d.n = d.pieces.count()
+	d.n = d.pieces.Count()
 	return d
 }
 
-func (d *doubts) has(piece int) bool { return d.pieces.has(piece) }
+func (d *doubts) has(piece int) bool { return d.pieces.Has(piece) }
 
 // add puts a piece in doubt that was not.
 func (d *doubts) add(piece int) {
-	if d.pieces.set(piece) {
+	if d.pieces.Set(piece) {
 		d.n++
 		d.cursor = min(d.cursor, piece)
 	}
 }
 
 func (d *doubts) remove(piece int) {
-	if d.pieces.clear(piece) {
+	if d.pieces.Clear(piece) {
 		d.n--
 	}
-	d.taking.clear(piece)
+	d.taking.Clear(piece)
 }
 
 // hurry puts the pieces in doubt from first to last before the others and says whether there are any.
@@ -67,9 +71,9 @@ func (d *doubts) hurry(first, last int) (any bool) {
 		return false
 	}
 	for i := first; i <= last; i++ {
-		if d.pieces.has(i) {
+		if d.pieces.Has(i) {
 			any = true
-			if !d.taking.has(i) {
+			if !d.taking.Has(i) {
 				d.urgent = append(d.urgent, i)
 			}
 		}
@@ -80,16 +84,16 @@ func (d *doubts) hurry(first, last int) (any bool) {
 // first is the piece to check next, or -1.
 func (d *doubts) first() int {
 	for len(d.urgent) > 0 {
-		if i := d.urgent[0]; d.pieces.has(i) && !d.taking.has(i) {
+		if i := d.urgent[0]; d.pieces.Has(i) && !d.taking.Has(i) {
 			return i
 		}
 		d.urgent = d.urgent[1:]
 	}
 	for i := d.cursor; ; i++ {
-		if i = d.pieces.next(i); i < 0 {
+		if i = d.pieces.Next(i); i < 0 {
 			return -1
 		}
-		if !d.taking.has(i) {
+		if !d.taking.Has(i) {
 			d.cursor = i
 			return i
 		}
@@ -97,7 +101,7 @@ func (d *doubts) first() int {
 }
 
 // taken notes that a checker has the first piece.
-func (d *doubts) taken() { d.taking.set(d.first()) }
+func (d *doubts) taken() { d.taking.Set(d.first()) }
 
 // checkQueue is the checkers' channel while there is something to check, else nil.
 func (t *Torrent) checkQueue() chan<- checkJob {
@@ -165,7 +169,7 @@ func (t *Torrent) checkPiece(piece, tries int, scratch []byte) hashResult {
 	p := newPieceHash(t, piece)
 	var res hashResult
 	for b := range p.n {
-		if p.got.has(b) {
+		if p.got.Has(b) {
 			continue
 		}
 		data, err := t.store.Unverified(piece, b, scratch)
@@ -193,7 +197,7 @@ func (p *pieceHash) check(block int, data []byte) hashResult {
 			return hashResult{piece: p.piece, done: true}
 		}
 		v.leaves[block] = leaf
-		v.hashed.set(block)
+		v.hashed.Set(block)
 	}
 	p.arrived(block)
 	if p.v1 != nil && p.next == block {

@@ -79,7 +79,7 @@ func (c *peerConn) annoy(cost int) error {
 
 // judge counts a message before it is handled.
 func (c *peerConn) judge(e peerEvent) error {
-	if e.id == wire.Have && c.remote.has(e.piece) {
+	if e.id == wire.Have && c.remote.Has(e.piece) {
 		if c.manners.again++; c.manners.again > maxNoise+c.t.info.NumPieces() {
 			return errNoise
 		}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
 	"torrentfs/swarm/wire"
@@ -41,7 +42,7 @@ func stubConn(t *testing.T, n int) *peerConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &peerConn{t: &Torrent{info: info}, remote: newBitfield(n)}
+	return &peerConn{t: &Torrent{info: info}, remote: bitset.New(n)}
 }
 
 // The larger a torrent, the fewer messages are taken at once that make us look at all of
@@ -88,7 +89,7 @@ func TestHonestClientsAreNotNoise(t *testing.T) {
 	}
 	send(1, peerEvent{id: wire.Bitfield})
 	c.heardBits = true
-	c.remote.fill(pieces)
+	c.remote.SetRange(0, pieces)
 	for i := range pieces {
 		send(1, peerEvent{id: wire.Have, piece: i})
 	}
@@ -117,7 +118,7 @@ func TestNewHavesAreNoNoise(t *testing.T) {
 		if err := c.judge(peerEvent{id: wire.Have, piece: i}); err != nil {
 			t.Fatal(err)
 		}
-		c.remote.set(i)
+		c.remote.Set(i)
 	}
 	if c.manners != (manners{}) {
 		t.Errorf("%+v after new haves alone", c.manners)

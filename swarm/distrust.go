@@ -64,7 +64,7 @@ func (t *Torrent) losePieces(pieces []int) {
 // unhold notes that a piece is not committed any more, and tells those peers
 // who can be told (BEP 54).
 func (t *Torrent) unhold(piece int) {
-	if !t.held.clear(piece) {
+	if !t.held.Clear(piece) {
 		return
 	}
 	t.nHeld.Add(-1)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/swarm/wire"
@@ -287,7 +288,7 @@ func TestUnchokeSlotsAreKept(t *testing.T) {
 func TestNoUploadUnchokesNobody(t *testing.T) {
 	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
 		w.store = fullStore(w.info, w.data)
-		w.store.have.clear(0)
+		w.store.have.Clear(0)
 		tor := w.add(TorrentConfig{NoUpload: true})
 		opt := w.leecher("leecher")
 		opt.Extra = wire.AppendInterested(nil)
@@ -338,7 +339,7 @@ func TestRateLimitsHold(t *testing.T) {
 func TestDataInDoubtIsChecked(t *testing.T) {
 	inWorld(t, 2<<20, 64<<10, Config{}, func(w *world) {
 		copy(w.store.data, w.data)
-		w.store.doubtful.fill(w.info.NumPieces())
+		w.store.doubtful.SetRange(0, w.info.NumPieces())
 		for _, i := range []int{3, 17} {
 			w.store.data[i*64<<10+5] ^= 1
 		}
@@ -408,8 +409,8 @@ func TestRepeatedBitfieldAdds(t *testing.T) {
 		p := w.serve(wan(10, 20*ms), opt)
 		tor := w.add(TorrentConfig{})
 		time.Sleep(time.Second)
-		all := newBitfield(w.info.NumPieces())
-		all.fill(w.info.NumPieces())
+		all := bitset.New(w.info.NumPieces())
+		all.SetRange(0, w.info.NumPieces())
 		p.Say(wire.AppendBitfield(nil, all, w.info.NumPieces()))
 		time.Sleep(time.Second)
 		if s := tor.Stats(); s.Peers != 1 || s.Seeds != 1 {

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -33,7 +34,7 @@ type v2File struct {
 
 	// Guarded by hashTrees.mu.
 	layer []metainfo.SHA256 // nodes of the pieces; not changed once known is nil
-	known bitfield          // of layer; nil: all of it
+	known bitset.Set        // of layer; nil: all of it
 	gaps  int               // nodes that are not known
 }
 
@@ -60,7 +61,7 @@ func newHashTrees(info *metainfo.Info, layers map[metainfo.SHA256][]metainfo.SHA
 		case len(layer) == v.pieces:
 			v.layer = layer
 		default:
-			v.layer, v.known, v.gaps = make([]metainfo.SHA256, v.pieces), newBitfield(v.pieces), v.pieces
+			v.layer, v.known, v.gaps = make([]metainfo.SHA256, v.pieces), bitset.New(v.pieces), v.pieces
 			h.missing++
 		}
 		if _, twin := h.byRoot[v.root]; !twin {
@@ -85,7 +86,7 @@ func (h *hashTrees) node(f *v2File, piece int) (metainfo.SHA256, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := piece - f.first
-	if f.known != nil && !f.known.has(i) {
+	if f.known != nil && !f.known.Has(i) {
 		return metainfo.SHA256{}, false
 	}
 	return f.layer[i], true
@@ -100,7 +101,7 @@ func (h *hashTrees) learn(f *v2File, from int, nodes []metainfo.SHA256) (fresh b
 		return false
 	}
 	for i, n := range nodes[:max(min(len(nodes), f.pieces-from), 0)] {
-		if f.known.set(from + i) {
+		if f.known.Set(from + i) {
 			f.layer[from+i] = n
 			f.gaps--
 			fresh = true
@@ -138,7 +139,7 @@ func (h *hashTrees) gapFrom(f *v2File, from int) int {
 		return -1
 	}
 	for i := from; i < f.pieces; i++ {
-		if !f.known.has(i) {
+		if !f.known.Has(i) {
 			return i
 		}
 	}

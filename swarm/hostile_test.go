@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/swarm/wire"
@@ -45,8 +46,8 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 			return again(flood, wire.AppendExtended(nil, extMetadata, ask.Append(nil)))
 		},
 		"bitfields": func(w *world) []byte {
-			some := newBitfield(w.info.NumPieces())
-			some.set(1)
+			some := bitset.New(w.info.NumPieces())
+			some.Set(1)
 			return again(flood, wire.AppendBitfield(nil, some, w.info.NumPieces()))
 		},
 		"have-alls and don't-haves": func(*world) []byte {

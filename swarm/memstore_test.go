@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
 )
@@ -45,10 +46,10 @@ type memStore struct {
 
 	mu       sync.Mutex
 	data     []byte
-	put      []bitfield
-	have     bitfield
-	good     []bitfield // blocks committed by themselves
-	doubtful bitfield
+	put      []bitset.Set
+	have     bitset.Set
+	good     []bitset.Set // blocks committed by themselves
+	doubtful bitset.Set
 	broken   error        // of every read, if set
 	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
 	nth      int          // of the reads of the disk each nth fails, if set
@@ -62,17 +63,17 @@ type memStore struct {
 
 func newMemStore(info *metainfo.Info) *memStore {
 	s := &memStore{
-		info: info, data: make([]byte, info.Size()), put: make([]bitfield, info.NumPieces()), good: make([]bitfield, info.NumPieces()),
-		have: newBitfield(info.NumPieces()), doubtful: newBitfield(info.NumPieces()),
+		info: info, data: make([]byte, info.Size()), put: make([]bitset.Set, info.NumPieces()), good: make([]bitset.Set, info.NumPieces()),
+		have: bitset.New(info.NumPieces()), doubtful: bitset.New(info.NumPieces()),
 	}
 	for i := range s.put {
-		s.put[i] = newBitfield(info.NumBlocks(i))
-		s.good[i] = newBitfield(info.NumBlocks(i))
+		s.put[i] = bitset.New(info.NumBlocks(i))
+		s.good[i] = bitset.New(info.NumBlocks(i))
 	}
 	for _, v := range info.VirtualBlocks() { // they come from nobody
 		for b := v.First; b < v.First+v.Count; b++ {
-			s.put[v.Piece].set(b)
-			s.good[v.Piece].set(b)
+			s.put[v.Piece].Set(b)
+			s.good[v.Piece].Set(b)
 		}
 	}
 	return s
@@ -85,7 +86,7 @@ var errRotten = errors.New("input/output error")
 func fullStore(info *metainfo.Info, data []byte) *memStore {
 	s := newMemStore(info)
 	copy(s.data, data)
-	s.have.fill(info.NumPieces())
+	s.have.SetRange(0, info.NumPieces())
 	return s
 }
 
@@ -107,11 +108,11 @@ func (s *memStore) Stalled() bool {
 func (s *memStore) Doubt(piece int, _ error) []int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.have.clear(piece) {
+	if !s.have.Clear(piece) {
 		return nil
 	}
 	clear(s.put[piece])
-	s.doubtful.set(piece)
+	s.doubtful.Set(piece)
 	return []int{piece}
 }
 
@@ -119,9 +120,9 @@ func (s *memStore) Recheck() (pieces []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.unsynced {
-		if s.have.clear(p) {
+		if s.have.Clear(p) {
 			clear(s.put[p])
-			s.doubtful.set(p)
+			s.doubtful.Set(p)
 			pieces = append(pieces, p)
 		}
 	}
@@ -135,8 +136,8 @@ func (s *memStore) Shed(most int64) (lost []int) {
 	if !s.full {
 		return nil // it works: waiting is enough
 	}
-	for i := s.have.next(0); i >= 0 && s.dirty > most; i = nextOf(s.have, i, s.info.NumPieces()) {
-		s.have.clear(i)
+	for i := s.have.Next(0); i >= 0 && s.dirty > most; i = s.have.Next(i + 1) {
+		s.have.Clear(i)
 		clear(s.put[i])
 		s.dirty -= s.info.PieceSize(i)
 		lost = append(lost, i)
@@ -147,15 +148,15 @@ func (s *memStore) Shed(most int64) (lost []int) {
 func (s *memStore) Put(piece, block int, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.have.has(piece) {
+	if s.have.Has(piece) {
 		s.faults = append(s.faults, fmt.Sprintf("put block %d of committed piece %d", block, piece))
 		return
 	}
-	if s.good[piece].has(block) {
+	if s.good[piece].Has(block) {
 		return // as the real one does
 	}
 	copy(s.data[int64(piece)*s.info.PieceLength()+int64(block)*blockSize:], data)
-	s.put[piece].set(block)
+	s.put[piece].Set(block)
 	delete(s.rotten, piece)
 	if s.full {
 		s.dirty += int64(len(data))
@@ -184,10 +185,10 @@ func (s *memStore) fails() bool {
 func (s *memStore) Commit(piece int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.put[piece].count(); n != s.info.NumBlocks(piece) && !s.doubtful.has(piece) {
+	if n := s.put[piece].Count(); n != s.info.NumBlocks(piece) && !s.doubtful.Has(piece) {
 		s.faults = append(s.faults, fmt.Sprintf("commit of piece %d with %d blocks", piece, n))
 	}
-	s.have.set(piece)
+	s.have.Set(piece)
 	return true
 }
 
@@ -195,40 +196,40 @@ func (s *memStore) Discard(piece int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	copy(s.put[piece], s.good[piece])
-	s.doubtful.clear(piece)
+	s.doubtful.Clear(piece)
 }
 
 func (s *memStore) CommitBlock(piece, block int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.put[piece].has(block) {
+	if !s.put[piece].Has(block) {
 		s.faults = append(s.faults, fmt.Sprintf("commit of block %d of piece %d, which was not put", block, piece))
 		return true
 	}
-	s.good[piece].set(block)
+	s.good[piece].Set(block)
 	return true
 }
 
 func (s *memStore) DiscardBlock(piece, block int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.good[piece].has(block) || s.have.has(piece) {
+	if s.good[piece].Has(block) || s.have.Has(piece) {
 		s.faults = append(s.faults, fmt.Sprintf("discard of committed block %d of piece %d", block, piece))
 	}
-	s.put[piece].clear(block)
+	s.put[piece].Clear(block)
 }
 
 func (s *memStore) HasBlock(piece, block int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.have.has(piece) || block < s.info.NumBlocks(piece) && s.good[piece].has(block)
+	return s.have.Has(piece) || block < s.info.NumBlocks(piece) && s.good[piece].Has(block)
 }
 
 func (s *memStore) Blocks(yield func(piece int, blocks []uint64) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, g := range s.good {
-		if !s.have.has(i) && g.count() > 0 && !yield(i, append([]uint64(nil), g...)) {
+		if !s.have.Has(i) && g.Count() > 0 && !yield(i, append([]uint64(nil), g...)) {
 			return
 		}
 	}
@@ -237,7 +238,7 @@ func (s *memStore) Blocks(yield func(piece int, blocks []uint64) bool) {
 func (s *memStore) Has(piece int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.have.has(piece)
+	return s.have.Has(piece)
 }
 
 func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
@@ -247,9 +248,9 @@ func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 		piece := s.info.PieceOf(off)
 		start := int64(piece) * s.info.PieceLength()
 		end := min(start+s.info.PieceLength(), s.info.Size())
-		if !s.have.has(piece) {
+		if !s.have.Has(piece) {
 			block := int((off - start) / blockSize)
-			if off-start >= s.info.PieceSize(piece) || !s.good[piece].has(block) {
+			if off-start >= s.info.PieceSize(piece) || !s.good[piece].Has(block) {
 				return n, errors.New("missing")
 			}
 			end = min(end, start+int64(block+1)*blockSize)
@@ -277,7 +278,7 @@ func (s *memStore) check(t testing.TB, want []byte) {
 	for _, f := range s.faults {
 		t.Error(f)
 	}
-	for i := s.have.next(0); i >= 0; i = nextOf(s.have, i, s.info.NumPieces()) {
+	for i := s.have.Next(0); i >= 0; i = s.have.Next(i + 1) {
 		off := int64(i) * s.info.PieceLength()
 		end := off + s.info.PieceSize(i)
 		if !bytes.Equal(s.data[off:end], want[off:end]) {
@@ -285,7 +286,7 @@ func (s *memStore) check(t testing.TB, want []byte) {
 		}
 	}
 	for i, g := range s.good {
-		for b := g.next(0); b >= 0; b = nextOf(g, b, s.info.NumBlocks(i)) {
+		for b := g.Next(0); b >= 0; b = g.Next(b + 1) {
 			off := int64(i)*s.info.PieceLength() + int64(b)*blockSize
 			end := off + int64(s.info.BlockLen(i, b))
 			if !bytes.Equal(s.data[off:end], want[off:end]) {

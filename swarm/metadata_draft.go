@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
@@ -15,7 +16,7 @@ type metadataDraft struct {
 	n     int // blocks
 	users int // connections
 	data  []byte
-	got   bitfield
+	got   bitset.Set
 	asked []*metadataPeer // who was asked for a block last
 	gave  map[*metadataPeer]int
 	solo  *metadataPeer // after a mixture failed: the one peer that fills the draft
@@ -25,7 +26,7 @@ type metadataDraft struct {
 func newMetadataDraft(size int64) *metadataDraft {
 	n := int((size + wire.MetadataBlock - 1) / wire.MetadataBlock)
 	return &metadataDraft{
-		size: size, n: n, got: newBitfield(n), asked: make([]*metadataPeer, n), gave: map[*metadataPeer]int{},
+		size: size, n: n, got: bitset.New(n), asked: make([]*metadataPeer, n), gave: map[*metadataPeer]int{},
 	}
 }
 
@@ -38,13 +39,13 @@ func (d *metadataDraft) assign(p *metadataPeer) (blocks []int) {
 		return nil
 	}
 	for i := range d.n {
-		if !d.got.has(i) && d.asked[i] == nil {
+		if !d.got.Has(i) && d.asked[i] == nil {
 			blocks = append(blocks, i)
 		}
 	}
 	if len(blocks) == 0 && d.gave[p] == 0 { // all are under way elsewhere: ask here as well, once
 		for i := range d.n {
-			if !d.got.has(i) && d.asked[i] != p {
+			if !d.got.Has(i) && d.asked[i] != p {
 				blocks = append(blocks, i)
 			}
 		}
@@ -63,7 +64,7 @@ const metadataShare = 4
 
 // put takes a block and says whether it was wanted.
 func (d *metadataDraft) put(p *metadataPeer, block int, data []byte) bool {
-	if block >= d.n || d.got.has(block) || d.mixed && d.solo != p {
+	if block >= d.n || d.got.Has(block) || d.mixed && d.solo != p {
 		return false
 	}
 	off := block * wire.MetadataBlock
@@ -71,12 +72,12 @@ func (d *metadataDraft) put(p *metadataPeer, block int, data []byte) bool {
 		d.data = append(d.data, make([]byte, need-len(d.data))...)
 	}
 	copy(d.data[off:], data)
-	d.got.set(block)
+	d.got.Set(block)
 	d.gave[p]++
 	return true
 }
 
-func (d *metadataDraft) whole() bool { return d.got.count() == d.n }
+func (d *metadataDraft) whole() bool { return d.got.Count() == d.n }
 
 // givers is how many peers the blocks came from.
 func (d *metadataDraft) givers() int { return len(d.gave) }
@@ -91,7 +92,7 @@ func (d *metadataDraft) empty(mixed bool) {
 // release gives back what a peer was asked for and did not send.
 func (d *metadataDraft) release(p *metadataPeer) {
 	for i, a := range d.asked {
-		if a == p && !d.got.has(i) {
+		if a == p && !d.got.Has(i) {
 			d.asked[i] = nil
 		}
 	}

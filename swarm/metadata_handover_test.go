@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
@@ -116,7 +117,7 @@ func TestWhatPeersSaidBeforeTheMetadata(t *testing.T) {
 			store := newMemStore(h.info)
 			tor := add(t, h.us, TorrentConfig{Info: h.info, Store: store, Metadata: md, Prefetch: true})
 			time.Sleep(30 * time.Second)
-			if got := bitfield(tor.Held()).count(); got != c.want {
+			if got := bitset.Set(tor.Held()).Count(); got != c.want {
 				t.Errorf("%s: %d pieces came, want %d", name, got, c.want)
 			}
 			if n := comings(h.peer, h.us); n != conns {
@@ -144,7 +145,7 @@ func TestHandoverWithinAMessage(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		tor.call(func() {
 			c := tor.peerAt(h.holder)
-			if c == nil || c.remoteCount != h.info.NumPieces()-1 || c.remote.has(7) {
+			if c == nil || c.remoteCount != h.info.NumPieces()-1 || c.remote.Has(7) {
 				t.Errorf("the bitfield is wrong: %+v", c)
 			}
 		})

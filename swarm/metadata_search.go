@@ -215,7 +215,7 @@ func (m *metadataSearch) report() {
 	m.mu.Lock()
 	p := MetadataProgress{Known: len(m.known.list), Connected: len(m.peers)}
 	for size, d := range m.bySize {
-		if got := int64(d.got.count()) * wire.MetadataBlock; p.Size == 0 || got > p.Received {
+		if got := int64(d.got.Count()) * wire.MetadataBlock; p.Size == 0 || got > p.Received {
 			p.Size, p.Received = size, min(got, size)
 		}
 	}

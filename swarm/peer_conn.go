@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
@@ -53,7 +54,7 @@ type peerConn struct {
 	// Owned by the loop.
 	id           picker.PeerID
 	dirty        bool // in the loop's dirtyMsg
-	remote       bitfield
+	remote       bitset.Set
 	remoteCount  int
 	heardBits    bool           // a bitfield, have-all or have-none came
 	haves        int            // pieces that it showed one by one
@@ -95,7 +96,7 @@ func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerCon
 		utp:  t.s.cfg.UTP != nil && nc.RemoteAddr().Network() == "udp",
 		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
 		dht:   t.usesDHT() && h.Features().Has(wire.FeatureDHT),
-		since: time.Now(), pex: pexState{next: -pexPause}, remote: newBitfield(n), choking: true, peerChoking: true,
+		since: time.Now(), pex: pexState{next: -pexPause}, remote: bitset.New(n), choking: true, peerChoking: true,
 	}
 	c.from = t.s.sourceOf(nc)
 	if d.outgoing {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
@@ -33,7 +34,7 @@ type peerEvent struct {
 	begin    int
 	n        int
 	data     []byte // a block's payload, owned by the event
-	bits     bitfield
+	bits     bitset.Set
 	hello    *wire.ExtHandshake
 	metadata bool           // a request for block piece of the info dictionary
 	heard    []wire.PEXPeer // of a PEX message that is not empty
@@ -135,7 +136,7 @@ func (c *peerConn) decode(r *wire.Reader, m *wire.Message) (e peerEvent, err err
 		}
 		return c.readBlock(r, e)
 	case wire.Bitfield:
-		e.bits = wire.BitfieldWords(newBitfield(info.NumPieces()), m.Payload)
+		e.bits = wire.BitfieldWords(bitset.New(info.NumPieces()), m.Payload)
 	case wire.Extended:
 		return c.decodeExtended(m, e)
 	case wire.Port:

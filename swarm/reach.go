@@ -35,7 +35,7 @@ func (t *Torrent) Reach(off int64, n int) Reach {
 func (t *Torrent) reach(first, last int) Reach {
 	r := Reach{Piece: -1, Peers: t.live + t.webSeedsLive(), Prospects: t.dialing}
 	for p := first; p <= last; p++ {
-		if t.held.has(p) {
+		if t.held.Has(p) {
 			continue
 		}
 		r.Checking = r.Checking || t.doubt.has(p)
@@ -61,7 +61,7 @@ func (t *Torrent) reach(first, last int) Reach {
 // holders counts the connected peers that have a piece, and those of them that let us download.
 func (t *Torrent) holders(piece int) (holders, unchoked int) {
 	for _, c := range t.peers {
-		if c == nil || !c.remote.has(piece) {
+		if c == nil || !c.remote.Has(piece) {
 			continue
 		}
 		holders++
@@ -70,7 +70,7 @@ func (t *Torrent) holders(piece int) (holders, unchoked int) {
 		}
 	}
 	for _, w := range t.webSeeds {
-		if !w.live || !w.remote.has(piece) {
+		if !w.live || !w.remote.Has(piece) {
 			continue
 		}
 		holders++
@@ -104,16 +104,16 @@ func (t *Torrent) availability(first, last int) float64 {
 	}
 	for p := first; p <= last; p++ {
 		n := seeds
-		if t.held.has(p) {
+		if t.held.Has(p) {
 			n++
 		}
 		for _, c := range t.peers {
-			if c != nil && !c.isSeed() && c.remote.has(p) {
+			if c != nil && !c.isSeed() && c.remote.Has(p) {
 				n++
 			}
 		}
 		for _, w := range t.webSeeds {
-			if w.live && w.remote.has(p) {
+			if w.live && w.remote.Has(p) {
 				n++
 			}
 		}

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
@@ -96,7 +97,7 @@ func (t *Torrent) showing(c *peerConn) (lack []int) {
 			if len(lack) == maxShown {
 				return nil
 			}
-			lack = append(lack, w<<6+firstBit(word))
+			lack = append(lack, w<<6+bits.TrailingZeros64(word))
 		}
 	}
 	return lack
@@ -113,7 +114,7 @@ func (t *Torrent) readsUnshown() bool {
 		}
 		end := min(d.off+int64(d.n), t.info.Size())
 		for p := t.info.PieceOf(d.off); p <= t.info.PieceOf(end-1); p++ {
-			if holders, _ := t.holders(p); holders == 0 && !t.held.has(p) {
+			if holders, _ := t.holders(p); holders == 0 && !t.held.Has(p) {
 				return true
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
@@ -97,7 +98,7 @@ type Torrent struct {
 	webSeeds   []*webPeer
 	known      addressBook
 	dialing    int
-	held       bitfield // committed pieces
+	held       bitset.Set // committed pieces
 	doubt      doubts
 	unread     unreadPieces
 	hashing    []*pieceHash         // by piece, nil where none is under way
@@ -216,7 +217,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		diskReady: make(chan struct{}, 1),
 		complete:  make(chan struct{}),
 		settled:   make(chan struct{}),
-		held:      newBitfield(n),
+		held:      bitset.New(n),
 		hashing:   make([]*pieceHash, n),
 		waiting:   map[picker.ReadID]*demand{},
 		askDue:    never,
@@ -249,10 +250,10 @@ func pickerGeometry(info *metainfo.Info) picker.Geometry {
 func (t *Torrent) adopt() {
 	n := t.info.NumPieces()
 	copy(t.held, t.store.Held())
-	t.nHeld.Store(int32(t.held.count()))
+	t.nHeld.Store(int32(t.held.Count()))
 	t.doubt = newDoubts(t.store.Doubtful(), n)
 	for i := range n {
-		if t.held.has(i) {
+		if t.held.Has(i) {
 			t.doubt.remove(i)
 			t.picker.Verified(0, i, true)
 		} else if t.doubt.has(i) {

@@ -29,7 +29,7 @@ func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
 	c.lazy = c.lazy && (a.held || a.again || a.after || t.hasSent(c, a.piece))
 	h := t.hashing[a.piece]
 	if h == nil {
-		if t.held.has(a.piece) || t.proofs[a.piece] == nil {
+		if t.held.Has(a.piece) || t.proofs[a.piece] == nil {
 			return
 		}
 		h = newPieceHash(t, a.piece)
@@ -57,7 +57,7 @@ func (t *Torrent) handleProof(r hashResult) {
 	}
 	c.proves, c.proveAgain = true, 0
 	if b != nil {
-		t.eachBlock(&a, func(i int) { b.known.set(i) })
+		t.eachBlock(&a, func(i int) { b.known.Set(i) })
 	}
 	t.judgeWaiting() // a proof to the root may have told a piece's node
 }
@@ -137,12 +137,12 @@ func (t *Torrent) proofFailed(a *hashAsk, resign bool) {
 	}
 	t.eachBlock(a, func(i int) {
 		if !t.anyAsked(a.piece, i) {
-			b.asked.clear(i)
+			b.asked.Clear(i)
 		}
 	})
 	t.eachBlock(a, func(i int) {
-		if b.wanted.has(i) && !b.known.has(i) && !b.asked.has(i) && !b.whole {
-			if !t.askAnother(b, a.piece, i, 2) && resign && b.came.has(i) {
+		if b.wanted.Has(i) && !b.known.Has(i) && !b.asked.Has(i) && !b.whole {
+			if !t.askAnother(b, a.piece, i, 2) && resign && b.came.Has(i) {
 				t.fetchWhole(b, a.piece)
 			}
 		}
@@ -161,7 +161,7 @@ func (t *Torrent) askProver(a *hashAsk) {
 			continue
 		}
 		t.eachBlock(a, func(i int) {
-			if b.wanted.has(i) && !b.known.has(i) {
+			if b.wanted.Has(i) && !b.known.Has(i) {
 				t.askLeaves(c, b, a.piece, i, 2)
 			}
 		})

@@ -14,7 +14,7 @@ import (
 func (t *Torrent) blockCame(c *peerConn, piece, block int) {
 	b := t.proofs[piece]
 	if b != nil {
-		b.came.set(block)
+		b.came.Set(block)
 	}
 	if c == nil {
 		return // it came from a web seed, which is asked for no hashes
@@ -32,7 +32,7 @@ func (t *Torrent) blockCame(c *peerConn, piece, block int) {
 // proveLate asks for the leaf of a block that is here, that a reader needs and
 // that nobody is asked about.
 func (t *Torrent) proveLate(b *blockProofs, piece, block int) {
-	if b == nil || b.whole || !b.wanted.has(block) || b.known.has(block) || b.asked.has(block) {
+	if b == nil || b.whole || !b.wanted.Has(block) || b.known.Has(block) || b.asked.Has(block) {
 		return
 	}
 	if !t.askAnother(b, piece, block, 2) {
@@ -45,13 +45,13 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 	b, now := t.proofs[r.piece], t.now()
 	for _, block := range r.good {
 		if b != nil {
-			b.good.set(block)
+			b.good.Set(block)
 		}
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), true)
 	}
 	for _, block := range r.bad {
 		if b != nil {
-			b.came.clear(block)
+			b.came.Clear(block)
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
 		if liar := t.blame.sender(r.piece, block); liar.known() {
@@ -83,7 +83,7 @@ func (t *Torrent) hurryProofs(now time.Duration) {
 				continue
 			}
 			t.eachBlock(&a, func(k int) {
-				if b.wanted.has(k) && b.came.has(k) && !b.known.has(k) && now-t.askedLast(a.piece, k) >= proofPatience {
+				if b.wanted.Has(k) && b.came.Has(k) && !b.known.Has(k) && now-t.askedLast(a.piece, k) >= proofPatience {
 					t.askAnother(b, a.piece, k, 2)
 				}
 			})

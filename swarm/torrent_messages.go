@@ -76,7 +76,7 @@ func (t *Torrent) blockOf(e peerEvent) (picker.BlockID, bool) {
 }
 
 func (t *Torrent) handleHave(c *peerConn, piece int) {
-	if !c.remote.set(piece) {
+	if !c.remote.Set(piece) {
 		return
 	}
 	c.remoteCount++
@@ -99,7 +99,7 @@ func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
 	c.heardBits = true
 	switch now := t.now(); e.id {
 	case wire.HaveAll:
-		c.remote.fill(t.info.NumPieces())
+		c.remote.SetRange(0, t.info.NumPieces())
 		t.picker.HaveAll(now, c.id)
 	case wire.HaveNone:
 		t.picker.HaveNone(now, c.id)
@@ -109,7 +109,7 @@ func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
 		}
 		t.picker.Bitfield(now, c.id, c.remote)
 	}
-	c.remoteCount = c.remote.count()
+	c.remoteCount = c.remote.Count()
 	t.closeIfBothSeeds(c)
 	return nil
 }
@@ -140,7 +140,7 @@ func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 		return
 	}
 	if h == nil {
-		if c.remote.clear(e.lost) {
+		if c.remote.Clear(e.lost) {
 			c.remoteCount--
 			t.picker.Unhave(t.now(), c.id, e.lost)
 		}

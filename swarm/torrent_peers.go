@@ -138,7 +138,7 @@ func (t *Torrent) introduce(c *peerConn) {
 	t.post(c, func(b []byte) []byte {
 		switch {
 		case c.greeted: // have-none went out with the handshake
-			for i := t.held.next(0); i >= 0 && i < n; i = nextOf(t.held, i, n) {
+			for i := t.held.Next(0); i >= 0 && i < n; i = t.held.Next(i + 1) {
 				b = wire.AppendHave(b, uint32(i))
 			}
 		case t.cfg.NoUpload || t.nHeld.Load() == 0:
@@ -164,13 +164,6 @@ func (t *Torrent) introduce(c *peerConn) {
 			t.sendInterested(c, false)
 		}
 	}
-}
-
-func nextOf(b bitfield, i, n int) int {
-	if i+1 >= n {
-		return -1
-	}
-	return b.next(i + 1)
 }
 
 // appendExtHandshake appends what we say of ourselves (BEP 10).

@@ -105,7 +105,7 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 
 // hold notes a committed piece and tells the peers that lack it, or look for who got it.
 func (t *Torrent) hold(piece int) {
-	if !t.held.set(piece) {
+	if !t.held.Set(piece) {
 		return
 	}
 	t.nHeld.Add(1)
@@ -113,7 +113,7 @@ func (t *Torrent) hold(piece int) {
 		return
 	}
 	for _, c := range t.peers {
-		if c != nil && (!c.remote.has(piece) || c.maySuperSeed()) {
+		if c != nil && (!c.remote.Has(piece) || c.maySuperSeed()) {
 			t.post(c, func(b []byte) []byte { return wire.AppendHave(b, uint32(piece)) })
 		}
 	}

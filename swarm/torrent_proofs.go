@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/swarm/wire"
 )
 
@@ -21,13 +22,13 @@ const (
 // blockProofs is what the loop knows of the proofs of one piece's blocks.
 type blockProofs struct {
 	file   *v2File
-	wanted bitfield // blocks that a reader needs
-	came   bitfield // received
-	good   bitfield // committed by themselves
-	known  bitfield // whose leaf is known
-	asked  bitfield // whose leaf somebody was asked for, and may still tell
-	jobs   int      // proofs at a hash worker
-	whole  bool     // nobody can prove its leaves: the reader waits for the whole piece
+	wanted bitset.Set // blocks that a reader needs
+	came   bitset.Set // received
+	good   bitset.Set // committed by themselves
+	known  bitset.Set // whose leaf is known
+	asked  bitset.Set // whose leaf somebody was asked for, and may still tell
+	jobs   int        // proofs at a hash worker
+	whole  bool       // nobody can prove its leaves: the reader waits for the whole piece
 }
 
 func (b *blockProofs) idle() bool {
@@ -79,17 +80,17 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 	}
 	n := t.info.NumBlocks(piece)
 	b := &blockProofs{
-		file: f, wanted: newBitfield(n), came: newBitfield(n), good: newBitfield(n), known: newBitfield(n), asked: newBitfield(n),
+		file: f, wanted: bitset.New(n), came: bitset.New(n), good: bitset.New(n), known: bitset.New(n), asked: bitset.New(n),
 	}
 	if h := t.hashing[piece]; h != nil { // the worker's bits are not ours: ask the store
 		for i := range f.leaves(piece, t.info.PieceLength()) {
 			if t.store.HasBlock(piece, i) {
-				b.good.set(i)
+				b.good.Set(i)
 			}
 		}
 		for i, s := range t.blame.senders[piece] {
 			if s.known() {
-				b.came.set(i)
+				b.came.Set(i)
 			}
 		}
 	}
@@ -107,16 +108,16 @@ func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
 		return
 	}
 	b := t.proofsOf(piece)
-	if b == nil || b.whole || b.known.has(block) || block >= b.file.leaves(piece, t.info.PieceLength()) {
+	if b == nil || b.whole || b.known.Has(block) || block >= b.file.leaves(piece, t.info.PieceLength()) {
 		return
 	}
 	if b.file.level == 0 {
 		return // one block is the piece, and verifies with it
 	}
-	b.wanted.set(block)
+	b.wanted.Set(block)
 	n := 2
 	if !t.awaitedBlock(piece, block) {
-		if b.asked.has(block) {
+		if b.asked.Has(block) {
 			return
 		}
 		n = min(1<<b.file.level, maxAsk)
@@ -124,7 +125,7 @@ func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
 	switch {
 	case c != nil && t.canProve(c, piece):
 		t.askSender(c, b, piece, block, n)
-	case b.asked.has(block):
+	case b.asked.Has(block):
 	case !t.askAnother(b, piece, block, n):
 		t.fetchWhole(b, piece)
 	}
@@ -145,7 +146,7 @@ func (t *Torrent) proveDemands() {
 func (t *Torrent) proveDemand(d *demand) {
 	last := t.info.PieceOf(d.off + int64(d.n) - 1)
 	for piece := t.info.PieceOf(d.off); piece <= last; piece++ {
-		if t.held.has(piece) {
+		if t.held.Has(piece) {
 			continue
 		}
 		b := t.proofsOf(piece)
@@ -156,11 +157,11 @@ func (t *Torrent) proveDemand(d *demand) {
 		from := int(max(d.off-start, 0) / blockSize)
 		end := min(int((d.off+int64(d.n)-start+blockSize-1)/blockSize), b.file.leaves(piece, t.info.PieceLength()))
 		for i := from; i < end && !b.whole; i++ {
-			if b.good.has(i) || b.known.has(i) {
+			if b.good.Has(i) || b.known.Has(i) {
 				continue
 			}
-			b.wanted.set(i)
-			if !b.asked.has(i) && !t.askAnother(b, piece, i, 2) && b.came.has(i) {
+			b.wanted.Set(i)
+			if !b.asked.Has(i) && !t.askAnother(b, piece, i, 2) && b.came.Has(i) {
 				t.fetchWhole(b, piece)
 			}
 		}
@@ -169,7 +170,7 @@ func (t *Torrent) proveDemand(d *demand) {
 
 // canProve reports whether a peer may be asked for the leaves of a piece.
 func (t *Torrent) canProve(c *peerConn, piece int) bool {
-	return c.v2 && c.remote.has(piece) && t.now() >= c.proveAgain && len(c.asks) < maxAsks
+	return c.v2 && c.remote.Has(piece) && t.now() >= c.proveAgain && len(c.asks) < maxAsks
 }
 
 // askLeaves sends one request, unless the peer was asked for the same already.
@@ -180,7 +181,7 @@ func (t *Torrent) askLeaves(c *peerConn, b *blockProofs, piece, block, n int) {
 		}
 	}
 	ask := hashAsk{HashRange: t.leafAsk(b.file, piece, block, n), file: b.file, piece: piece, sent: t.now()}
-	t.eachBlock(&ask, func(i int) { b.asked.set(i) })
+	t.eachBlock(&ask, func(i int) { b.asked.Set(i) })
 	t.sendAsk(c, ask)
 }
 
@@ -198,7 +199,7 @@ func (t *Torrent) askSender(c *peerConn, b *blockProofs, piece, block, n int) {
 		}
 	}
 	ask := hashAsk{HashRange: t.leafAsk(b.file, piece, block, n), file: b.file, piece: piece, wait: true, held: true, due: t.now() + lazyPause}
-	t.eachBlock(&ask, func(i int) { b.asked.set(i) })
+	t.eachBlock(&ask, func(i int) { b.asked.Set(i) })
 	c.asks = append(c.asks, ask)
 	t.askDue = min(t.askDue, ask.due)
 }

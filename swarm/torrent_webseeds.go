@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/picker"
 )
 
@@ -66,7 +67,7 @@ type webPeer struct {
 	pause   time.Duration
 	err     error // why it was useless when last run; nil since it sent a block
 
-	remote   bitfield
+	remote   bitset.Set
 	faults   webFaults
 	down     meter
 	received int64
@@ -159,11 +160,11 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 	ctx, stop := context.WithCancel(t.ctx)
 	w.seed, w.stop, w.running, w.live, w.choked = seed, stop, true, true, false
 	w.id = t.webPeerID(w.number)
-	w.remote = newBitfield(t.info.NumPieces())
-	w.remote.fill(t.info.NumPieces())
+	w.remote = bitset.New(t.info.NumPieces())
+	w.remote.SetRange(0, t.info.NumPieces())
 	t.picker.PeerAdd(now, w.id, picker.PeerInfo{RTT: webRTT, Reqq: webReqq, Fast: true, Seed: true})
 	for p := range t.info.NumPieces() {
-		if w.faults.lost != nil && w.faults.lost.has(p) {
+		if w.faults.lost != nil && w.faults.lost.Has(p) {
 			t.webSeedLacks(w, p, now)
 		}
 	}
@@ -251,7 +252,7 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 
 // webSeedLacks notes that a server does not have a piece.
 func (t *Torrent) webSeedLacks(w *webPeer, piece int, now time.Duration) {
-	if w.remote.clear(piece) {
+	if w.remote.Clear(piece) {
 		t.picker.Unhave(now, w.id, piece)
 	}
 }

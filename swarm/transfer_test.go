@@ -55,7 +55,7 @@ func TestDownloadOverLoopback(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatalf("not complete: %+v", tor.Stats())
 	}
-	if n := store.have.count(); n != info.NumPieces() {
+	if n := store.have.Count(); n != info.NumPieces() {
 		t.Errorf("%d pieces of %d", n, info.NumPieces())
 	}
 	store.check(t, data)
@@ -79,7 +79,7 @@ func TestReadFetchesWhatItNeeds(t *testing.T) {
 	if !bytes.Equal(got, data[off:off+int64(len(got))]) {
 		t.Error("wrong bytes")
 	}
-	if n := store.have.count(); n != 2 {
+	if n := store.have.Count(); n != 2 {
 		t.Errorf("%d pieces fetched for a read in 2", n)
 	}
 	store.check(t, data)

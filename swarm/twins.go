@@ -1,6 +1,10 @@
 package swarm
 
-import "sort"
+import (
+	"sort"
+
+	"torrentfs/internal/bitset"
+)
 
 // maxTwinFaults is how many pieces of a twin may be wrong, or fail to be
 // copied, before nothing more is taken from it.
@@ -30,11 +34,11 @@ type twin struct {
 // owns them. A claimed piece is in doubt, as one is that was found on disk: the
 // picker takes it for held until a checker finds it wrong.
 type twins struct {
-	list    []*twin  // by first piece
-	claimed bitfield // pieces that are in doubt for the sake of a twin
-	tried   bitfield // pieces that were claimed once
-	pending bool     // some wait for their hash to be known
-	taken   int64    // bytes
+	list    []*twin    // by first piece
+	claimed bitset.Set // pieces that are in doubt for the sake of a twin
+	tried   bitset.Set // pieces that were claimed once
+	pending bool       // some wait for their hash to be known
+	taken   int64      // bytes
 }
 
 // at is the twin of a piece, nil where it has none.
@@ -54,7 +58,7 @@ func (t *Torrent) Offer(offered []Twin) error {
 	}
 	return t.call(func() {
 		n := t.info.NumPieces()
-		t.twins.claimed, t.twins.tried = newBitfield(n), newBitfield(n)
+		t.twins.claimed, t.twins.tried = bitset.New(n), bitset.New(n)
 		for _, x := range offered {
 			t.twins.list = append(t.twins.list, &twin{Twin: x})
 		}
@@ -111,15 +115,15 @@ func (t *Torrent) claimRange(first, last int) {
 // claim has a piece taken from its twin, unless it is here or on its way. One
 // that could not be verified yet waits for its hash.
 func (t *Torrent) claim(w *twin, piece int) {
-	if w.faults >= maxTwinFaults || t.held.has(piece) || t.doubt.has(piece) || t.twins.tried.has(piece) || t.begun(piece) {
+	if w.faults >= maxTwinFaults || t.held.Has(piece) || t.doubt.has(piece) || t.twins.tried.Has(piece) || t.begun(piece) {
 		return
 	}
 	if _, known := t.trees.node(t.trees.at(piece), piece); !known && !t.info.Hash.HasV1 {
 		t.twins.pending = true
 		return
 	}
-	t.twins.tried.set(piece)
-	t.twins.claimed.set(piece)
+	t.twins.tried.Set(piece)
+	t.twins.claimed.Set(piece)
 	w.out++
 	t.doubt.add(piece)
 	t.picker.Verified(t.now(), piece, true)
@@ -141,7 +145,7 @@ func (t *Torrent) begun(piece int) bool {
 // nextCheck is the checkers' next piece, which the select in run then has them take.
 func (t *Torrent) nextCheck() checkJob {
 	piece := t.doubt.first()
-	if piece < 0 || len(t.twins.list) == 0 || !t.twins.claimed.has(piece) {
+	if piece < 0 || len(t.twins.list) == 0 || !t.twins.claimed.Has(piece) {
 		return checkJob{piece: piece, tries: t.unread.tries(piece)}
 	}
 	return checkJob{piece: piece, tries: 1, twin: t.twins.at(piece)}
@@ -149,7 +153,7 @@ func (t *Torrent) nextCheck() checkJob {
 
 // twinChecked follows the verdict on a piece that was to come from a twin.
 func (t *Torrent) twinChecked(r hashResult) {
-	if len(t.twins.list) == 0 || !t.twins.claimed.clear(r.piece) {
+	if len(t.twins.list) == 0 || !t.twins.claimed.Clear(r.piece) {
 		return
 	}
 	w := t.twins.at(r.piece)
@@ -172,8 +176,8 @@ func (t *Torrent) twinChecked(r hashResult) {
 // releaseTwin gives the pieces back that no checker has begun with.
 func (t *Torrent) releaseTwin(w *twin) {
 	for p := w.First; p < w.First+w.Pieces; p++ {
-		if t.twins.claimed.has(p) && !t.doubt.taking.has(p) {
-			t.twins.claimed.clear(p)
+		if t.twins.claimed.Has(p) && !t.doubt.taking.Has(p) {
+			t.twins.claimed.Clear(p)
 			w.out--
 			t.doubt.remove(p)
 			t.picker.Lost(t.now(), p)

@@ -41,11 +41,11 @@ func (w *world) twinOf(file int, data []byte) (Twin, func() []int) {
 func (s *memStore) fill(piece int, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.have.has(piece) || s.put[piece].count() > s.good[piece].count() {
+	if s.have.Has(piece) || s.put[piece].Count() > s.good[piece].Count() {
 		s.faults = append(s.faults, fmt.Sprintf("fill of piece %d, of which something came", piece))
 	}
 	copy(s.data[int64(piece)*s.info.PieceLength():], data)
-	s.put[piece].fill(s.info.NumBlocks(piece))
+	s.put[piece].SetRange(0, s.info.NumBlocks(piece))
 	return nil
 }
 

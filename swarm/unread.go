@@ -175,4 +175,4 @@ func (t *Torrent) refetch(piece int) {
 }
 
 // lacks says whether nothing of a piece has come since it could not be read.
-func (t *Torrent) lacks(piece int) bool { return !t.held.has(piece) && t.hashing[piece] == nil }
+func (t *Torrent) lacks(piece int) bool { return !t.held.Has(piece) && t.hashing[piece] == nil }

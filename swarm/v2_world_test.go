@@ -436,7 +436,7 @@ func TestHashRequestsAreAnswered(t *testing.T) {
 	for _, v := range v2Versions {
 		inV2World(t, v, 64<<10, []int64{300_000, 64 << 10, 64<<10 + 1, 20_000, 1}, Config{}, func(w *world) {
 			w.store = fullStore(w.info, w.data)
-			w.store.have.clear(1)
+			w.store.have.Clear(1)
 			w.add(TorrentConfig{})
 			opt := w.options("asker")
 			opt.InfoHash = w.info.Hash.WireV2()

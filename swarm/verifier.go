@@ -6,6 +6,7 @@ import (
 	"hash"
 	"sync"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -16,11 +17,11 @@ import (
 type pieceHash struct {
 	t     *Torrent
 	piece int
-	n     int       // blocks
-	got   bitfield  // blocks that arrived
-	left  int       // blocks that did not
-	v1    hash.Hash // nil: v2 alone
-	next  int       // first block that is not in v1 yet
+	n     int        // blocks
+	got   bitset.Set // blocks that arrived
+	left  int        // blocks that did not
+	v1    hash.Hash  // nil: v2 alone
+	next  int        // first block that is not in v1 yet
 	v2    *pieceTree
 	over  bool // a verdict was given: what still comes is ignored
 }
@@ -29,17 +30,17 @@ type pieceHash struct {
 type pieceTree struct {
 	file   *v2File
 	leaves []metainfo.SHA256 // of the blocks that arrived
-	hashed bitfield          // of leaves
+	hashed bitset.Set        // of leaves
 	proven []metainfo.SHA256 // what the leaves must be; nil before the first proof
-	known  bitfield          // of proven
-	good   bitfield          // blocks that are committed one by one
+	known  bitset.Set        // of proven
+	good   bitset.Set        // blocks that are committed one by one
 }
 
 // newPieceHash begins a piece. Blocks of padding, and those that the store
 // holds verified already, count as arrived and are read back when needed.
 func newPieceHash(t *Torrent, piece int) *pieceHash {
 	n := t.info.NumBlocks(piece)
-	p := &pieceHash{t: t, piece: piece, n: n, got: newBitfield(n), left: n}
+	p := &pieceHash{t: t, piece: piece, n: n, got: bitset.New(n), left: n}
 	if t.info.Hash.HasV1 {
 		p.v1 = sha1.New()
 	}
@@ -53,11 +54,11 @@ func newPieceHash(t *Torrent, piece int) *pieceHash {
 	}
 	if f := t.trees.at(piece); f != nil {
 		n := f.leaves(piece, t.info.PieceLength())
-		p.v2 = &pieceTree{file: f, leaves: make([]metainfo.SHA256, n), hashed: newBitfield(n), good: newBitfield(n)}
+		p.v2 = &pieceTree{file: f, leaves: make([]metainfo.SHA256, n), hashed: bitset.New(n), good: bitset.New(n)}
 		for b := range n {
 			if t.store.HasBlock(piece, b) {
 				p.arrived(b)
-				p.v2.good.set(b)
+				p.v2.good.Set(b)
 			}
 		}
 	}
@@ -65,7 +66,7 @@ func newPieceHash(t *Torrent, piece int) *pieceHash {
 }
 
 func (p *pieceHash) arrived(block int) {
-	if p.got.set(block) {
+	if p.got.Set(block) {
 		p.left--
 	}
 }
@@ -100,18 +101,18 @@ func (p *pieceHash) add(block int, data, scratch []byte) (res hashResult) {
 		return res
 	}
 	if v := p.v2; v != nil && block < len(v.leaves) {
-		if v.good.has(block) {
+		if v.good.Has(block) {
 			return res // fetched again: the store has the right one
 		}
 		leaf, ok := p.leafOf(block, data)
-		if !ok || v.known != nil && v.known.has(block) && v.proven[block] != leaf {
+		if !ok || v.known != nil && v.known.Has(block) && v.proven[block] != leaf {
 			p.t.store.DiscardBlock(p.piece, block)
 			res.bad = []int{block}
 			return res
 		}
 		v.leaves[block] = leaf
-		v.hashed.set(block)
-		if v.known != nil && v.known.has(block) {
+		v.hashed.Set(block)
+		if v.known != nil && v.known.Has(block) {
 			if !p.commitBlock(block, &res, scratch) {
 				return p.failed(res)
 			}
@@ -150,7 +151,7 @@ func (p *pieceHash) commitBlock(block int, res *hashResult, scratch []byte) bool
 			return false
 		}
 	}
-	p.v2.good.set(block)
+	p.v2.good.Set(block)
 	res.good = append(res.good, block)
 	return true
 }
@@ -160,7 +161,7 @@ func (p *pieceHash) advance(block int, data, scratch []byte) error {
 	if p.v1 == nil {
 		return nil
 	}
-	for p.next < p.n && p.got.has(p.next) {
+	for p.next < p.n && p.got.Has(p.next) {
 		b := data
 		if p.next != block || data == nil {
 			var err error
@@ -214,7 +215,7 @@ func (p *pieceHash) judge(res hashResult, scratch []byte) hashResult {
 // pieceHash was made.
 func (v *pieceTree) rootOf(p *pieceHash, scratch []byte) (root metainfo.SHA256, err error) {
 	for b := range v.leaves {
-		if v.hashed.has(b) {
+		if v.hashed.Has(b) {
 			continue
 		}
 		data, err := p.t.store.Unverified(p.piece, b, scratch)
@@ -222,7 +223,7 @@ func (v *pieceTree) rootOf(p *pieceHash, scratch []byte) (root metainfo.SHA256, 
 			return root, err
 		}
 		v.leaves[b], _ = p.leafOf(b, data)
-		v.hashed.set(b)
+		v.hashed.Set(b)
 	}
 	return metainfo.PieceHash(v.leaves, v.file.level), nil
 }
@@ -240,7 +241,7 @@ func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
 		return res
 	}
 	if v.known == nil {
-		v.known, v.proven = newBitfield(len(v.leaves)), make([]metainfo.SHA256, len(v.leaves))
+		v.known, v.proven = bitset.New(len(v.leaves)), make([]metainfo.SHA256, len(v.leaves))
 	}
 	first := int(pr.ask.Index) - v.file.leafIndex(p.piece, p.t.info.BlocksPerPiece())
 	for i, leaf := range pr.hashes[:pr.ask.Length] {
@@ -249,9 +250,9 @@ func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
 			break
 		}
 		v.proven[b] = leaf
-		v.known.set(b)
+		v.known.Set(b)
 		switch {
-		case v.good.has(b) || !v.hashed.has(b):
+		case v.good.Has(b) || !v.hashed.Has(b):
 		case v.leaves[b] == leaf:
 			if !p.commitBlock(b, &res, scratch) {
 				return p.failed(res)
@@ -267,8 +268,8 @@ func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
 // expel takes out a block that turned out to be wrong.
 func (p *pieceHash) expel(block int) {
 	p.t.store.DiscardBlock(p.piece, block)
-	p.v2.hashed.clear(block)
-	if p.got.clear(block) {
+	p.v2.hashed.Clear(block)
+	if p.got.Clear(block) {
 		p.left++
 	}
 	if p.v1 != nil && block < p.next {

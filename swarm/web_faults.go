@@ -1,6 +1,10 @@
 package swarm
 
-import "torrentfs/metainfo"
+import (
+	"torrentfs/metainfo"
+
+	"torrentfs/internal/bitset"
+)
 
 // A file on a web server may be another one than the torrent's, while all others are
 // right: the usual state of servers whose content is edited. So wrong data is held
@@ -14,7 +18,7 @@ const (
 
 // webFaults is what a web server's data was found to be. The loop owns it.
 type webFaults struct {
-	lost    bitfield // pieces that are not asked for; nil: none
+	lost    bitset.Set // pieces that are not asked for; nil: none
 	files   map[int]*fileFaults
 	right   int // pieces that it sent alone and that were right
 	strikes int // wrong pieces, of files that were not given up before
@@ -55,13 +59,13 @@ func (w *webFaults) passed(info *metainfo.Info, piece int) {
 // whether the server is of no use at all.
 func (w *webFaults) failed(info *metainfo.Info, piece int) (pieces, files []int, ban bool) {
 	if w.lost == nil {
-		w.lost = newBitfield(info.NumPieces())
+		w.lost = bitset.New(info.NumPieces())
 	}
-	if w.lost.has(piece) {
+	if w.lost.Has(piece) {
 		return nil, nil, false // one more block of it, or asked for before its file was given up
 	}
 	lose := func(p int) {
-		if w.lost.set(p) {
+		if w.lost.Set(p) {
 			pieces = append(pieces, p)
 		}
 	}
@@ -80,6 +84,6 @@ func (w *webFaults) failed(info *metainfo.Info, piece int) (pieces, files []int,
 			}
 		}
 	}
-	ban = w.lost.count() == info.NumPieces() || w.strikes >= webStrikes && w.right == 0 || w.strikes > webMostFaults && w.strikes > w.right
+	ban = w.lost.Count() == info.NumPieces() || w.strikes >= webStrikes && w.right == 0 || w.strikes > webMostFaults && w.strikes > w.right
 	return pieces, files, ban
 }

@@ -23,7 +23,7 @@ func TestWebFaults(t *testing.T) {
 			t.Errorf("one wrong piece: %v, %v, %v", pieces, files, ban)
 		}
 		pieces, files, ban := f.failed(info, 5)
-		if len(pieces) != 15 || !slices.Equal(files, []int{0}) || ban || f.lost.count() != 17 {
+		if len(pieces) != 15 || !slices.Equal(files, []int{0}) || ban || f.lost.Count() != 17 {
 			t.Errorf("two wrong pieces of a file: %v, %v, %v", pieces, files, ban)
 		}
 		for p := range 16 { // were asked for before that was known

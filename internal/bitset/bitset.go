@@ -54,6 +54,9 @@ func (s Set) Count() (n int) {
 	return n
 }
 
+// Empty reports whether the set has no element.
+func (s Set) Empty() bool { return s.Next(0) < 0 }
+
 // Next returns the first element at or after i, or -1.
 func (s Set) Next(i int) int {
 	for w := i >> 6; w < len(s); w++ {

@@ -37,7 +37,7 @@ func TestSetAgainstMap(t *testing.T) {
 }
 
 func check(t *rapid.T, s Set, m map[int]bool) {
-	if s.Count() != len(m) {
+	if s.Count() != len(m) || s.Empty() != (len(m) == 0) {
 		t.Fatalf("%d elements, want %d", s.Count(), len(m))
 	}
 	seen := 0
