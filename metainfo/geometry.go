@@ -25,6 +25,19 @@ type shortPiece struct {
 	size  int32
 }
 
+// Piece is the index of a piece, from 0.
+type Piece = int
+
+// Block names a block: up to BlockSize bytes of a piece, Index*BlockSize bytes
+// behind the piece's beginning. It is the unit of a request (BEP 3).
+type Block struct {
+	Piece Piece
+	Index int
+}
+
+// ByteRange is the bytes [Off, Off+Len) of the piece space.
+type ByteRange struct{ Off, Len int64 }
+
 // BlockRange is a run of blocks of one piece.
 type BlockRange struct{ Piece, First, Count int }
 
