@@ -24,6 +24,7 @@ var floors = map[string]int{
 
 	"metainfo/bencode": -1, // the guarded decoder, which floor 0 shares
 	"internal/bitset":  -1, // pieces and blocks as sets, which all floors share
+	"internal/budget":  -1, // token buckets, which all floors share
 	"metainfo":         0,
 	"swarm/wire":       0,
 	"picker":           1,
@@ -31,6 +32,7 @@ var floors = map[string]int{
 	"cache":            2,
 	"swarm/announce":   2,
 	"swarm/choke":      2,
+	"swarm/conn":       2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
 	"swarm/utp":        2,
@@ -57,6 +59,8 @@ var floors = map[string]int{
 // sideways are the imports between different rooms of one floor that are
 // wanted, each with its reason.
 var sideways = map[string]string{
+	"swarm/conn > swarm/mse": "a connection may be encrypted",
+
 	"library > fs": "a torrent offers itself as the fs.Source that fs declares",
 }
 

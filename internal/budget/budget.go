@@ -1,0 +1,27 @@
+// Package budget bounds rates: a [Budget] is a token bucket that takes the time as an argument. It belongs to one
+// goroutine, or to the owner's lock.
+package budget
+
+import "time"
+
+// Budget is a token bucket. The zero value is full.
+type Budget struct {
+	left float64
+	at   time.Time
+}
+
+// Take takes n tokens together and reports whether there were enough. The bucket holds burst tokens and gains rate of
+// them per second.
+func (b *Budget) Take(now time.Time, n, rate, burst float64) bool {
+	if b.at.IsZero() {
+		b.left = burst
+	} else {
+		b.left = min(burst, b.left+rate*now.Sub(b.at).Seconds())
+	}
+	b.at = now
+	if n > b.left {
+		return false
+	}
+	b.left -= n
+	return true
+}
