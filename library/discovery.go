@@ -11,11 +11,11 @@ import (
 	"sync"
 
 	"torrentfs/metainfo"
+	"torrentfs/net/egress"
+	"torrentfs/net/portmap"
+	"torrentfs/net/udpmux"
 	"torrentfs/swarm"
 	"torrentfs/swarm/dht"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/portmap"
-	"torrentfs/swarm/udpport"
 )
 
 // Discovery says how peers are found beside trackers; the zero value not at
@@ -53,7 +53,7 @@ func newDiscovery() *discovery {
 
 // openDHT makes the node, which does nothing before run. Where the port has no
 // address of a family, that one is left out.
-func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpport.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
+func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpmux.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"syscall"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/udpport"
+	"torrentfs/net/egress"
+	"torrentfs/net/udpmux"
 	"torrentfs/swarm/utp"
 )
 
@@ -20,9 +20,9 @@ const doorTries = 8
 // doors are the ports that others come to: one number for TCP, and for the UDP
 // of uTP and the DHT.
 type doors struct {
-	tcp    net.Listener  // the session closes it; nil: we do not listen
-	utp    *utp.Socket   // likewise; nil: off
-	shared *udpport.Port // the DHT's part of the UDP port; nil where there is no such port
+	tcp    net.Listener // the session closes it; nil: we do not listen
+	utp    *utp.Socket  // likewise; nil: off
+	shared *udpmux.Port // the DHT's part of the UDP port; nil where there is no such port
 
 	relayed chan struct{} // holds a token when a proxy has begun to relay the UDP port; nil: it is ours
 }
@@ -52,7 +52,7 @@ func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 
 // share gives a UDP port to uTP and the DHT.
 func (d *doors) share(udp net.PacketConn, cfg Config, c utp.Config) {
-	d.shared = udpport.New(udp)
+	d.shared = udpmux.New(udp)
 	if cfg.DisableUTP {
 		d.shared.Serve()
 		return

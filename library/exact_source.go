@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
-	"torrentfs/swarm/netguard"
 )
 
 const (
@@ -45,7 +45,7 @@ func (l *Library) exactSource(ctx context.Context, m *metainfo.Magnet) (*metainf
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		l.log.Warn("get the .torrent that the link names", "url", netguard.Redact(raw), "err", err)
+		l.log.Warn("get the .torrent that the link names", "url", guard.Redact(raw), "err", err)
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
@@ -57,11 +57,11 @@ func (l *Library) fetchSource(ctx context.Context, raw string) (*metainfo.MetaIn
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("not a usable URL")
 	}
-	local := netguard.IsLocalName(u.Hostname()) && !l.webDialer.Trusts(u.Hostname())
-	if local && !netguard.IsFile(u) {
-		return nil, fmt.Errorf("%w (--trust-host %s allows it)", netguard.ErrForbidden, u.Hostname())
+	local := guard.IsLocalName(u.Hostname()) && !l.webDialer.Trusts(u.Hostname())
+	if local && !guard.IsFile(u) {
+		return nil, fmt.Errorf("%w (--trust-host %s allows it)", guard.ErrForbidden, u.Hostname())
 	}
-	ctx, cancel := context.WithTimeout(netguard.WithLocal(ctx, local), sourceTimeout)
+	ctx, cancel := context.WithTimeout(guard.WithLocal(ctx, local), sourceTimeout)
 	defer cancel()
 	client := http.Client{
 		Transport: &http.Transport{DialContext: l.webDialer.DialContext, DisableKeepAlives: true, TLSHandshakeTimeout: sourceTimeout / 3, MaxResponseHeaderBytes: 64 << 10},
@@ -72,12 +72,12 @@ func (l *Library) fetchSource(ctx context.Context, raw string) (*metainfo.MetaIn
 				return errors.New("too many redirects")
 			case req.URL.Scheme != "http" && req.URL.Scheme != "https":
 				return errors.New("redirect to what is not the web")
-			case netguard.IsLocalName(to) && !l.webDialer.Trusts(to):
-				return netguard.ErrForbidden
+			case guard.IsLocalName(to) && !l.webDialer.Trusts(to):
+				return guard.ErrForbidden
 			}
-			*req = *req.WithContext(netguard.WithLocal(req.Context(), false))
+			*req = *req.WithContext(guard.WithLocal(req.Context(), false))
 			req.Header.Del("Referer")
-			return netguard.CheckName(to)
+			return guard.CheckName(to)
 		},
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -90,7 +90,7 @@ func (l *Library) fetchSource(ctx context.Context, raw string) (*metainfo.MetaIn
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // its text has the whole URL
 		}
-		return nil, netguard.RedactError(err, u)
+		return nil, guard.RedactError(err, u)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // A link without a peer is resolved by the .torrent that it names (xs), if that is
@@ -56,7 +56,7 @@ func TestExactSource(t *testing.T) {
 			// Nothing that could be a command to a server of this machine.
 			for _, path := range []string{"/press.cgi?a.torrent", "/x.torrent?reboot=1", "/reboot"} {
 				_, err := l.fetchSource(t.Context(), srv.URL+path)
-				if err == nil || !strings.Contains(err.Error(), netguard.ErrForbidden.Error()) {
+				if err == nil || !strings.Contains(err.Error(), guard.ErrForbidden.Error()) {
 					t.Errorf("%s: %v", path, err)
 				}
 			}

@@ -5,13 +5,13 @@ import (
 	"slices"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // LeaveOutLocal takes from a torrent that came from the Internet the trackers and web
 // seeds that are written as addresses of this machine or network, and returns them:
 // who put it there means another network, or harm. Those that the user trusts stay.
-func LeaveOutLocal(mi *metainfo.MetaInfo, trust *netguard.Trust) (left []string) {
+func LeaveOutLocal(mi *metainfo.MetaInfo, trust *guard.Trust) (left []string) {
 	for i, tier := range mi.Trackers {
 		mi.Trackers[i] = withoutLocal(tier, trust, &left)
 	}
@@ -22,16 +22,16 @@ func LeaveOutLocal(mi *metainfo.MetaInfo, trust *netguard.Trust) (left []string)
 }
 
 // LeaveOutLocalLink is LeaveOutLocal for a magnet link.
-func LeaveOutLocalLink(m *metainfo.Magnet, trust *netguard.Trust) (left []string) {
+func LeaveOutLocalLink(m *metainfo.Magnet, trust *guard.Trust) (left []string) {
 	m.Trackers = withoutLocal(m.Trackers, trust, &left)
 	m.WebSeeds = withoutLocal(m.WebSeeds, trust, &left)
 	m.Sources = withoutLocal(m.Sources, trust, &left)
 	return left
 }
 
-func withoutLocal(urls []string, trust *netguard.Trust, left *[]string) (kept []string) {
+func withoutLocal(urls []string, trust *guard.Trust, left *[]string) (kept []string) {
 	for _, raw := range urls {
-		if u, err := url.Parse(raw); err == nil && netguard.IsLocalName(u.Hostname()) && !trust.Host(u.Hostname()) {
+		if u, err := url.Parse(raw); err == nil && guard.IsLocalName(u.Hostname()) && !trust.Host(u.Hostname()) {
 			*left = append(*left, raw)
 			continue
 		}

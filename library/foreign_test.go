@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 func TestLeaveOutLocal(t *testing.T) {
-	trust, err := netguard.ParseTrust("10.0.0.5")
+	trust, err := guard.ParseTrust("10.0.0.5")
 	if err != nil {
 		t.Fatal(err)
 	}

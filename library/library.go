@@ -12,10 +12,10 @@ import (
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
 )
 
 // Defaults of a [Config].
@@ -42,8 +42,8 @@ type Config struct {
 	OpenFiles   int                   // payload files kept open; 0 = the cache's default
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
-	Trust       *netguard.Trust       // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
-	TrustPeers  *netguard.Trust       // addresses of peers that are not public and yet may be asked of a proxy; nil: none
+	Trust       *guard.Trust          // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
+	TrustPeers  *guard.Trust          // addresses of peers that are not public and yet may be asked of a proxy; nil: none
 	Discovery   Discovery
 	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
 	Logger      *slog.Logger
@@ -105,7 +105,7 @@ type Library struct {
 	cache     *cache.Cache
 	trackers  *announce.Client
 	discover  *discovery
-	webDialer *netguard.Dialer
+	webDialer *guard.Dialer
 	doors     *doors
 	port      int
 	key       uint32 // BEP 7: the same towards every tracker

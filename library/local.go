@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"sync"
 
+	"torrentfs/net/egress"
 	"torrentfs/swarm"
-	"torrentfs/swarm/egress"
 	"torrentfs/swarm/lsd"
 )
 

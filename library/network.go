@@ -7,20 +7,20 @@ import (
 	"net/netip"
 	"slices"
 
-	"torrentfs/swarm/netguard"
-	"torrentfs/swarm/netwatch"
+	"torrentfs/net/guard"
+	"torrentfs/net/monitor"
 )
 
 // watchNetwork follows this computer from one network to the next, until the
 // library is closed. It is discovery's because that has the goroutines which
 // outlive no torrent.
 func (l *Library) watchNetwork() {
-	l.discover.wg.Go(func() { netwatch.Watch(l.discover.ctx, nil, l.networkChanged) })
+	l.discover.wg.Go(func() { monitor.Watch(l.discover.ctx, nil, l.networkChanged) })
 }
 
 // networkChanged makes everything that waits for an answer from the network of
 // before begin anew in this one.
-func (l *Library) networkChanged(c netwatch.Change) {
+func (l *Library) networkChanged(c monitor.Change) {
 	l.offline.Store(len(c.Have) == 0)
 	if len(c.Have) == 0 {
 		l.log.Warn("there is no network: waiting for one")
@@ -99,6 +99,6 @@ func behindProxy(cfg Config) func(netip.Addr) bool {
 		return cfg.Blocked
 	}
 	return func(a netip.Addr) bool {
-		return !netguard.IsPublic(a) && !cfg.Trust.Addr(a) && !cfg.TrustPeers.Addr(a) || cfg.Blocked != nil && cfg.Blocked(a)
+		return !guard.IsPublic(a) && !cfg.Trust.Addr(a) && !cfg.TrustPeers.Addr(a) || cfg.Blocked != nil && cfg.Blocked(a)
 	}
 }

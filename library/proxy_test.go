@@ -13,8 +13,8 @@ import (
 
 	"torrentfs/internal/fakeproxy"
 	"torrentfs/metainfo"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 	"torrentfs/tracker"
 )
 
@@ -32,7 +32,7 @@ func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 	if err := way.Check(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	peers, err := netguard.ParseTrust("127.0.0.1") // where the peers of these tests are
+	peers, err := guard.ParseTrust("127.0.0.1") // where the peers of these tests are
 	if err != nil {
 		t.Fatal(err)
 	}

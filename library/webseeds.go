@@ -7,9 +7,9 @@ import (
 	"net/netip"
 
 	"torrentfs/metainfo"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/webseed"
 )
 
@@ -50,8 +50,8 @@ func (l *Library) webSeedOpeners(mi *metainfo.MetaInfo) []swarm.WebSeedOpener {
 
 // newWebDialer connects to the servers that torrents name, but for those at an
 // address that is blocked. What a proxy connects to is not seen.
-func newWebDialer(way *egress.Way, blocked func(netip.Addr) bool, trust *netguard.Trust) *netguard.Dialer {
-	d := netguard.For(way, trust)
+func newWebDialer(way *egress.Way, blocked func(netip.Addr) bool, trust *guard.Trust) *guard.Dialer {
+	d := guard.For(way, trust)
 	if blocked == nil || way.Proxied() {
 		return d
 	}

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
-	"torrentfs/swarm/netguard"
 )
 
 // serveFiles starts a web server that has a torrent's files (BEP 19), each
@@ -51,7 +51,7 @@ func serveFiles(t testing.TB, files []testFile, spoil func([]byte)) *httptest.Se
 // name because the user named the host.
 func openTrusting(t testing.TB, dir string) *Library {
 	t.Helper()
-	trust, err := netguard.ParseTrust("127.0.0.1")
+	trust, err := guard.ParseTrust("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestHTTPSeedAlone(t *testing.T) {
 	m := *mi
 	m.HTTPSeeds = []string{"http://pieces.example:" + strconv.Itoa(int(addr.Port())) + "/seed"}
 	l := openLibrary(t, t.TempDir())
-	l.webDialer = &netguard.Dialer{AllowPrivate: true, Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+	l.webDialer = &guard.Dialer{AllowPrivate: true, Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 		if host != "pieces.example" {
 			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 		}

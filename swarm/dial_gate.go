@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // dialGate is the dial policy of a session: torrents and searches for metadata share

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // policyModel drives a policy as a session does: dials are under way, and end.

@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/net/guard"
 	"torrentfs/picker"
-	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/wire"
 )
 
@@ -80,7 +80,7 @@ func (t *Torrent) relay(from *peerConn, target netip.AddrPort) {
 	}
 	to := t.peerAt(target)
 	switch {
-	case !netguard.IsReachable(target.Addr()) || target.Port() == 0:
+	case !guard.IsReachable(target.Addr()) || target.Port() == 0:
 		refuse(wire.HolepunchNoSuchPeer)
 	case t.isSelf(target):
 		refuse(wire.HolepunchNoSelf)
@@ -255,5 +255,5 @@ func (t *Torrent) mayCall(relay *peerConn, addr netip.AddrPort) bool {
 
 // isDoor says whether an address may be contacted because a relay names it.
 func isDoor(relay, addr netip.AddrPort) bool {
-	return netguard.IsReachable(addr.Addr()) && addr.Port() != 0 && mayName(relay.Addr(), addr.Addr())
+	return guard.IsReachable(addr.Addr()) && addr.Port() != 0 && mayName(relay.Addr(), addr.Addr())
 }

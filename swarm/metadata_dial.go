@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 	"torrentfs/swarm/wire"
 )
 

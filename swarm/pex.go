@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/net/guard"
 	"torrentfs/picker"
-	"torrentfs/swarm/netguard"
 	"torrentfs/swarm/wire"
 )
 
@@ -87,7 +87,7 @@ func (t *Torrent) tellPeers(c *peerConn, now time.Duration) {
 // mayHear keeps addresses inside a network: who is outside is not told of
 // them, and is not believed when it names them.
 func mayHear(who, addr netip.Addr) bool {
-	return netguard.IsPublic(addr) || !netguard.IsPublic(who)
+	return guard.IsPublic(addr) || !guard.IsPublic(who)
 }
 
 func (c *peerConn) pexFlags() (f wire.PEXFlags) {

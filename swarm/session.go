@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 	"torrentfs/swarm/wire"
 )
 

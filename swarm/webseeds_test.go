@@ -14,7 +14,7 @@ import (
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 	"torrentfs/swarm/webseed"
 )
 
@@ -93,7 +93,7 @@ func (s *webServer) opener() WebSeedOpener {
 	u := url.URL{Scheme: "http", Host: s.addr, Path: "/"}
 	return func(h WebSeedHandler) (WebSeed, error) {
 		return webseed.New(webseed.Config{
-			URL: u.String(), Info: s.w.info, Handler: h, Dialer: &netguard.Dialer{AllowPrivate: true, Dial: s.w.us.DialContext},
+			URL: u.String(), Info: s.w.info, Handler: h, Dialer: &guard.Dialer{AllowPrivate: true, Dial: s.w.us.DialContext},
 		})
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"torrentfs/swarm/pktinfo"
+	"torrentfs/net/pktinfo"
 )
 
 // Serve answers HTTP on listeners and UDP on conns until ctx ends, and then

@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"os"
 
-	"torrentfs/swarm/blocklist"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/blocklist"
+	"torrentfs/net/guard"
 )
 
 // loadBlocklists reads the lists of --blocklist, files and URLs. Who asked for
@@ -38,7 +38,7 @@ func (a *app) loadBlocklists(ctx context.Context, f fetcher, names []string) (bl
 func (a *app) loadBlocklist(ctx context.Context, f fetcher, name string) (list *blocklist.List, err error) {
 	shown := name
 	if isURL(name) {
-		shown = netguard.Redact(name)
+		shown = guard.Redact(name)
 	}
 	parse := func(r io.Reader) error {
 		var report blocklist.Report

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 // Limits of fetching something from the web. The size of a .torrent is that of
@@ -33,7 +33,7 @@ var (
 // anywhere; what it redirects to must be public, or trusted.
 type fetcher struct {
 	way     *egress.Way
-	trust   *netguard.Trust
+	trust   *guard.Trust
 	timeout time.Duration
 }
 
@@ -66,10 +66,10 @@ func (f fetcher) get(ctx context.Context, u *url.URL, read func(answer) error) e
 		return err
 	}
 	hint := serverHint(err)
-	if errors.Is(err, netguard.ErrForbidden) {
+	if errors.Is(err, guard.ErrForbidden) {
 		hint = "give the address that it leads to yourself"
 	}
-	return fail(exitNetwork, hint, "fetch %s: %w", netguard.Redact(u.String()), netguard.RedactError(err, u))
+	return fail(exitNetwork, hint, "fetch %s: %w", guard.Redact(u.String()), guard.RedactError(err, u))
 }
 
 func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) error {
@@ -78,7 +78,7 @@ func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) e
 	defer client.CloseIdleConnections()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
 		to, err := netip.ParseAddrPort(c.Conn.RemoteAddr().String())
-		foreign.Store(err != nil || netguard.IsPublic(to.Addr()) && !netguard.IsOwn(to.Addr()))
+		foreign.Store(err != nil || guard.IsPublic(to.Addr()) && !guard.IsOwn(to.Addr()))
 	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -95,7 +95,7 @@ func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) e
 	}
 	from := resp.Request.URL.Hostname()
 	if proxied() { // who connected to it is not us
-		foreign.Store(!netguard.IsLocalName(from))
+		foreign.Store(!guard.IsLocalName(from))
 	}
 	body := &watchedReader{r: resp.Body}
 	if err := read(answer{body: body, foreign: foreign.Load() && !f.trust.Host(from)}); body.err == nil {
@@ -132,7 +132,7 @@ func withoutURL(err error) error {
 // environment is the user's word as well, wherever it is; proxied reports whether it
 // was asked.
 func (f fetcher) client(named string) (client *http.Client, proxied func() bool) {
-	guard := netguard.For(f.way, f.trust)
+	guarded := guard.For(f.way, f.trust)
 	var proxy atomic.Pointer[string] // "host:port"
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -140,7 +140,7 @@ func (f fetcher) client(named string) (client *http.Client, proxied func() bool)
 			if p := proxy.Load(); err == nil && host == named || p != nil && *p == addr {
 				return f.way.DialContext(ctx, network, addr)
 			}
-			return guard.DialContext(ctx, network, addr)
+			return guarded.DialContext(ctx, network, addr)
 		},
 		TLSHandshakeTimeout:   20 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
@@ -154,7 +154,7 @@ func (f fetcher) client(named string) (client *http.Client, proxied func() bool)
 			at := proxyAddr(p)
 			proxy.Store(&at)
 			if host := req.URL.Hostname(); host != named && !f.trust.Host(host) {
-				if err := netguard.CheckRemote(host, false); err != nil { // it would connect to it for us
+				if err := guard.CheckRemote(host, false); err != nil { // it would connect to it for us
 					return nil, err
 				}
 			}

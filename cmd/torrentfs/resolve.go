@@ -15,9 +15,9 @@ import (
 
 	"torrentfs/library"
 	"torrentfs/metainfo"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
 )
 
 // Limits of the peers that a link names (x.pe).
@@ -197,9 +197,9 @@ func (a *app) linkPeers(ctx context.Context, way *egress.Way, m *metainfo.Magnet
 	if m == nil || len(m.Peers) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(netguard.WithLocal(ctx, true), linkPeerTimeout)
+	ctx, cancel := context.WithTimeout(guard.WithLocal(ctx, true), linkPeerTimeout)
 	defer cancel()
-	guard := netguard.For(way, nil)
+	guarded := guard.For(way, nil)
 	var peers []netip.AddrPort
 	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
 		host, port, err := net.SplitHostPort(p)
@@ -210,7 +210,7 @@ func (a *app) linkPeers(ctx context.Context, way *egress.Way, m *metainfo.Magnet
 		if err != nil || n == 0 {
 			continue
 		}
-		addrs, err := guard.Resolve(ctx, host)
+		addrs, err := guarded.Resolve(ctx, host)
 		if err != nil {
 			a.log.Debug("a peer that the link names is left out", "peer", p, "err", err)
 			continue

@@ -17,9 +17,9 @@ import (
 	"torrentfs/cache"
 	"torrentfs/library"
 	"torrentfs/metainfo"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 	"torrentfs/swarm"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
 )
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
@@ -95,7 +95,7 @@ func (p peerFlags) discovery() library.Discovery {
 
 // trustPeers is the addresses of peers and nodes that the flags name: what a proxy
 // is asked for at the user's word.
-func (p peerFlags) trustPeers() *netguard.Trust {
+func (p peerFlags) trustPeers() *guard.Trust {
 	var hosts []string
 	for _, n := range slices.Concat(p.Peer, p.DHTBootstrap) {
 		if a, err := netip.ParseAddr(n.host); err == nil {

@@ -15,8 +15,8 @@ import (
 	"torrentfs/library"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 var (
@@ -84,7 +84,7 @@ func sourceFailure(what string, err error) error {
 }
 
 // fetchTorrent gets a .torrent by its URL, or the magnet link that the URL leads to.
-func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *netguard.Trust, raw string) (torrentRef, error) {
+func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *guard.Trust, raw string) (torrentRef, error) {
 	u, err := parseURL(raw)
 	if err != nil {
 		return torrentRef{}, err
@@ -94,7 +94,7 @@ func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *netguard
 	err = fetcher{way: way, trust: trust, timeout: fetchTimeout}.get(ctx, u, func(got answer) error {
 		foreign = got.foreign
 		if ref, err = readSource(got.body); err != nil {
-			return sourceFailure(netguard.Redact(raw), err)
+			return sourceFailure(guard.Redact(raw), err)
 		}
 		return nil
 	})
@@ -102,14 +102,14 @@ func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *netguard
 		m, perr := metainfo.ParseMagnet(link.link)
 		ref, err = torrentRef{magnet: m}, nil
 		if perr != nil {
-			return torrentRef{}, fail(exitTorrent, "", "fetch torrent %s: %w", netguard.Redact(raw), perr)
+			return torrentRef{}, fail(exitTorrent, "", "fetch torrent %s: %w", guard.Redact(raw), perr)
 		}
 	}
 	if err != nil {
 		return torrentRef{}, err
 	}
 	if ref.magnet != nil {
-		a.log.Info("the URL leads to a magnet link", "url", netguard.Redact(raw), "info_hash", ref.magnet.Hash.String())
+		a.log.Info("the URL leads to a magnet link", "url", guard.Redact(raw), "info_hash", ref.magnet.Hash.String())
 	}
 	if foreign {
 		a.leaveOutLocal(ref, trust)
@@ -119,7 +119,7 @@ func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *netguard
 
 // leaveOutLocal takes from a torrent that came from the Internet the trackers and web
 // seeds of this machine and network: whoever put it there cannot mean ours.
-func (a *app) leaveOutLocal(ref torrentRef, trust *netguard.Trust) {
+func (a *app) leaveOutLocal(ref torrentRef, trust *guard.Trust) {
 	var left []string
 	if ref.magnet != nil {
 		left = library.LeaveOutLocalLink(ref.magnet, trust)
@@ -127,7 +127,7 @@ func (a *app) leaveOutLocal(ref torrentRef, trust *netguard.Trust) {
 		left = library.LeaveOutLocal(ref.meta, trust)
 	}
 	for _, u := range left[:min(len(left), 3)] {
-		a.log.Warn("leave out what a torrent from the Internet names of this machine or network", "url", netguard.RedactHost(u), "allow_with", "--trust-host")
+		a.log.Warn("leave out what a torrent from the Internet names of this machine or network", "url", guard.RedactHost(u), "allow_with", "--trust-host")
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 // wayFlags say how traffic leaves and enters this machine.
@@ -23,13 +23,13 @@ type trustedHost string
 
 // UnmarshalText checks a host.
 func (h *trustedHost) UnmarshalText(text []byte) error {
-	_, err := netguard.ParseTrust(string(text))
+	_, err := guard.ParseTrust(string(text))
 	*h = trustedHost(text)
 	return err
 }
 
 // trust is the hosts of --trust-host.
-func (f wayFlags) trust() *netguard.Trust {
+func (f wayFlags) trust() *guard.Trust {
 	hosts := make([]string, len(f.TrustHost))
 	for i, h := range f.TrustHost {
 		hosts[i] = string(h)
@@ -38,8 +38,8 @@ func (f wayFlags) trust() *netguard.Trust {
 }
 
 // trustOf trusts hosts that were parsed before.
-func trustOf(hosts []string) *netguard.Trust {
-	trust, err := netguard.ParseTrust(hosts...)
+func trustOf(hosts []string) *guard.Trust {
+	trust, err := guard.ParseTrust(hosts...)
 	if err != nil {
 		return nil // cannot be
 	}

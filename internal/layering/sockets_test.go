@@ -30,13 +30,13 @@ var networkDoors = map[string][]string{
 
 // doorkeepers are the packages that may use them, each with the reason.
 var doorkeepers = map[string]string{
-	"torrentfs/swarm/egress": "is the way out",
+	"torrentfs/net/egress": "is the way out",
 }
 
 // openDoors are single files outside that may, with what they use and why.
 var openDoors = map[string]string{
 	"cmd/torrentfs/tracker.go net.ListenConfig": "the tracker is a server: who asks it comes to it",
-	"swarm/netwatch/watch.go net.Interfaces":    "it reads our own addresses, and sends nothing",
+	"net/monitor/watch.go net.Interfaces":       "it reads our own addresses, and sends nothing",
 }
 
 type sourcePackage struct{ path, dir string }
@@ -127,7 +127,7 @@ func TestOneWayOut(t *testing.T) {
 				use := strings.TrimPrefix(p.path, module+"/") + "/" + filepath.Base(f) + " " + door
 				found[use], found[p.path] = true, true
 				if doorkeepers[p.path] == "" && openDoors[use] == "" {
-					t.Errorf("%s: all traffic goes by package swarm/egress", use)
+					t.Errorf("%s: all traffic goes by package net/egress", use)
 				}
 			}
 		}

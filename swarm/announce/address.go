@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // target is a tracker URL that has been found usable.
@@ -42,8 +42,8 @@ func parseTarget(raw string, trusts func(host string) bool) (target, error) {
 	case trusts(u.Hostname()):
 		t.local = true
 		return t, nil
-	case !netguard.IsLocalName(u.Hostname()):
-		t.local = u.Scheme == "udp" || netguard.IsAnnounce(u)
+	case !guard.IsLocalName(u.Hostname()):
+		t.local = u.Scheme == "udp" || guard.IsAnnounce(u)
 		return t, nil
 	}
 	return parseLocal(u)
@@ -55,7 +55,7 @@ func parseTarget(raw string, trusts func(host string) bool) (target, error) {
 func parseLocal(u *url.URL) (target, error) {
 	bare := *u
 	bare.RawQuery, bare.ForceQuery, bare.Fragment, bare.RawFragment, bare.User = "", false, "", "", nil
-	if netguard.IsAnnounce(&bare) {
+	if guard.IsAnnounce(&bare) {
 		return target{url: &bare, local: true, cut: u.RawQuery != ""}, nil
 	}
 	if u.Scheme == "udp" {
@@ -68,8 +68,8 @@ func parseLocal(u *url.URL) (target, error) {
 
 // checkHost refuses names that must not reach DNS.
 func checkHost(host string) error {
-	err := netguard.CheckName(host)
-	if errors.Is(err, netguard.ErrNoHost) {
+	err := guard.CheckName(host)
+	if errors.Is(err, guard.ErrNoHost) {
 		return fmt.Errorf("parse tracker URL: no host: %w", ErrURL)
 	}
 	return err

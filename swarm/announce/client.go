@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 // ClientConfig configures a Client. The zero value works.
@@ -23,11 +23,11 @@ type ClientConfig struct {
 	// AllowPrivate lets tracker names resolve to loopback and private
 	// addresses: for people with a tracker inside their own network.
 	AllowPrivate bool
-	Trust        *netguard.Trust // the hosts that the user named; nil: none
-	TLS          *tls.Config     // for https; nil is Go's default
-	Timeout      time.Duration   // of one HTTP request with its redirects; 0 means 30 s
-	UDPRetries   int             // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
-	Logger       *slog.Logger    // nil logs nothing
+	Trust        *guard.Trust  // the hosts that the user named; nil: none
+	TLS          *tls.Config   // for https; nil is Go's default
+	Timeout      time.Duration // of one HTTP request with its redirects; 0 means 30 s
+	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
+	Logger       *slog.Logger  // nil logs nothing
 
 	Way *egress.Way // that everything takes; nil: the system's
 
@@ -77,7 +77,7 @@ func (cfg ClientConfig) withDefaults() ClientConfig {
 // UDP sockets.
 type Client struct {
 	cfg    ClientConfig
-	dialer *netguard.Dialer
+	dialer *guard.Dialer
 	http   *http.Client
 	udp    *udpClient
 }
@@ -87,7 +87,7 @@ var _ Transport = (*Client)(nil)
 // NewClient returns a client. It opens nothing before the first request.
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
-	c.dialer = &netguard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
+	c.dialer = &guard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
 	if cfg.Way.Proxied() {
 		c.dialer.Via = cfg.Way.DialContext
 	}
@@ -154,7 +154,7 @@ func (c *Client) Scrape(ctx context.Context, tracker string, hashes ...[20]byte)
 // scrub takes the passkey of the torrent's URL out of a tracker's text.
 func scrub(text, tracker string) string {
 	if u, err := url.Parse(strings.TrimSpace(tracker)); err == nil && text != "" {
-		return netguard.Scrub(text, u)
+		return guard.Scrub(text, u)
 	}
 	return text
 }
@@ -167,7 +167,7 @@ func scrubbed(err error, tracker string) error {
 		return &clean
 	}
 	if u, perr := url.Parse(strings.TrimSpace(tracker)); perr == nil {
-		return netguard.RedactError(err, u)
+		return guard.RedactError(err, u)
 	}
 	return err
 }

@@ -6,20 +6,20 @@ import (
 	"net/netip"
 	"time"
 
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // Config configures an Announcer. Zero values of what is not said to be
 // required stand for the defaults given here.
 type Config struct {
-	Trackers [][]string      // tiers (BEP 12); unusable URLs and duplicates are left out
-	InfoHash [20]byte        // required
-	PeerID   [20]byte        // required
-	Port     uint16          // where peers can connect to
-	Key      uint32          // the same for a session, whatever its address (BEP 7)
-	Trust    *netguard.Trust // the hosts that the user named, as the Transport has them; nil: none
-	Private  bool            // BEP 27: one tracker at a time
-	NumWant  int             // peers asked for; 0 means 200, negative leaves it to the tracker
+	Trackers [][]string   // tiers (BEP 12); unusable URLs and duplicates are left out
+	InfoHash [20]byte     // required
+	PeerID   [20]byte     // required
+	Port     uint16       // where peers can connect to
+	Key      uint32       // the same for a session, whatever its address (BEP 7)
+	Trust    *guard.Trust // the hosts that the user named, as the Transport has them; nil: none
+	Private  bool         // BEP 27: one tracker at a time
+	NumWant  int          // peers asked for; 0 means 200, negative leaves it to the tracker
 
 	// OneTracker announces to a single tracker of a tier, as BEP 12 has it,
 	// not to all trackers of the first tier that answers. Private implies it.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 const (
@@ -55,8 +55,8 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	req.Header.Del("Referer") // would show one tracker the other's passkey
 	from := via[len(via)-1].URL
-	if !netguard.IsLocalName(t.url.Hostname()) || c.trusts(t.url.Hostname()) {
-		*req = *req.WithContext(netguard.WithLocal(req.Context(), false))
+	if !guard.IsLocalName(t.url.Hostname()) || c.trusts(t.url.Hostname()) {
+		*req = *req.WithContext(guard.WithLocal(req.Context(), false))
 		return nil
 	}
 	if t.url.Hostname() != from.Hostname() {
@@ -108,7 +108,7 @@ func (c *Client) scrapeHTTP(ctx context.Context, t target, hashes [][20]byte) ([
 // get fetches u. Trackers put refusals into bodies of any status, so the body
 // comes with status, the error to report where the body explains nothing.
 func (c *Client) get(ctx context.Context, t target, u *url.URL) (body []byte, status, err error) {
-	ctx = netguard.WithLocal(ctx, t.local)
+	ctx = guard.WithLocal(ctx, t.local)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build request: %w", ErrURL)
@@ -261,4 +261,4 @@ func scrapeURL(u *url.URL) (*url.URL, error) {
 
 // DisplayURL is a tracker's URL as logs may show it: path and query of private
 // trackers hold passkeys.
-func DisplayURL(raw string) string { return netguard.RedactHost(raw) }
+func DisplayURL(raw string) string { return guard.RedactHost(raw) }

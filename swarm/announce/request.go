@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"torrentfs/internal/safetext"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // Event says why an announce is made. The numbers are those of BEP 15.
@@ -91,7 +91,7 @@ var (
 	// ErrURL: the tracker's URL cannot be used by anyone.
 	ErrURL = errors.New("not a usable tracker URL")
 	// ErrForbidden: the tracker's address must not be contacted on behalf of a torrent.
-	ErrForbidden = netguard.ErrForbidden
+	ErrForbidden = guard.ErrForbidden
 	// ErrResponse: what came is no tracker's answer.
 	ErrResponse = errors.New("malformed tracker response")
 	// ErrTooLarge: the answer exceeds 2 MiB, as sent or inflated.
@@ -125,7 +125,7 @@ func printable(s string) string { return safetext.Clip(s, maxText) }
 // appendPeer appends the address where a peer could have it.
 func appendPeer(peers []netip.AddrPort, addr netip.Addr, port uint16) []netip.AddrPort {
 	addr = addr.Unmap()
-	if port == 0 || !netguard.IsReachable(addr) || len(peers) >= maxPeers {
+	if port == 0 || !guard.IsReachable(addr) || len(peers) >= maxPeers {
 		return peers
 	}
 	return append(peers, netip.AddrPortFrom(addr, port))

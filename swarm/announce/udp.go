@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 const (
@@ -111,7 +111,7 @@ func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 	if err != nil || port == 0 {
 		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)
 	}
-	ctx, host := netguard.WithLocal(ctx, t.local), t.url.Hostname()
+	ctx, host := guard.WithLocal(ctx, t.local), t.url.Hostname()
 	if c.cfg.Way.Proxied() {
 		if err := c.cfg.Way.NoRelay(); err != nil {
 			return nil, fmt.Errorf("ask a UDP tracker: %w: %w", egress.ErrProxied, err)
@@ -128,7 +128,7 @@ func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs = netguard.Interleave(addrs)
+	addrs = guard.Interleave(addrs)
 	out := []endpoint{{addr: netip.AddrPortFrom(addrs[0], uint16(port))}}
 	if len(addrs) > 1 && addrs[1].Is4() != addrs[0].Is4() {
 		out = append(out, endpoint{addr: netip.AddrPortFrom(addrs[1], uint16(port))})

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 const (

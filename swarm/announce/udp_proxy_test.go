@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"torrentfs/swarm/egress"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/egress"
+	"torrentfs/net/guard"
 )
 
 // relay is a proxy's UDP port: a fake one that is granted at a time.
@@ -111,7 +111,7 @@ func TestUDPHostsBehindProxy(t *testing.T) {
 		c, r := behindProxy(t, u)
 		close(r.granted)
 		for _, host := range []string{"tracker", "tracker.lan", "127.1", "0.0.0.0", "224.0.0.1", "10.0.0.1", "127.0.0.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "localhost", "0x7f000001", "127.0.0.1."} {
-			if _, err := c.Announce(t.Context(), "udp://"+host+":80", Request{}, nil); !errors.Is(err, netguard.ErrForbidden) {
+			if _, err := c.Announce(t.Context(), "udp://"+host+":80", Request{}, nil); !errors.Is(err, guard.ErrForbidden) {
 				t.Errorf("%s: %v", host, err)
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/netip"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // Config configures a DHT. Without a socket it cannot be made; zero values of
@@ -15,7 +15,7 @@ type Config struct {
 	// IPv4 and IPv6 are the UDP sockets; nil leaves a family out. Each must
 	// be of its family alone ("udp4", "udp6"), and SetReadDeadline must wake
 	// ReadFrom. They may be views of a socket that uTP shares (package
-	// udpport). Close closes them.
+	// net/udpmux). Close closes them.
 	IPv4, IPv6 net.PacketConn
 
 	// Bootstrap are nodes ("host:port") that are asked when no other answers.

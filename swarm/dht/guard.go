@@ -158,7 +158,7 @@ func (g *guard) stop() {
 
 // receive judges a datagram, answers it where it is a query, and returns what
 // the library is to see of it, nil for nothing. The socket's own form of the
-// address, back, is what is answered: it may say more (udpport.Addr).
+// address, back, is what is answered: it may say more (udpmux.Addr).
 func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort, back net.Addr) []byte {
 	if from.Addr().Is6() != g.v6 || !usable(from) || g.ignore(from.Addr()) {
 		g.count(func(c *counts) { c.ignored++ })

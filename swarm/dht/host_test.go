@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"torrentfs/metainfo/bencode"
-	"torrentfs/swarm/udpport"
+	"torrentfs/net/udpmux"
 )
 
 var epoch = time.Unix(1_700_000_000, 0)
@@ -278,7 +278,7 @@ func TestAnswerGoesBackAsItCame(t *testing.T) {
 	var to []net.Addr
 	g := newTestGuard(&fakeConn{out: func(_ []byte, a net.Addr) { to = append(to, a) }})
 	g.answers = true
-	back := &udpport.Addr{UDPAddr: *udpAddr(stranger), Ours: netip.MustParseAddr("198.51.100.7")}
+	back := &udpmux.Addr{UDPAddr: *udpAddr(stranger), Ours: netip.MustParseAddr("198.51.100.7")}
 	g.receive(time.Now(), []byte("d1:ad2:id20:"+id20+"e1:q4:ping1:t1:L1:y1:qe"), stranger, back)
 	if len(to) != 1 || to[0] != net.Addr(back) {
 		t.Errorf("answered to %v", to)

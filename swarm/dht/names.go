@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo/bencode"
-	"torrentfs/swarm/netguard"
+	netguard "torrentfs/net/guard"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // The groups of BEP 14: organisation-local and site-local.

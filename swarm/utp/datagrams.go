@@ -4,7 +4,7 @@ import (
 	"net"
 	"net/netip"
 
-	"torrentfs/swarm/pktinfo"
+	"torrentfs/net/pktinfo"
 )
 
 // datagrams is the socket below ours.

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"torrentfs/swarm/pktinfo"
+	"torrentfs/net/pktinfo"
 )
 
 // segmentedConn is a UDP socket that takes several packets of one size as one

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 var (
@@ -48,7 +48,7 @@ type Config struct {
 	Conns     int    // connections at once; 0 means 4
 	UserAgent string // empty means "torrentfs"
 	// Dialer connects to hosts that torrents name; nil is the zero Dialer.
-	Dialer *netguard.Dialer
+	Dialer *guard.Dialer
 	TLS    *tls.Config // nil is Go's default
 
 	HeaderTimeout time.Duration // until an answer begins; 0 means 20 s
@@ -77,7 +77,7 @@ func (c Config) withDefaults() Config {
 		c.UserAgent = "torrentfs"
 	}
 	if c.Dialer == nil {
-		c.Dialer = &netguard.Dialer{}
+		c.Dialer = &guard.Dialer{}
 	}
 	if c.HeaderTimeout <= 0 {
 		c.HeaderTimeout = 20 * time.Second

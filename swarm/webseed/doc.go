@@ -26,5 +26,5 @@
 // for, never takes a whole file for a range, never inflates, never reads an
 // answer to its end for the sake of politeness, never follows more than five
 // redirects, and never connects to an address inside the user's network unless
-// the torrent spelled it out (package netguard).
+// the torrent spelled it out (package net/guard).
 package webseed

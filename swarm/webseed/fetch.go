@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // fetch gets the bytes of a run: of each file that it touches one range.
@@ -64,12 +64,12 @@ func (s *Seed) getSpan(ctx context.Context, a *assembler, span metainfo.FileSpan
 	if p.url, ok = s.loc.file(span.File); !ok {
 		return s.lose(span.File, fmt.Errorf("name cannot be part of a URL: %w", ErrMissing))
 	}
-	if s.loc.local && !netguard.IsFile(p.url) {
+	if s.loc.local && !guard.IsFile(p.url) {
 		return s.lose(span.File, errCommand)
 	}
 	began := a.total
 	err := s.get(ctx, a, p)
-	if alt := s.loc.alt; alt != nil && errors.Is(err, ErrMissing) && a.total == began && (!s.loc.local || netguard.IsFile(alt)) {
+	if alt := s.loc.alt; alt != nil && errors.Is(err, ErrMissing) && a.total == began && (!s.loc.local || guard.IsFile(alt)) {
 		p.url = alt
 		if s.get(ctx, a, p) == nil {
 			s.remember(p, alt)
@@ -137,7 +137,7 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(new(time.Now())) },
 	})
-	ctx = netguard.WithLocal(ctx, s.mayAskLocally(p.url))
+	ctx = guard.WithLocal(ctx, s.mayAskLocally(p.url))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url.String(), nil)
 	if err != nil {
 		return fmt.Errorf("build request: %w", ErrURL)

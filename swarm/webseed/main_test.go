@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -149,13 +149,13 @@ func (a *answers) wait(t testing.TB, what string, ok func() bool) {
 }
 
 // named is a dialer for servers on loopback, which the user named.
-func named(t testing.TB) *netguard.Dialer {
+func named(t testing.TB) *guard.Dialer {
 	t.Helper()
-	trust, err := netguard.ParseTrust("127.0.0.1")
+	trust, err := guard.ParseTrust("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &netguard.Dialer{Trust: trust}
+	return &guard.Dialer{Trust: trust}
 }
 
 // start runs a seed until the test ends, or stop is called, which returns what Run did.
@@ -296,8 +296,8 @@ func TestBadServers(t *testing.T) {
 		"redirects for ever":    {status(302, "Location", "/base/again"), nil, 0},
 		"redirects nowhere":     {status(302), nil, 0},
 		"redirects to a file":   {status(302, "Location", "file:///etc/passwd"), ErrURL, 0},
-		"redirects inside":      {status(302, "Location", "http://192.168.1.1/"), netguard.ErrForbidden, 0},
-		"redirects to an onion": {status(302, "Location", "http://x.onion/"), netguard.ErrForbidden, 0},
+		"redirects inside":      {status(302, "Location", "http://192.168.1.1/"), guard.ErrForbidden, 0},
+		"redirects to an onion": {status(302, "Location", "http://x.onion/"), guard.ErrForbidden, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAnswers()

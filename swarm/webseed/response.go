@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // checkResponse reports whether the body of an answer begins with just the
@@ -110,7 +110,7 @@ func retryAfter(resp *http.Response, body bool) time.Duration {
 
 // fatalIfForbidden marks failures that another attempt cannot mend.
 func fatalIfForbidden(err error) error {
-	if errors.Is(err, netguard.ErrForbidden) || errors.Is(err, ErrURL) {
+	if errors.Is(err, guard.ErrForbidden) || errors.Is(err, ErrURL) {
 		return &failure{err: err, fatal: true}
 	}
 	return err

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // Seed is a web server that has a torrent. Its methods may be called from any
@@ -47,7 +47,7 @@ func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
 // New returns a seed that connects to nothing before it is asked for blocks.
-// The error wraps ErrURL or [netguard.ErrForbidden] where the URL is at fault.
+// The error wraps ErrURL or [guard.ErrForbidden] where the URL is at fault.
 func New(cfg Config) (*Seed, error) {
 	cfg = cfg.withDefaults()
 	loc, err := parseLocation(cfg.URL, cfg.Info, cfg.Pieces, cfg.Dialer.Trusts)
@@ -106,13 +106,13 @@ func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("follow redirect: %w", ErrURL)
 	}
-	if err := netguard.CheckName(u.Hostname()); err != nil {
+	if err := guard.CheckName(u.Hostname()); err != nil {
 		return fmt.Errorf("follow redirect: %w", err)
 	}
-	if netguard.IsLocalName(u.Hostname()) && !s.cfg.Dialer.Trusts(u.Hostname()) && !s.mayAskLocally(u) {
-		return fmt.Errorf("follow redirect: %w", netguard.ErrForbidden)
+	if guard.IsLocalName(u.Hostname()) && !s.cfg.Dialer.Trusts(u.Hostname()) && !s.mayAskLocally(u) {
+		return fmt.Errorf("follow redirect: %w", guard.ErrForbidden)
 	}
-	*req = *req.WithContext(netguard.WithLocal(req.Context(), s.mayAskLocally(u)))
+	*req = *req.WithContext(guard.WithLocal(req.Context(), s.mayAskLocally(u)))
 	req.Header.Del("Referer")
 	return nil
 }
@@ -120,7 +120,7 @@ func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
 // mayAskLocally reports whether a server inside the user's network may be asked for
 // a URL: the one that the torrent spelled out, for a file.
 func (s *Seed) mayAskLocally(u *url.URL) bool {
-	return s.loc.local && u.Host == s.loc.base.Host && netguard.IsFile(u)
+	return s.loc.local && u.Host == s.loc.base.Host && guard.IsFile(u)
 }
 
 // Run answers requests until ctx ends (nil), or until the server turns out to

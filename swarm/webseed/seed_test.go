@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 func TestURLs(t *testing.T) {
@@ -40,9 +40,9 @@ func TestURLs(t *testing.T) {
 		{"http:///x", single, "", ErrURL},
 		{"http://x.i2p/", single, "", ErrURL},
 		{"http://10.0.0.1/x", single, "http://10.0.0.1/x", nil},
-		{"http://10.0.0.1/x?reboot=1", single, "", netguard.ErrForbidden},
+		{"http://10.0.0.1/x?reboot=1", single, "", guard.ErrForbidden},
 		{"%zz", single, "", ErrURL},
-		{"http://10.0.0.1/x?", single, "", netguard.ErrForbidden},
+		{"http://10.0.0.1/x?", single, "", guard.ErrForbidden},
 		// Not percent-encoded, as people write them.
 		{"http://h/a b/[x] {y}\"|^`é/", multi, "http://h/a%20b/%5Bx%5D%20%7By%7D%22%7C%5E%60%C3%A9/n%C3%A4me%20of%20%3F/a%20b/c%3Fd", nil},
 		{"http://h/100%/%4/%41%zz/", multi, "http://h/100%25/%254/%41%25zz/n%C3%A4me%20of%20%3F/a%20b/c%3Fd", nil},
@@ -217,7 +217,7 @@ func TestRedirectIsRemembered(t *testing.T) {
 
 func TestPrivateAddressesBehindNames(t *testing.T) {
 	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 1})
-	d := &netguard.Dialer{
+	d := &guard.Dialer{
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
@@ -232,7 +232,7 @@ func TestPrivateAddressesBehindNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Request(0, 0, 1)
-	if err := s.Run(t.Context()); !errors.Is(err, netguard.ErrForbidden) {
+	if err := s.Run(t.Context()); !errors.Is(err, guard.ErrForbidden) {
 		t.Error(err)
 	}
 }
@@ -265,7 +265,7 @@ func TestPieces(t *testing.T) {
 		_, _ = w.Write(b)
 	})
 	// A script is one of the Internet, so it needs a name.
-	d := &netguard.Dialer{AllowPrivate: true, Lookup: func(context.Context, string) ([]netip.Addr, error) {
+	d := &guard.Dialer{AllowPrivate: true, Lookup: func(context.Context, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}}
 	u := strings.Replace(serve(t, srv), "127.0.0.1", "seed.example", 1)
@@ -278,7 +278,7 @@ func TestPieces(t *testing.T) {
 	}
 	a.wait(t, "all blocks", func() bool { return len(a.blocks) == len(want) })
 	check(t, tt, a, want)
-	if _, err := New(Config{URL: "http://127.0.0.1/seed.php", Pieces: true, Info: tt.info}); !errors.Is(err, netguard.ErrForbidden) {
+	if _, err := New(Config{URL: "http://127.0.0.1/seed.php", Pieces: true, Info: tt.info}); !errors.Is(err, guard.ErrForbidden) {
 		t.Errorf("script on loopback: %v", err)
 	}
 }
@@ -315,7 +315,7 @@ func TestStallAndBackoff(t *testing.T) {
 			return client, nil
 		}
 		a := newAnswers()
-		s, err := New(Config{URL: "http://seed.example/f", Info: tt.info, Handler: a, Dialer: &netguard.Dialer{Via: via}})
+		s, err := New(Config{URL: "http://seed.example/f", Info: tt.info, Handler: a, Dialer: &guard.Dialer{Via: via}})
 		if err != nil {
 			t.Fatal(err)
 		}

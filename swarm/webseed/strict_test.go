@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // A server of this machine that a torrent names is asked for files, and for nothing
@@ -35,7 +35,7 @@ func TestNoCommandsToLocalServers(t *testing.T) {
 			tt.ServeHTTP(w, r)
 		}
 	}))
-	s, a, _ := start(t, Config{URL: local, Info: tt.info, Conns: 1, Dialer: &netguard.Dialer{}})
+	s, a, _ := start(t, Config{URL: local, Info: tt.info, Conns: 1, Dialer: &guard.Dialer{}})
 	get := func(piece int) { s.Request(piece, 0, metainfo.BlockSize) }
 	get(0) // a.bin
 	a.wait(t, "a block", func() bool { return len(a.blocks) == 1 })
@@ -62,7 +62,7 @@ func TestNoCommandsToLocalServers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.checkRedirect(req, make([]*http.Request, 1)); !errors.Is(err, netguard.ErrForbidden) {
+		if err := s.checkRedirect(req, make([]*http.Request, 1)); !errors.Is(err, guard.ErrForbidden) {
 			t.Errorf("redirect to %s: %v", to, err)
 		}
 	}

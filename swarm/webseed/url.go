@@ -8,7 +8,7 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
-	"torrentfs/swarm/netguard"
+	"torrentfs/net/guard"
 )
 
 // location builds the URLs of one seed. It is immutable.
@@ -23,7 +23,7 @@ type location struct {
 
 // parseLocation checks a URL as a torrent spells it. A server inside the user's
 // network is allowed if the torrent spells its address out, but it is only asked
-// for what can be nothing but a file ([netguard.IsFile]), so that a torrent
+// for what can be nothing but a file ([guard.IsFile]), so that a torrent
 // presses no buttons there.
 func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(host string) bool) (location, error) {
 	raw, alt := cleanURL(strings.TrimSpace(raw), info)
@@ -34,7 +34,7 @@ func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(hos
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return location{}, fmt.Errorf("parse web seed URL: scheme %.20q: %w", u.Scheme, ErrURL)
 	}
-	if err := netguard.CheckName(u.Hostname()); err != nil {
+	if err := guard.CheckName(u.Hostname()); err != nil {
 		return location{}, fmt.Errorf("parse web seed URL: %w: %w", ErrURL, err)
 	}
 	l := location{base: u, raw: raw, info: info, name: rawName(info)}
@@ -43,9 +43,9 @@ func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(hos
 			l.alt = nil
 		}
 	}
-	l.local = netguard.IsLocalName(u.Hostname()) && !trusts(u.Hostname())
+	l.local = guard.IsLocalName(u.Hostname()) && !trusts(u.Hostname())
 	if l.local && (pieces || u.RawQuery != "" || u.ForceQuery) {
-		return location{}, fmt.Errorf("parse web seed URL: query for a private address: %w (--trust-host %s allows it)", netguard.ErrForbidden, u.Hostname())
+		return location{}, fmt.Errorf("parse web seed URL: query for a private address: %w (--trust-host %s allows it)", guard.ErrForbidden, u.Hostname())
 	}
 	return l, nil
 }

@@ -1,4 +1,4 @@
-// Package udpport lets uTP and the DHT share one UDP port, that of the number
+// Package udpmux lets uTP and the DHT share one UDP port, that of the number
 // that peers reach by TCP: one line in a router's table, one port in what
 // others are told.
 //
@@ -17,4 +17,4 @@
 // reader and DHT is a bounded channel. A datagram that finds it full is dropped,
 // so that a flood of queries never holds up a peer. The package never parses a
 // message, never answers, and never opens a socket.
-package udpport
+package udpmux

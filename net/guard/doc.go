@@ -1,4 +1,4 @@
-// Package netguard decides which hosts may be contacted because a torrent
+// Package guard decides which hosts may be contacted because a torrent
 // named them: trackers, web seeds, and whatever those redirect to.
 //
 // A .torrent is a stranger's word, and a URL in it makes this computer send
@@ -20,4 +20,4 @@
 //
 // It holds no state but its configuration, keeps no connection, and starts
 // goroutines only within a call. It never sends anything.
-package netguard
+package guard

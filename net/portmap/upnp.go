@@ -16,7 +16,7 @@ import (
 	"github.com/huin/goupnp/dcps/internetgateway2"
 	"github.com/huin/goupnp/soap"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 const (

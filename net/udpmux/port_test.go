@@ -1,4 +1,4 @@
-package udpport
+package udpmux
 
 import (
 	"context"

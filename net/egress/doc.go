@@ -28,5 +28,5 @@
 // interface by weak pointers; a Relay owns the connection that keeps its
 // association. It never logs a password, never tries another way when its own is
 // shut, and never decides which addresses a stranger may send us to: that is
-// package netguard.
+// package guard.
 package egress

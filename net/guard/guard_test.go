@@ -1,4 +1,4 @@
-package netguard
+package guard
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/libp2p/go-netroute"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // systemRoute finds the way to the Internet in the system's tables. It sends

@@ -1,4 +1,4 @@
-package netguard
+package guard
 
 import (
 	"net/netip"
@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // maxKey bounds the passkey in a path.

@@ -1,4 +1,4 @@
-package netguard
+package guard
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // fallbackDelay is how long one address family has a lead over the other, as

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"torrentfs/swarm/egress"
+	"torrentfs/net/egress"
 )
 
 // Protocol is the transport of a mapping.

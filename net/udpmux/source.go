@@ -1,11 +1,11 @@
-package udpport
+package udpmux
 
 import (
 	"errors"
 	"net"
 	"net/netip"
 
-	"torrentfs/swarm/pktinfo"
+	"torrentfs/net/pktinfo"
 )
 
 // Addr is where a datagram came from, and to which of our addresses it came:
