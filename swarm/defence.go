@@ -29,8 +29,6 @@ const (
 	// uselessAfter is how long a connection may be idle while others wait for
 	// its place.
 	uselessAfter = 30 * time.Second
-	// maxLiars bounds the addresses of which one liar is known.
-	maxLiars = 4096
 )
 
 var (
@@ -158,45 +156,6 @@ func neighbours(a netip.Addr) netip.Prefix {
 	}
 	p, _ := a.Prefix(bits) // fails for no address, which then has a prefix of its own
 	return p
-}
-
-// liars remembers from where wrong data came. One liar is banned alone: there
-// may be others behind the address. A second one bans the address, since a
-// liar that dials us has as many ports as it likes.
-type liars struct {
-	first  map[netip.Prefix]netip.AddrPort
-	banned map[netip.Prefix]bool
-}
-
-func (l *liars) note(addr netip.AddrPort) {
-	p := neighbours(addr.Addr())
-	first, known := l.first[p]
-	switch {
-	case addr.Addr().IsLoopback(): // everybody on this machine
-	case known && first != addr:
-		remember(&l.banned, p, true)
-	case !known:
-		remember(&l.first, p, addr)
-	}
-}
-
-func (l *liars) has(addr netip.AddrPort) bool {
-	p := neighbours(addr.Addr())
-	return l.banned[p] || l.first[p] == addr
-}
-
-// remember adds to a map of bounded size; what goes for it is left to chance.
-func remember[V any](m *map[netip.Prefix]V, p netip.Prefix, v V) {
-	if *m == nil {
-		*m = map[netip.Prefix]V{}
-	}
-	if len(*m) >= maxLiars {
-		for old := range *m {
-			delete(*m, old)
-			break
-		}
-	}
-	(*m)[p] = v
 }
 
 // crowd is how many connections neighbours may have between them, of those

@@ -244,7 +244,7 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 
 // mayCall says whether the address that a relay names is to be tried.
 func (t *Torrent) mayCall(relay *peerConn, addr netip.AddrPort) bool {
-	if !isDoor(relay.addr, addr) || t.isSelf(addr) || t.liars.has(addr) {
+	if !isDoor(relay.addr, addr) || t.isSelf(addr) || t.bans.Has(addr) {
 		return false
 	}
 	if a := t.known.byAddr[addr]; a != nil && a.banned {

@@ -15,6 +15,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
+	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
 
@@ -106,7 +107,7 @@ type Torrent struct {
 	unjudged   map[int]struct{}     // pieces that are complete and wait for their layer
 	suspicious map[int]struct{}     // pieces that failed: each of their blocks is to be proven
 	fresh      []*demand            // admitted since the last flush
-	blame      blame
+	evidence   smartban.Evidence
 	twins      twins
 	waiting    map[picker.ReadID]*demand
 	choker     *choke.Choker
@@ -114,7 +115,7 @@ type Torrent struct {
 	measured   time.Time
 	lastSent   int64
 	wasted     int64
-	liars      liars
+	bans       smartban.BanList
 	called     budget // strangers to connect to, by peers' word (BEP 55)
 	crowded    bool   // somebody was refused since the last review
 	shedding   bool   // pieces were given up for want of a disk

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
 
@@ -54,8 +56,8 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 			b.came.Clear(block)
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
-		if liar := t.blame.sender(r.piece, block); liar.known() {
-			t.banLiars(r.piece, []sender{liar}) // also where he has left
+		if by := t.evidence.Sender(metainfo.Block{Piece: r.piece, Index: block}); by.Known() {
+			t.banSenders(r.piece, []smartban.Sender{by}) // also if it has left
 		}
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
 	}
@@ -138,7 +140,7 @@ func (t *Torrent) reviewAsks(now time.Duration) {
 			if b.idle() && !t.awaited(piece) {
 				delete(t.proofs, piece)
 				t.hashing[piece] = nil
-				delete(t.blame.senders, piece)
+				t.evidence.Forget(piece)
 			}
 		}
 	}

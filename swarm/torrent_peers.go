@@ -76,7 +76,7 @@ func (t *Torrent) welcomeError(c *peerConn) error {
 	if t.crowd(c) {
 		return errTooMany
 	}
-	if a := t.known.byAddr[c.addr]; a != nil && a.banned || t.liars.has(c.addr) {
+	if a := t.known.byAddr[c.addr]; a != nil && a.banned || t.bans.Has(c.addr) {
 		return errBanned
 	}
 	for _, o := range t.peers {
@@ -247,7 +247,7 @@ func (t *Torrent) ban(c *peerConn) {
 }
 
 func (t *Torrent) banAddr(addr netip.AddrPort) {
-	t.liars.note(addr)
+	t.bans.Ban(addr)
 	t.known.add(addr, Introducer{}, t.now())
 	if a := t.known.byAddr[addr]; a != nil {
 		a.banned = true

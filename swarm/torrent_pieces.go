@@ -1,7 +1,9 @@
 package swarm
 
 import (
+	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
 
@@ -16,7 +18,7 @@ func (t *Torrent) handleBlock(e peerEvent) {
 	id := picker.BlockID(e.piece*t.info.BlocksPerPiece() + block)
 	switch t.picker.Received(t.now(), c.id, id) {
 	case picker.NewBlock:
-		t.takeBlock(sender{peer: c.addr}, e.piece, block, e.data)
+		t.takeBlock(smartban.Sender{Peer: c.addr}, metainfo.Block{Piece: e.piece, Index: block}, e.data)
 		if t.trees != nil {
 			t.blockCame(c, e.piece, block)
 		}
@@ -34,17 +36,18 @@ func (t *Torrent) handleBlock(e peerEvent) {
 // peer may send. Some are honest: messages cross on the wire.
 const maxStrikes = 300
 
-func (t *Torrent) takeBlock(by sender, piece, block int, data []byte) {
-	h := t.hashing[piece]
+// takeBlock takes a block that somebody waits for, and the ownership of data.
+func (t *Torrent) takeBlock(by smartban.Sender, b metainfo.Block, data []byte) {
+	h := t.hashing[b.Piece]
 	if h == nil {
-		h = newPieceHash(t, piece)
-		t.hashing[piece] = h
+		h = newPieceHash(t, b.Piece)
+		t.hashing[b.Piece] = h
 	}
-	t.blame.sent(piece, block, t.info.NumBlocks(piece), by)
-	t.store.Put(piece, block, data)
+	t.evidence.Received(b, t.info.NumBlocks(b.Piece), by)
+	t.store.Put(b.Piece, b.Index, data)
 	t.hashBacklog.Add(int64(len(data)))
 	t.hashJobs.Add(1)
-	t.s.hashers.submit(hashJob{p: h, block: block, data: data})
+	t.s.hashers.submit(hashJob{p: h, block: b.Index, data: data})
 }
 
 // handleHashed takes what a hash worker found out.
@@ -75,10 +78,10 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 		return
 	}
 	if r.ok {
-		if by := sole(t.blame.senders[r.piece]); by.web != nil {
-			by.web.faults.passed(t.info, r.piece)
+		if by := t.evidence.Sole(r.piece); by.Web > 0 {
+			t.webSeeds[by.Web-1].faults.passed(t.info, r.piece)
 		}
-		t.banLiars(r.piece, t.blame.passed(r.piece, t.readBack(r.piece)))
+		t.banSenders(r.piece, t.evidence.Passed(r.piece, t.readBack(r.piece)))
 		t.hold(r.piece)
 		t.picker.Verified(t.now(), r.piece, true)
 		t.noteProgress()
@@ -91,8 +94,8 @@ func (t *Torrent) pieceVerdict(r hashResult) {
 		t.adoptBlocks(r.piece)
 		return
 	}
-	liars := t.blame.failed(r.piece, t.readBack(r.piece))
-	defer t.banLiars(r.piece, liars)
+	liars := t.evidence.Failed(r.piece, t.readBack(r.piece))
+	defer t.banSenders(r.piece, liars)
 	t.store.Discard(r.piece)
 	t.wasted += t.info.PieceSize(r.piece)
 	t.log.Warn("piece failed its hash", "piece", r.piece)
@@ -152,22 +155,22 @@ func closeOnce(ch chan struct{}) {
 	}
 }
 
-// readBack returns a function that reads a piece's blocks, for the blame.
-func (t *Torrent) readBack(piece int) func(block int) ([]byte, error) {
+// readBack returns a function that reads a piece's blocks as they came.
+func (t *Torrent) readBack(piece metainfo.Piece) smartban.ReadBlock {
 	scratch := make([]byte, blockSize)
 	return func(block int) ([]byte, error) { return t.store.Unverified(piece, block, scratch) }
 }
 
-// banLiars bans those who sent wrong blocks of a piece.
-func (t *Torrent) banLiars(piece int, liars []sender) {
-	for _, liar := range liars {
-		if liar.web != nil {
-			t.webSeedLied(liar.web, piece)
+// banSenders bans those who sent wrong blocks of a piece.
+func (t *Torrent) banSenders(piece metainfo.Piece, liars []smartban.Sender) {
+	for _, by := range liars {
+		if by.Web > 0 {
+			t.webSeedLied(t.webSeeds[by.Web-1], piece)
 			continue
 		}
-		t.banAddr(liar.peer)
+		t.banAddr(by.Peer)
 		for _, c := range t.peers {
-			if c != nil && c.addr == liar.peer {
+			if c != nil && c.addr == by.Peer {
 				t.ban(c)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
 
@@ -88,8 +89,8 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 				b.good.Set(i)
 			}
 		}
-		for i, s := range t.blame.senders[piece] {
-			if s.known() {
+		for i, s := range t.evidence.Senders(piece) {
+			if s.Known() {
 				b.came.Set(i)
 			}
 		}
@@ -278,7 +279,7 @@ func (t *Torrent) isAsked(c *peerConn, piece, block int) bool {
 
 // hasSent reports whether blocks of a piece came from a peer.
 func (t *Torrent) hasSent(c *peerConn, piece int) bool {
-	return slices.Contains(t.blame.senders[piece], sender{peer: c.addr})
+	return t.evidence.Sent(piece, smartban.Sender{Peer: c.addr})
 }
 
 // owes reports whether a peer is to send a block of a piece.

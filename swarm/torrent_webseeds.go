@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/pieces/smartban"
 )
 
 // WebSeed is a web server that has the torrent's content (BEP 17, 19).
@@ -51,11 +53,11 @@ const (
 )
 
 // webPeer is a web server as the picker knows it: a peer that has everything,
-// wants nothing, and proves nothing. The loop owns it; as a pointer it is also
-// the server's identity, for the blame.
+// wants nothing, and proves nothing. The loop owns it; its number is also
+// the server's identity as a sender.
 type webPeer struct {
 	open    WebSeedOpener
-	number  int           // in Torrent.webSeeds
+	number  int           // index in Torrent.webSeeds
 	seed    WebSeed       // nil before it was first needed
 	id      picker.PeerID // while live
 	stop    context.CancelFunc
@@ -270,12 +272,15 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 		return
 	}
 	block := e.begin / blockSize
-	t.takeBlock(sender{web: w}, e.piece, block, e.data)
+	t.takeBlock(w.sender(), metainfo.Block{Piece: e.piece, Index: block}, e.data)
 	if t.trees != nil {
 		t.blockCame(nil, e.piece, block)
 		t.proveLate(t.proofs[e.piece], e.piece, block) // the server cannot tell, and there may be nobody else
 	}
 }
+
+// sender is the web seed as one that may send wrong data.
+func (w *webPeer) sender() smartban.Sender { return smartban.Sender{Web: w.number + 1} }
 
 // endWebSeed takes a web seed from the picker and stops it.
 func (t *Torrent) endWebSeed(w *webPeer) {

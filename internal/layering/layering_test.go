@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"swarm/announce":   2,
 	"swarm/choke":      2,
 	"swarm/conn":       2,
+	"swarm/pieces":     2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
 	"swarm/utp":        2,
