@@ -67,7 +67,7 @@ as_root="'$PWD/scripts/as-root.sh'"
 unit() {
     local packages rooted skip='Figures'
     mapfile -t packages < <(go list ./... | grep -v '/integration')
-    mapfile -t rooted < <(grep -rl --include='*_test.go' '^func Test[A-Za-z0-9]*AsRoot(' . | xargs -r dirname | sort -u)
+    mapfile -t rooted < <(go_files | xargs -0 grep -l '^func Test[A-Za-z0-9]*AsRoot(' | xargs dirname | sort -u)
     if sudo_works; then
         skip='Figures|AsRoot$'
         suite "tests as root" go test -exec "$as_root" -race -json -timeout 10m -run 'AsRoot$' "${rooted[@]}"
