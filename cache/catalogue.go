@@ -26,60 +26,60 @@ import (
 // a sync: one that a crash tore is refused, and made anew.
 const (
 	catalogueHead   = "torrentfs files 1\n"
-	catalogueSuffix = ".files"
-	maxCatalogue    = 16 << 20
+	CatalogueSuffix = ".files"
+	MaxCatalogue    = 16 << 20
 	catalogueEvery  = 10 * time.Second // from one writing to the next
 )
 
-var errCatalogue = errors.New("catalogue is damaged")
+var ErrCatalogue = errors.New("catalogue is damaged")
 
 // catalogued is a file that a catalogue names.
-type catalogued struct {
-	root   metainfo.SHA256
-	length int64
-	path   string
+type CatalogueFile struct {
+	Root   metainfo.SHA256
+	Length int64
+	Path   string
 }
 
-func encodeCatalogue(files []catalogued) []byte {
+func EncodeCatalogue(files []CatalogueFile) []byte {
 	b := []byte(catalogueHead)
 	for _, f := range files {
-		b = hex.AppendEncode(b, f.root[:])
-		b = append(strconv.AppendInt(append(b, ' '), f.length, 10), ' ')
-		b = append(strconv.AppendQuote(b, f.path), '\n')
+		b = hex.AppendEncode(b, f.Root[:])
+		b = append(strconv.AppendInt(append(b, ' '), f.Length, 10), ' ')
+		b = append(strconv.AppendQuote(b, f.Path), '\n')
 	}
 	return sealText(b)
 }
 
-func decodeCatalogue(b []byte) ([]catalogued, error) {
+func DecodeCatalogue(b []byte) ([]CatalogueFile, error) {
 	lines, ok := openText(b, catalogueHead)
 	if !ok {
-		return nil, errCatalogue
+		return nil, ErrCatalogue
 	}
-	var files []catalogued
+	var files []CatalogueFile
 	for line := range strings.Lines(lines) {
 		root, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		number, quoted, _ := strings.Cut(rest, " ")
-		var f catalogued
-		n, err := hex.Decode(f.root[:], []byte(root[:min(len(root), 64)]))
+		var f CatalogueFile
+		n, err := hex.Decode(f.Root[:], []byte(root[:min(len(root), 64)]))
 		length, lerr := strconv.ParseInt(number, 10, 64)
 		name, qerr := strconv.Unquote(quoted)
-		if err != nil || n != len(f.root) || len(root) != 64 || lerr != nil || length <= 0 || qerr != nil || checkPath(name) != nil {
-			return nil, errCatalogue
+		if err != nil || n != len(f.Root) || len(root) != 64 || lerr != nil || length <= 0 || qerr != nil || CheckPath(name) != nil {
+			return nil, ErrCatalogue
 		}
-		f.length, f.path = length, filepath.ToSlash(name)
+		f.Length, f.Path = length, filepath.ToSlash(name)
 		files = append(files, f)
 	}
 	return files, nil
 }
 
 // completeFiles lists the files that others may take from here, also as a set.
-func (s *Store) completeFiles() (files []catalogued, set bitset.Set) {
+func (s *Store) completeFiles() (files []CatalogueFile, set bitset.Set) {
 	set = bitset.New(len(s.lay.files))
 	for i := range s.lay.files {
 		f := &s.lay.files[i]
 		if stored(f) && f.Length > 0 && s.complete.has(i) {
 			set.Set(i)
-			files = append(files, catalogued{f.PiecesRoot, f.Length, f.Path})
+			files = append(files, CatalogueFile{f.PiecesRoot, f.Length, f.Path})
 		}
 	}
 	return files, set
@@ -88,7 +88,7 @@ func (s *Store) completeFiles() (files []catalogued, set bitset.Set) {
 // catalogue writes down which files are complete, where that changed. Where it
 // was written only just now it returns how long to wait, unless that is not to be.
 func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
-	if s.resume.id.v2 == [32]byte{} || s.resume.refused != nil {
+	if s.resume.id.V2 == [32]byte{} || s.resume.refused != nil {
 		return 0
 	}
 	files, set := s.completeFiles()
@@ -105,10 +105,10 @@ func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
 	return 0
 }
 
-func (s *Store) writeCatalogue(files []catalogued) error {
-	name := s.resume.base + catalogueSuffix
-	b := encodeCatalogue(files)
-	if len(b) > maxCatalogue {
+func (s *Store) writeCatalogue(files []CatalogueFile) error {
+	name := s.resume.base + CatalogueSuffix
+	b := EncodeCatalogue(files)
+	if len(b) > MaxCatalogue {
 		return fmt.Errorf("%d bytes are too many", len(b))
 	}
 	f, err := s.fs.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)

@@ -16,12 +16,12 @@ func sealed(text string) []byte {
 }
 
 func TestCatalogueRoundTrip(t *testing.T) {
-	for _, files := range [][]catalogued{
+	for _, files := range [][]CatalogueFile{
 		nil,
 		{{metainfo.SHA256{1}, 1, "a"}},
 		{{metainfo.SHA256{0xff}, 1 << 50, "top/ünï \"x\"\n\\ y"}, {metainfo.SHA256{}, 7, "b/c"}},
 	} {
-		got, err := decodeCatalogue(encodeCatalogue(files))
+		got, err := DecodeCatalogue(EncodeCatalogue(files))
 		if err != nil || !reflect.DeepEqual(got, files) {
 			t.Errorf("%v became %v (%v)", files, got, err)
 		}
@@ -30,7 +30,7 @@ func TestCatalogueRoundTrip(t *testing.T) {
 
 func TestCatalogueRefuses(t *testing.T) {
 	root := fmt.Sprintf("%064x", 1)
-	good := encodeCatalogue([]catalogued{{metainfo.SHA256{1}, 5, "a"}})
+	good := EncodeCatalogue([]CatalogueFile{{metainfo.SHA256{1}, 5, "a"}})
 	for name, b := range map[string][]byte{
 		"nothing":         nil,
 		"no end":          []byte(catalogueHead),
@@ -49,28 +49,28 @@ func TestCatalogueRefuses(t *testing.T) {
 		"ours":            sealed(catalogueHead + root + " 5 \".torrentfs/x\"\n"),
 		"empty line":      sealed(catalogueHead + "\n"),
 	} {
-		if got, err := decodeCatalogue(b); err == nil {
+		if got, err := DecodeCatalogue(b); err == nil {
 			t.Errorf("%s: taken, with %v", name, got)
 		}
 	}
 }
 
 func FuzzCatalogue(f *testing.F) {
-	f.Add(encodeCatalogue(nil))
-	f.Add(encodeCatalogue([]catalogued{{metainfo.SHA256{1}, 1, "a"}, {metainfo.SHA256{2}, 1 << 40, "ü/b\n"}}))
+	f.Add(EncodeCatalogue(nil))
+	f.Add(EncodeCatalogue([]CatalogueFile{{metainfo.SHA256{1}, 1, "a"}, {metainfo.SHA256{2}, 1 << 40, "ü/b\n"}}))
 	f.Add([]byte(catalogueHead))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, b := range [][]byte{b, sealed(catalogueHead + string(b))} {
-			files, err := decodeCatalogue(b)
+			files, err := DecodeCatalogue(b)
 			if err != nil {
 				continue
 			}
 			for _, x := range files {
-				if x.length <= 0 || checkPath(x.path) != nil {
+				if x.Length <= 0 || CheckPath(x.Path) != nil {
 					t.Fatalf("took %+v", x)
 				}
 			}
-			again, err := decodeCatalogue(encodeCatalogue(files))
+			again, err := DecodeCatalogue(EncodeCatalogue(files))
 			if err != nil || !reflect.DeepEqual(again, files) {
 				t.Fatalf("%v became %v (%v)", files, again, err)
 			}

@@ -154,15 +154,15 @@ func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 	st := s.stat(file)
 	s.mu.Lock()
 	w := s.watchOf(file)
-	foreign = w.suspicious(st, st.size == fileMissing && w.seen.size != fileMissing, gen)
+	foreign = w.suspicious(st, st.Size == FileMissing && w.seen.Size != FileMissing, gen)
 	news := false
 	if foreign {
 		w.foreign = false
 		w.doubts++
 		w.gen++
-		w.seen, w.known = st, st.size != fileMissing && w.writers == 0
+		w.seen, w.known = st, st.Size != FileMissing && w.writers == 0
 		w.marked, w.owned = 0, false
-		s.stats[file] = fileStat{size: fileMissing, ino: st.ino}
+		s.stats[file] = FileState{Size: FileMissing, Ino: st.Ino}
 		s.suspicion.files[file] = struct{}{}
 		if p := s.pins[file]; p != nil {
 			p.stale = true
@@ -352,12 +352,12 @@ func (s *Store) journalLost() error {
 	if len(pieces)+len(files) == 0 {
 		return nil
 	}
-	var recs []record
+	var recs []Record
 	for _, p := range pieces {
-		recs = append(recs, record{kind: recLost, index: uint32(p)})
+		recs = append(recs, Record{Kind: Lost, Index: uint32(p)})
 	}
 	for _, f := range files {
-		recs = append(recs, record{kind: recSeen, index: uint32(f)})
+		recs = append(recs, Record{Kind: FileSeen, Index: uint32(f)})
 	}
 	err := s.resume.begin(s.snapshot)
 	if err == nil {

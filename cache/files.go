@@ -233,7 +233,7 @@ func (s *Store) openWrite(i int) (vfs.File, error) {
 	}
 	h, err := s.fs.OpenFile(f.Path, flag, perm)
 	if errors.Is(err, fs.ErrExist) {
-		if st := s.stat(i); st.size != 0 {
+		if st := s.stat(i); st.Size != 0 {
 			return nil, fmt.Errorf("%w: move it away", ErrForeign)
 		}
 		h, err = s.fs.OpenFile(f.Path, os.O_RDWR, 0)

@@ -38,7 +38,7 @@ func (s *Store) Forget(piece int) error {
 func (s *Store) erase(piece int) error {
 	err := s.beforeWrite()
 	if err == nil {
-		err = s.resume.append(record{kind: recLost, index: uint32(piece)})
+		err = s.resume.append(Record{Kind: Lost, Index: uint32(piece)})
 	}
 	if err == nil {
 		err = s.resume.sync()

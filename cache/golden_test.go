@@ -87,34 +87,34 @@ func goldenBytes(t *testing.T, name string) (b []byte) {
 }
 
 // goldenIdentity is of a hybrid torrent whose last word of pieces is not full.
-func goldenIdentity() *identity {
-	id := &identity{pieceLen: 1 << 18, pieces: 70, perPiece: 16, files: 4}
-	for i := range id.v1 {
-		id.v1[i] = byte(0x10 + i)
+func goldenIdentity() *Identity {
+	id := &Identity{PieceLength: 1 << 18, Pieces: 70, BlocksPerPiece: 16, Files: 4}
+	for i := range id.V1 {
+		id.V1[i] = byte(0x10 + i)
 	}
-	for i := range id.v2 {
-		id.v2[i] = byte(0x80 + i)
+	for i := range id.V2 {
+		id.V2[i] = byte(0x80 + i)
 	}
 	return id
 }
 
-func goldenSnapshot(clean bool) *snapshot {
+func goldenSnapshot(clean bool) *Snapshot {
 	id := goldenIdentity()
-	s := &snapshot{
-		clean: clean, gen: 0x0102030405060708, time: 1_700_000_000_123_456_789, stateIno: 4711,
-		held: bitset.New(id.pieces), doubtful: bitset.New(id.pieces),
-		files: []fileStat{
-			{size: 1_000_000, mtime: 1_700_000_000_000_000_001, ctime: 1_700_000_000_000_000_002, btime: 1_600_000_000_000_000_003, ino: 42},
-			{size: fileMissing, ino: 43},
-			{size: fileMissing},
-			{size: 17_000_000, mtime: -1, ctime: 0, btime: 0, ino: 1 << 63},
+	s := &Snapshot{
+		Clean: clean, Generation: 0x0102030405060708, Time: 1_700_000_000_123_456_789, StateIno: 4711,
+		Held: bitset.New(id.Pieces), InDoubt: bitset.New(id.Pieces),
+		Files: []FileState{
+			{Size: 1_000_000, MTime: 1_700_000_000_000_000_001, CTime: 1_700_000_000_000_000_002, BTime: 1_600_000_000_000_000_003, Ino: 42},
+			{Size: FileMissing, Ino: 43},
+			{Size: FileMissing},
+			{Size: 17_000_000, MTime: -1, CTime: 0, BTime: 0, Ino: 1 << 63},
 		},
 	}
 	for _, p := range []int{0, 1, 5, 63, 64, 69} {
-		s.held.Set(p)
+		s.Held.Set(p)
 	}
 	for _, p := range []int{2, 7, 68} {
-		s.doubtful.Set(p)
+		s.InDoubt.Set(p)
 	}
 	s.addBlock(id, 3, 0, 0x1111222233334444)
 	s.addBlock(id, 3, 15, 1)
@@ -125,14 +125,14 @@ func goldenSnapshot(clean bool) *snapshot {
 // goldenSnapshot2 is the same snapshot as version 2 had it.
 func goldenSnapshot2() []byte {
 	s, id := goldenSnapshot(true), goldenIdentity()
-	b := s.encode(id)
+	b := s.Encode(id)
 	le := binary.LittleEndian
 	old := append(le.AppendUint32(bytes.Clone(b[:16]), 2), b[20:snapshotHeader-8]...)
 	old = append(old, b[snapshotHeader:][:2*2*8]...)
-	for _, f := range s.files {
-		old = le.AppendUint64(old, uint64(f.size))
-		old = le.AppendUint64(old, uint64(f.mtime))
-		old = le.AppendUint64(old, f.ino)
+	for _, f := range s.Files {
+		old = le.AppendUint64(old, uint64(f.Size))
+		old = le.AppendUint64(old, uint64(f.MTime))
+		old = le.AppendUint64(old, f.Ino)
 	}
 	old = le.AppendUint32(old, 2)
 	for _, run := range [][3]uint32{{3, 0, 1}, {66, 7, 2}} {
@@ -145,31 +145,31 @@ func goldenSnapshot2() []byte {
 
 var goldenRecords = []struct {
 	synced uint32
-	record
+	Record
 }{
-	{0, record{kind: recFile, index: 1, value: 4242}},
-	{0, record{kind: recHeld, index: 8}},
-	{1, record{kind: recHeld, index: 2}},
-	{1, record{kind: recBlock, index: 9, block: 3, value: 0x0123456789abcdef}},
-	{4, record{kind: recSeen, index: 1, value: 0xfedcba9876543210}},
-	{4, record{kind: recLost, index: 64}},
-	{6, record{kind: recSeen, index: 3}},
-	{6, record{kind: recHeld, index: 66}}, // its blocks are the piece's now
-	{6, record{kind: 99, index: 7, value: 7, block: 7}},
-	{9, record{kind: recBlock, index: 9, block: 4, value: 2}},
+	{0, Record{Kind: FileOpened, Index: 1, Value: 4242}},
+	{0, Record{Kind: Held, Index: 8}},
+	{1, Record{Kind: Held, Index: 2}},
+	{1, Record{Kind: BlockVerified, Index: 9, Block: 3, Value: 0x0123456789abcdef}},
+	{4, Record{Kind: FileSeen, Index: 1, Value: 0xfedcba9876543210}},
+	{4, Record{Kind: Lost, Index: 64}},
+	{6, Record{Kind: FileSeen, Index: 3}},
+	{6, Record{Kind: Held, Index: 66}}, // its blocks are the piece's now
+	{6, Record{Kind: 99, Index: 7, Value: 7, Block: 7}},
+	{9, Record{Kind: BlockVerified, Index: 9, Block: 4, Value: 2}},
 }
 
 func goldenJournal() []byte {
-	gen := goldenSnapshot(false).gen
-	j := appendJournalHeader(nil, gen)
+	gen := goldenSnapshot(false).Generation
+	j := AppendJournalHeader(nil, gen)
 	for i, r := range goldenRecords {
-		j = appendRecord(j, gen, uint32(i), r.synced, r.record)
+		j = AppendRecord(j, gen, uint32(i), r.synced, r.Record)
 	}
 	return j
 }
 
 // describe says what a snapshot means, for people.
-func describe(s *snapshot) string {
+func describe(s *Snapshot) string {
 	var b strings.Builder
 	pieces := func(set bitset.Set) (out []int) {
 		for i := range 64 * len(set) {
@@ -179,21 +179,21 @@ func describe(s *snapshot) string {
 		}
 		return out
 	}
-	fmt.Fprintf(&b, "clean %v\ngeneration %#x\ntime %d\nfolder %d\n", s.clean, s.gen, s.time, s.stateIno)
-	fmt.Fprintf(&b, "held %v\nin doubt %v\n", pieces(s.held), pieces(s.doubtful))
-	for i, f := range s.files {
-		fmt.Fprintf(&b, "file %d: size %d mtime %d ctime %d btime %d inode %d mark %016x\n", i, f.size, f.mtime, f.ctime, f.btime, f.ino, f.mark())
+	fmt.Fprintf(&b, "clean %v\ngeneration %#x\ntime %d\nfolder %d\n", s.Clean, s.Generation, s.Time, s.StateIno)
+	fmt.Fprintf(&b, "held %v\nin doubt %v\n", pieces(s.Held), pieces(s.InDoubt))
+	for i, f := range s.Files {
+		fmt.Fprintf(&b, "file %d: size %d mtime %d ctime %d btime %d inode %d mark %016x\n", i, f.Size, f.MTime, f.CTime, f.BTime, f.Ino, f.Mark())
 	}
-	for _, piece := range slices.Sorted(maps.Keys(s.blocks)) {
-		for _, block := range slices.Sorted(maps.Keys(s.blocks[piece])) {
-			fmt.Fprintf(&b, "piece %d block %d: checksum %016x\n", piece, block, s.blocks[piece][block])
+	for _, piece := range slices.Sorted(maps.Keys(s.Blocks)) {
+		for _, block := range slices.Sorted(maps.Keys(s.Blocks[piece])) {
+			fmt.Fprintf(&b, "piece %d block %d: checksum %016x\n", piece, block, s.Blocks[piece][block])
 		}
 	}
-	for _, i := range slices.Sorted(maps.Keys(s.marks)) {
-		fmt.Fprintf(&b, "journal: file %d has mark %016x\n", i, s.marks[i])
+	for _, i := range slices.Sorted(maps.Keys(s.Marks)) {
+		fmt.Fprintf(&b, "journal: file %d has mark %016x\n", i, s.Marks[i])
 	}
-	for _, i := range slices.Sorted(maps.Keys(s.inodes)) {
-		fmt.Fprintf(&b, "journal: file %d is inode %d\n", i, s.inodes[i])
+	for _, i := range slices.Sorted(maps.Keys(s.Inodes)) {
+		fmt.Fprintf(&b, "journal: file %d is inode %d\n", i, s.Inodes[i])
 	}
 	return b.String()
 }
@@ -201,22 +201,22 @@ func describe(s *snapshot) string {
 // Snapshots are read, and written anew, byte for byte.
 func TestGoldenSnapshots(t *testing.T) {
 	id := goldenIdentity()
-	for name, want := range map[string]*snapshot{
+	for name, want := range map[string]*Snapshot{
 		"snapshot-v3-clean": goldenSnapshot(true), "snapshot-v3-unclean": goldenSnapshot(false),
 	} {
-		golden(t, name, want.encode(id))
+		golden(t, name, want.Encode(id))
 		b := goldenBytes(t, name)
-		got, err := decodeSnapshot(b, id)
+		got, err := DecodeSnapshot(b, id)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s is read as %+v, %v", name, got, err)
 		}
-		if !bytes.Equal(got.encode(id), b) {
+		if !bytes.Equal(got.Encode(id), b) {
 			t.Errorf("%s is written back otherwise", name)
 		}
 		goldenText(t, name, describe(got))
 	}
 	golden(t, "snapshot-v2", goldenSnapshot2())
-	got, err := decodeSnapshot(goldenBytes(t, "snapshot-v2"), id)
+	got, err := DecodeSnapshot(goldenBytes(t, "snapshot-v2"), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,22 +225,22 @@ func TestGoldenSnapshots(t *testing.T) {
 
 // A journal is read, played onto its snapshot, and written anew, byte for byte.
 func TestGoldenJournal(t *testing.T) {
-	id, gen := goldenIdentity(), goldenSnapshot(false).gen
+	id, gen := goldenIdentity(), goldenSnapshot(false).Generation
 	golden(t, "journal-v2", goldenJournal())
 	b := goldenBytes(t, "journal-v2")
-	again := appendJournalHeader(nil, gen)
+	again := AppendJournalHeader(nil, gen)
 	le := binary.LittleEndian
-	for rest := b[journalHeader:]; len(rest) > 0; rest = rest[recordLen:] {
-		again = appendRecord(again, gen, le.Uint32(rest[16:]), le.Uint32(rest[20:]), record{
-			kind: recordKind(le.Uint32(rest)), index: le.Uint32(rest[4:]), value: le.Uint64(rest[8:]), block: le.Uint32(rest[24:]),
+	for rest := b[JournalHeaderLen:]; len(rest) > 0; rest = rest[RecordLen:] {
+		again = AppendRecord(again, gen, le.Uint32(rest[16:]), le.Uint32(rest[20:]), Record{
+			Kind: RecordKind(le.Uint32(rest)), Index: le.Uint32(rest[4:]), Value: le.Uint64(rest[8:]), Block: le.Uint32(rest[24:]),
 		})
 	}
 	if !bytes.Equal(again, b) {
 		t.Error("it is written back otherwise")
 	}
-	s, err := decodeSnapshot(goldenBytes(t, "snapshot-v3-unclean"), id)
+	s, err := DecodeSnapshot(goldenBytes(t, "snapshot-v3-unclean"), id)
 	if err == nil {
-		err = s.apply(b, id)
+		err = s.Play(b, id)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -252,32 +252,32 @@ func TestGoldenJournal(t *testing.T) {
 func TestGoldenText(t *testing.T) {
 	files := []metainfo.File{{Path: "top/a"}, {Path: "top/.pad/1", Pad: true}, {Path: "top/b c"}, {Path: "top/d"}}
 	names := []string{"top/a", "top/.pad/1", "top/b\u00e9 \"c\"\n", "top.1/d"}
-	golden(t, "names-v1", encodeNames(files, names))
-	if got, err := decodeNames(goldenBytes(t, "names-v1"), files); err != nil || !slices.Equal(got, names) {
+	golden(t, "names-v1", EncodeNames(files, names))
+	if got, err := DecodeNames(goldenBytes(t, "names-v1"), files); err != nil || !slices.Equal(got, names) {
 		t.Errorf("names are read as %q, %v", got, err)
 	}
-	complete := []catalogued{{metainfo.SHA256{1, 2, 3}, 12345, "top/a"}, {metainfo.SHA256{0xff}, 1 << 40, "top/b\u00e9 \"c\""}}
-	golden(t, "catalogue-v1", encodeCatalogue(complete))
-	if got, err := decodeCatalogue(goldenBytes(t, "catalogue-v1")); err != nil || !slices.Equal(got, complete) {
+	complete := []CatalogueFile{{metainfo.SHA256{1, 2, 3}, 12345, "top/a"}, {metainfo.SHA256{0xff}, 1 << 40, "top/b\u00e9 \"c\""}}
+	golden(t, "catalogue-v1", EncodeCatalogue(complete))
+	if got, err := DecodeCatalogue(goldenBytes(t, "catalogue-v1")); err != nil || !slices.Equal(got, complete) {
 		t.Errorf("the catalogue is read as %v, %v", got, err)
 	}
-	owner := lockOwner{PID: 4711, Started: "0d6f3c3a-boot/12345", Purpose: "torrentfs mount on /mnt/\"film\""}
+	owner := Owner{PID: 4711, Started: "0d6f3c3a-boot/12345", Purpose: "torrentfs mount on /mnt/\"film\""}
 	b, err := json.Marshal(owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "lock-owner", append(b, '\n'))
-	if got, ok := parseOwner(goldenBytes(t, "lock-owner")); !ok || got != owner {
+	if got, ok := DecodeOwner(goldenBytes(t, "lock-owner")); !ok || got != owner {
 		t.Errorf("the lock's owner is read as %+v, %v", got, ok)
 	}
 }
 
-// stateFiles are the files in the state directory of a disk, by their ends.
-func stateFiles(t *testing.T, disk *crashfs.FS, tor *torrent) map[string][]byte {
+// filesOfState are the files in the state directory of a disk, by their ends.
+func filesOfState(t *testing.T, disk *crashfs.FS, tor *torrent) map[string][]byte {
 	t.Helper()
 	out := make(map[string][]byte)
 	for _, end := range []string{".resume", ".journal", ".names", ".files"} {
-		f, err := disk.OpenFile(stateDir+"/"+tor.Hash.String()+end, os.O_RDONLY, 0)
+		f, err := disk.OpenFile(StateDir+"/"+tor.Hash.String()+end, os.O_RDONLY, 0)
 		if err != nil {
 			continue
 		}
@@ -318,9 +318,9 @@ func goldenRun(t *testing.T, name string, tor *torrent, disk *crashfs.FS, run fu
 			t.Fatal(err)
 		}
 		run(s)
-		goldenFiles(t, name+"-running", stateFiles(t, disk, tor))
+		goldenFiles(t, name+"-running", filesOfState(t, disk, tor))
 		closeStore(t, s)
-		goldenFiles(t, name+"-closed", stateFiles(t, disk, tor))
+		goldenFiles(t, name+"-closed", filesOfState(t, disk, tor))
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func (f *hangingFS) wait(op string) {
 }
 
 func (f *hangingFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	if !strings.HasPrefix(name, stateDir) {
+	if !strings.HasPrefix(name, StateDir) {
 		f.wait("open")
 	}
 	h, err := f.FS.OpenFile(name, flag, perm)

@@ -24,35 +24,35 @@ import (
 // that pieces are held in is recorded (recSeen), and the next change of it is
 // another.
 const (
-	journalMagic   = "torrentfsjournal"
-	journalVersion = 2
-	journalHeader  = 16 + 4 + 4 + 8 + 4 + 4
-	recordLen      = 32
+	journalMagic     = "torrentfsjournal"
+	journalVersion   = 2
+	JournalHeaderLen = 16 + 4 + 4 + 8 + 4 + 4
+	RecordLen        = 32
 
 	// maxJournal bounds what is read; compactJournal is where it is folded
 	// into a new snapshot, long before.
-	maxJournal     = 16 << 20
+	MaxJournal     = 16 << 20
 	compactJournal = 1 << 20
 )
 
-type recordKind uint32
+type RecordKind uint32
 
 const (
-	recHeld  recordKind = iota + 1 // index: piece, verified and synced
-	recLost                        // index: piece, given up
-	recFile                        // index: file, value: its inode: we are about to write to it
-	recSeen                        // index: file, value: the mark of the state in which it holds what is held; 0: none
-	recBlock                       // index: piece, and block, value: its checksum: verified by itself and synced
+	Held          RecordKind = iota + 1 // index: piece, verified and synced
+	Lost                                // index: piece, given up
+	FileOpened                          // index: file, value: its inode: we are about to write to it
+	FileSeen                            // index: file, value: the mark of the state in which it holds what is held; 0: none
+	BlockVerified                       // index: piece, and block, value: its checksum: verified by itself and synced
 )
 
-type record struct {
-	kind  recordKind
-	index uint32
-	value uint64
-	block uint32
+type Record struct {
+	Kind  RecordKind
+	Index uint32
+	Value uint64
+	Block uint32
 }
 
-func appendJournalHeader(b []byte, gen uint64) []byte {
+func AppendJournalHeader(b []byte, gen uint64) []byte {
 	le := binary.LittleEndian
 	start := len(b)
 	b = append(b, journalMagic...)
@@ -64,15 +64,15 @@ func appendJournalHeader(b []byte, gen uint64) []byte {
 }
 
 // appendRecord appends the record with that number, of which synced ones are durable.
-func appendRecord(b []byte, gen uint64, number, synced uint32, r record) []byte {
+func AppendRecord(b []byte, gen uint64, number, synced uint32, r Record) []byte {
 	le := binary.LittleEndian
 	start := len(b)
-	b = le.AppendUint32(b, uint32(r.kind))
-	b = le.AppendUint32(b, r.index)
-	b = le.AppendUint64(b, r.value)
+	b = le.AppendUint32(b, uint32(r.Kind))
+	b = le.AppendUint32(b, r.Index)
+	b = le.AppendUint64(b, r.Value)
 	b = le.AppendUint32(b, number)
 	b = le.AppendUint32(b, synced)
-	b = le.AppendUint32(b, r.block)
+	b = le.AppendUint32(b, r.Block)
 	return le.AppendUint32(b, recordSum(gen, b[start:]))
 }
 
@@ -85,20 +85,20 @@ func recordSum(gen uint64, b []byte) uint32 {
 // apply plays a journal onto the snapshot that it continues. What belongs to
 // another generation changes nothing. A journal that is damaged is an error,
 // and then the snapshot holds nothing any more.
-func (s *snapshot) apply(journal []byte, id *identity) error {
-	if len(journal) < journalHeader || string(journal[:journalHeader]) != string(appendJournalHeader(nil, s.gen)) {
+func (s *Snapshot) Play(journal []byte, id *Identity) error {
+	if len(journal) < JournalHeaderLen || string(journal[:JournalHeaderLen]) != string(AppendJournalHeader(nil, s.Generation)) {
 		return nil
 	}
-	records := journal[journalHeader:]
-	whole := len(records) / recordLen
+	records := journal[JournalHeaderLen:]
+	whole := len(records) / RecordLen
 	for n := range whole {
-		b := records[n*recordLen:][:recordLen]
+		b := records[n*RecordLen:][:RecordLen]
 		if !s.valid(b, n) {
 			for later := n + 1; later < whole; later++ {
-				b := records[later*recordLen:][:recordLen]
+				b := records[later*RecordLen:][:RecordLen]
 				if s.valid(b, later) && binary.LittleEndian.Uint32(b[20:]) > uint32(n) {
-					s.doubtAll()
-					return fmt.Errorf("play journal: %w: record %d of %d is damaged", errResume, n, whole)
+					s.DoubtAll()
+					return fmt.Errorf("play journal: %w: record %d of %d is damaged", ErrInvalid, n, whole)
 				}
 			}
 			return nil
@@ -109,67 +109,67 @@ func (s *snapshot) apply(journal []byte, id *identity) error {
 }
 
 // valid reports whether b is the record with that number.
-func (s *snapshot) valid(b []byte, number int) bool {
+func (s *Snapshot) valid(b []byte, number int) bool {
 	le := binary.LittleEndian
-	return le.Uint32(b[28:]) == recordSum(s.gen, b[:28]) && le.Uint32(b[16:]) == uint32(number)
+	return le.Uint32(b[28:]) == recordSum(s.Generation, b[:28]) && le.Uint32(b[16:]) == uint32(number)
 }
 
-func (s *snapshot) play(b []byte, id *identity) {
+func (s *Snapshot) play(b []byte, id *Identity) {
 	le := binary.LittleEndian
 	index, value := le.Uint32(b[4:]), le.Uint64(b[8:])
-	switch kind := recordKind(le.Uint32(b)); kind {
-	case recHeld, recLost:
-		if uint64(index) >= uint64(id.pieces) {
+	switch kind := RecordKind(le.Uint32(b)); kind {
+	case Held, Lost:
+		if uint64(index) >= uint64(id.Pieces) {
 			return
 		}
-		s.held.Clear(int(index))
-		if kind == recHeld {
-			s.held.Set(int(index))
+		s.Held.Clear(int(index))
+		if kind == Held {
+			s.Held.Set(int(index))
 		}
-		s.doubtful.Clear(int(index))
-		delete(s.blocks, int(index))
-	case recBlock:
+		s.InDoubt.Clear(int(index))
+		delete(s.Blocks, int(index))
+	case BlockVerified:
 		s.addBlock(id, int64(index), int64(le.Uint32(b[24:])), value)
-	case recFile, recSeen:
-		if uint64(index) >= uint64(id.files) {
+	case FileOpened, FileSeen:
+		if uint64(index) >= uint64(id.Files) {
 			return
 		}
-		if s.marks == nil {
-			s.marks, s.inodes = make(map[int]uint64), make(map[int]uint64)
+		if s.Marks == nil {
+			s.Marks, s.Inodes = make(map[int]uint64), make(map[int]uint64)
 		}
-		if kind == recFile {
-			s.inodes[int(index)] = value
+		if kind == FileOpened {
+			s.Inodes[int(index)] = value
 		} else {
-			s.marks[int(index)] = value
+			s.Marks[int(index)] = value
 		}
 	}
 }
 
 // doubtAll has all that is vouched for hashed.
-func (s *snapshot) doubtAll() {
-	for i, w := range s.held {
-		s.doubtful[i] |= w
-		s.held[i] = 0
+func (s *Snapshot) DoubtAll() {
+	for i, w := range s.Held {
+		s.InDoubt[i] |= w
+		s.Held[i] = 0
 	}
-	for piece := range s.blocks {
-		s.doubtful.Set(piece)
+	for piece := range s.Blocks {
+		s.InDoubt.Set(piece)
 	}
-	s.blocks = nil
+	s.Blocks = nil
 }
 
 // inode is that of the file to which we wrote last under a file's name, 0 if
 // there was none.
-func (s *snapshot) inode(file int) uint64 {
-	if ino, ok := s.inodes[file]; ok {
+func (s *Snapshot) Inode(file int) uint64 {
+	if ino, ok := s.Inodes[file]; ok {
 		return ino
 	}
-	return s.files[file].ino
+	return s.Files[file].Ino
 }
 
 // keeps reports whether a file is in the state for which resume data vouches.
-func (s *snapshot) keeps(file int, now fileStat, renumbered bool) bool {
-	if mark, ok := s.marks[file]; ok {
-		return now.size != fileMissing && now.mark() == mark
+func (s *Snapshot) Keeps(file int, now FileState, renumbered bool) bool {
+	if mark, ok := s.Marks[file]; ok {
+		return now.Size != FileMissing && now.Mark() == mark
 	}
-	return now.kept(s.files[file], renumbered)
+	return now.SameAfterRestart(s.Files[file], renumbered)
 }

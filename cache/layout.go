@@ -50,7 +50,7 @@ func newLayout(info *metainfo.Info) (*layout, error) {
 		if !stored(f) {
 			continue
 		}
-		if err := checkPath(f.Path); err != nil {
+		if err := CheckPath(f.Path); err != nil {
 			return nil, err
 		}
 		if f.Length > 0 {
@@ -89,13 +89,13 @@ func stored(f *metainfo.File) bool { return !f.Pad && !f.Link() }
 // checkPath is the last line behind metainfo's safe names: nothing outside
 // DataDir, and nothing in our own directory (in any case: some file systems
 // do not tell).
-func checkPath(p string) error {
+func CheckPath(p string) error {
 	if p == "" || path.Clean(p) != p || !filepath.IsLocal(filepath.FromSlash(p)) {
 		return fmt.Errorf("lay out %q: not a local path", p)
 	}
 	first, _, _ := strings.Cut(p, "/")
-	if strings.EqualFold(first, stateDir) {
-		return fmt.Errorf("lay out %q: the name %s is reserved", p, stateDir)
+	if strings.EqualFold(first, StateDir) {
+		return fmt.Errorf("lay out %q: the name %s is reserved", p, StateDir)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *Store) CommitBlock(piece, block int) bool {
 	}
 	defer s.gate.leave()
 	summed := s.inMemory(piece, block)
-	sum := sumOf(summed)
+	sum := Checksum(summed)
 	s.mu.Lock()
 	pb := s.pieces[piece]
 	if s.verified.has(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
@@ -143,13 +143,13 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 }
 
 // goodBlock is a block that is verified by itself.
-type goodBlock struct {
-	piece, block int
-	sum          uint64
+type VerifiedBlock struct {
+	Piece, Index int
+	Sum          uint64
 }
 
 // takeUntold lists the blocks that are written and not journaled; mu is held.
-func (s *Store) takeUntold() (blocks []goodBlock) {
+func (s *Store) takeUntold() (blocks []VerifiedBlock) {
 	for _, piece := range slices.Sorted(maps.Keys(s.untold)) {
 		pb := s.pieces[piece]
 		if pb == nil || pb.good == nil || pb.committed {
@@ -157,7 +157,7 @@ func (s *Store) takeUntold() (blocks []goodBlock) {
 		}
 		for b := range pb.state {
 			if pb.good.Has(b) && pb.state[b] == onDisk && !pb.told.Has(b) {
-				blocks = append(blocks, goodBlock{piece, b, pb.sums[b]})
+				blocks = append(blocks, VerifiedBlock{piece, b, pb.sums[b]})
 			}
 		}
 	}
@@ -166,22 +166,22 @@ func (s *Store) takeUntold() (blocks []goodBlock) {
 }
 
 // told notes that the journal knows of blocks; mu is held.
-func (s *Store) told(blocks []goodBlock) {
+func (s *Store) told(blocks []VerifiedBlock) {
 	for _, x := range blocks {
-		if pb := s.pieces[x.piece]; pb != nil && pb.told != nil && pb.good.Has(x.block) {
-			pb.told.Set(x.block)
+		if pb := s.pieces[x.Piece]; pb != nil && pb.told != nil && pb.good.Has(x.Index) {
+			pb.told.Set(x.Index)
 		}
 	}
 }
 
 // toldBlocks are the blocks that a snapshot may vouch for; mu is held.
-func (s *Store) toldBlocks() map[int]blockSums {
-	out := map[int]blockSums{}
+func (s *Store) toldBlocks() map[int]BlockSums {
+	out := map[int]BlockSums{}
 	for piece, pb := range s.pieces {
 		if pb.told == nil || pb.committed || pb.told.Empty() {
 			continue
 		}
-		out[piece] = make(blockSums)
+		out[piece] = make(BlockSums)
 		for b := range pb.state {
 			if pb.told.Has(b) {
 				out[piece][b] = pb.sums[b]
@@ -212,7 +212,7 @@ func (s *Store) doubtBlocks(piece int) (any bool) {
 // reach, and says whether that is all of it. Of files that are not trusted it
 // takes those whose checksums are right, and no more than budget says, in bytes:
 // it is called at opening, and somebody waits.
-func (s *Store) restoreBlocks(piece int, blocks blockSums, trusted bool, budget *int64) (some, all bool) {
+func (s *Store) restoreBlocks(piece int, blocks BlockSums, trusted bool, budget *int64) (some, all bool) {
 	n := s.lay.geo.NumBlocks(piece)
 	pb := &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
 	pb.beginGood()
@@ -243,14 +243,14 @@ func (s *Store) readsAs(piece, block int, sum uint64, budget *int64) bool {
 		return false
 	}
 	b := make([]byte, n)
-	return s.readDisk(b, off) == nil && sumOf(b) == sum
+	return s.readDisk(b, off) == nil && Checksum(b) == sum
 }
 
 // reaches reports whether the files are long enough for a block.
 func (s *Store) reaches(piece, block int) bool {
 	off, n := s.lay.block(piece, block)
 	for p := range s.lay.parts(off, int64(n)) {
-		if p.file >= 0 && s.stats[p.file].size < p.at+p.n {
+		if p.file >= 0 && s.stats[p.file].Size < p.at+p.n {
 			return false
 		}
 	}

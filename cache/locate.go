@@ -34,7 +34,7 @@ func Locate(dir string, info *metainfo.Info) ([]string, error) {
 		return nil, fmt.Errorf("locate files: %w", err)
 	}
 	defer fsys.Close()
-	r := &resume{fs: fsys, base: stateDir + "/" + info.Hash.String()}
+	r := &stateFiles{fs: fsys, base: StateDir + "/" + info.Hash.String()}
 	l := newLocator(fsys, info)
 	if names, err := r.loadNames(info.Files); err == nil && names != nil && l.valid(names) {
 		return names, nil
@@ -65,7 +65,7 @@ type located struct {
 
 func newLocator(fsys vfs.FS, info *metainfo.Info) *locator {
 	return &locator{
-		fs: fsys, info: info, names: ownNames(info.Files),
+		fs: fsys, info: info, names: OwnNames(info.Files),
 		dirs: map[string]located{".": {".", true}},
 	}
 }
@@ -153,7 +153,7 @@ func (l *locator) claim(name, own string) bool {
 	if name == own {
 		return true
 	}
-	if checkPath(name) != nil {
+	if CheckPath(name) != nil {
 		return false
 	}
 	if l.own == nil {

@@ -25,8 +25,8 @@ import (
 // be ours, and is hashed before it is written to.
 const (
 	namesHead   = "torrentfs names 1\n"
-	namesSuffix = ".names"
-	maxNames    = 256 << 20
+	NamesSuffix = ".names"
+	MaxNames    = 256 << 20
 )
 
 var errNames = errors.New("record of names is damaged")
@@ -47,7 +47,7 @@ func openText(b []byte, head string) (lines string, ok bool) {
 }
 
 // encodeNames makes the record of names that are not the files' own.
-func encodeNames(files []metainfo.File, names []string) []byte {
+func EncodeNames(files []metainfo.File, names []string) []byte {
 	b := []byte(namesHead)
 	for i := range files {
 		if names[i] != files[i].Path {
@@ -60,18 +60,18 @@ func encodeNames(files []metainfo.File, names []string) []byte {
 
 // decodeNames returns the names of all files: those of the record, else their
 // own. No two files have one name, and all names are local.
-func decodeNames(b []byte, files []metainfo.File) ([]string, error) {
+func DecodeNames(b []byte, files []metainfo.File) ([]string, error) {
 	lines, ok := openText(b, namesHead)
 	if !ok {
 		return nil, errNames
 	}
-	names := ownNames(files)
+	names := OwnNames(files)
 	last := -1
 	for line := range strings.Lines(lines) {
 		number, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		i, err := strconv.Atoi(number)
 		name, qerr := strconv.Unquote(quoted)
-		if err != nil || qerr != nil || i <= last || i >= len(files) || files[i].Pad || checkPath(name) != nil {
+		if err != nil || qerr != nil || i <= last || i >= len(files) || files[i].Pad || CheckPath(name) != nil {
 			return nil, errNames
 		}
 		names[i], last = name, i
@@ -89,7 +89,7 @@ func decodeNames(b []byte, files []metainfo.File) ([]string, error) {
 	return names, nil
 }
 
-func ownNames(files []metainfo.File) []string {
+func OwnNames(files []metainfo.File) []string {
 	names := make([]string, len(files))
 	for i := range files {
 		names[i] = files[i].Path
@@ -98,29 +98,29 @@ func ownNames(files []metainfo.File) []string {
 }
 
 // loadNames returns the recorded names, nil if there is no record.
-func (r *resume) loadNames(files []metainfo.File) ([]string, error) {
-	b, err := readFile(r.fs, r.base+namesSuffix, maxNames)
+func (r *stateFiles) loadNames(files []metainfo.File) ([]string, error) {
+	b, err := readFile(r.fs, r.base+NamesSuffix, MaxNames)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return decodeNames(b, files)
+	return DecodeNames(b, files)
 }
 
 // saveNames makes the record say where the files lie: data, sync, rename, sync
 // of the directory. There is none if all have their own names.
-func (r *resume) saveNames(files []metainfo.File, names []string) error {
-	b := encodeNames(files, names)
-	name := r.base + namesSuffix
+func (r *stateFiles) saveNames(files []metainfo.File, names []string) error {
+	b := EncodeNames(files, names)
+	name := r.base + NamesSuffix
 	if bytes.Equal(b, sealText([]byte(namesHead))) {
 		err := r.fs.Remove(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err == nil {
-			err = r.fs.SyncDir(stateDir)
+			err = r.fs.SyncDir(StateDir)
 		}
 		return err
 	}
@@ -139,7 +139,7 @@ func (r *resume) saveNames(files []metainfo.File, names []string) error {
 		err = r.fs.Rename(name+".tmp", name)
 	}
 	if err == nil {
-		err = r.fs.SyncDir(stateDir)
+		err = r.fs.SyncDir(StateDir)
 	}
 	return err
 }

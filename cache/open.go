@@ -44,7 +44,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces), partly: newSharedBits(lay.pieces), untold: make(map[int]struct{}),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
 		doubtful: bitset.New(lay.pieces), durable: bitset.New(lay.pieces),
-		fileBytes: make([]int64, len(lay.files)), stats: make([]fileStat, len(lay.files)),
+		fileBytes: make([]int64, len(lay.files)), stats: make([]FileState, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
 		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
 		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
@@ -62,11 +62,11 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 			s.unlock()
 		}
 	}()
-	s.resume = &resume{
-		fs: s.fs, base: stateDir + "/" + info.Hash.String(),
-		id: identity{
-			v1: info.Hash.V1, v2: info.Hash.V2,
-			pieceLen: lay.pieceLen, pieces: lay.pieces, perPiece: lay.perPiece, files: len(lay.files),
+	s.resume = &stateFiles{
+		fs: s.fs, base: StateDir + "/" + info.Hash.String(),
+		id: Identity{
+			V1: info.Hash.V1, V2: info.Hash.V2,
+			PieceLength: lay.pieceLen, Pieces: lay.pieces, BlocksPerPiece: lay.perPiece, Files: len(lay.files),
 		},
 	}
 	if err := s.lockTorrent(); err != nil {
@@ -95,7 +95,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 // is nothing to protect: what lies there can still be seeded. It stays
 // unwritten for as long as the store is open, for then it is not locked either.
 func (s *Store) lockTorrent() error {
-	err := s.fs.Mkdir(stateDir, 0o755)
+	err := s.fs.Mkdir(StateDir, 0o755)
 	switch {
 	case err == nil:
 		err = s.fs.SyncDir(".")
@@ -121,7 +121,7 @@ func (s *Store) lockName(top string) error {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(top))
-	l, err := s.lock(stateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock")
+	l, err := s.lock(StateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock")
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (s *Store) makeEmpty(f *metainfo.File, empty bool) error {
 // top-level directory, and not to that itself.
 func safeLink(name, target string) bool {
 	top, _, nested := strings.Cut(name, "/")
-	if !nested || path.IsAbs(target) || checkPath(name) != nil {
+	if !nested || path.IsAbs(target) || CheckPath(name) != nil {
 		return false
 	}
 	// Every prefix must stay inside: a/../../b does not, even if it comes back.

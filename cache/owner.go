@@ -32,14 +32,14 @@ func (e *LockedError) Unwrap() error { return ErrLocked }
 // unless such a process runs, and began when this one did: what a killed
 // process has left claims nothing, and neither does that of another machine or
 // container.
-type lockOwner struct {
+type Owner struct {
 	PID     int    `json:"pid"`
 	Started string `json:"started"` // see processStart
 	Purpose string `json:"purpose"`
 }
 
 // maxOwnerBytes bounds what is read of a lock, which others may have written.
-const maxOwnerBytes = 4096
+const MaxOwner = 4096
 
 // signLock writes into a lock that this process holds it. Without that the
 // next one hears less; so it is no error if it fails.
@@ -48,7 +48,7 @@ func (s *Store) signLock(name string) {
 	if s.opt.Purpose == "" || started == "" {
 		return
 	}
-	data, err := json.Marshal(lockOwner{PID: os.Getpid(), Started: started, Purpose: s.opt.Purpose})
+	data, err := json.Marshal(Owner{PID: os.Getpid(), Started: started, Purpose: s.opt.Purpose})
 	if err != nil {
 		return
 	}
@@ -63,15 +63,15 @@ func (s *Store) signLock(name string) {
 }
 
 // ownerOf reads who holds a lock; nil unless that is certain.
-func ownerOf(disk vfs.FS, name string) *lockOwner {
+func ownerOf(disk vfs.FS, name string) *Owner {
 	f, err := disk.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	data := make([]byte, maxOwnerBytes)
+	data := make([]byte, MaxOwner)
 	n, _ := f.ReadAt(data, 0)
-	o, ok := parseOwner(data[:n])
+	o, ok := DecodeOwner(data[:n])
 	if !ok {
 		return nil
 	}
@@ -82,9 +82,9 @@ func ownerOf(disk vfs.FS, name string) *lockOwner {
 }
 
 // parseOwner reads what signLock wrote, or somebody else.
-func parseOwner(data []byte) (o lockOwner, ok bool) {
+func DecodeOwner(data []byte) (o Owner, ok bool) {
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&o); err != nil || o.PID <= 0 || o.Purpose == "" {
-		return lockOwner{}, false
+		return Owner{}, false
 	}
 	return o, true
 }

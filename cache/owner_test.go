@@ -33,12 +33,12 @@ func TestLockNamesItsHolder(t *testing.T) {
 	}
 
 	// What cannot be certain names nobody.
-	lock := filepath.Join(dir, stateDir, tor.Info.Hash.String()+".lock")
+	lock := filepath.Join(dir, StateDir, tor.Info.Hash.String()+".lock")
 	signed, err := os.ReadFile(lock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dead lockOwner
+	var dead Owner
 	if err := json.Unmarshal(signed, &dead); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func FuzzLockOwner(f *testing.F) {
 	f.Add([]byte(`{"pid":12,"started":"b/3","purpose":"torrentfs seed"}` + "\n"))
 	f.Add([]byte(`{"pid":1e3,"purpose":7}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		o, ok := parseOwner(data)
+		o, ok := DecodeOwner(data)
 		if !ok {
 			return
 		}
@@ -73,7 +73,7 @@ func FuzzLockOwner(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := parseOwner(again); !ok || got != o {
+		if got, ok := DecodeOwner(again); !ok || got != o {
 			t.Fatalf("%+v came back as %+v", o, got)
 		}
 	})

@@ -89,9 +89,9 @@ func (p *placing) known(i int, st vfs.Info) bool {
 	if p.snap == nil || !p.trusted {
 		return false
 	}
-	then, ino := p.snap.files[i], p.snap.inode(i)
-	unsure := !p.snap.clean || then.size == fileMissing
-	same := then.size == st.Size && then.mtime == st.MTime || unsure && ino != 0 && ino == st.Ino
+	then, ino := p.snap.Files[i], p.snap.Inode(i)
+	unsure := !p.snap.Clean || then.Size == FileMissing
+	same := then.Size == st.Size && then.MTime == st.MTime || unsure && ino != 0 && ino == st.Ino
 	p.started = p.started || same
 	return same
 }

@@ -64,7 +64,7 @@ func tree(t testing.TB, dir string) map[string]string {
 		if err != nil {
 			return err
 		}
-		if d.Name() == stateDir {
+		if d.Name() == StateDir {
 			return fs.SkipDir
 		}
 		if d.Type().IsRegular() {

@@ -14,14 +14,14 @@ import (
 )
 
 // stateDir holds the resume data below DataDir.
-const stateDir = ".torrentfs"
+const StateDir = ".torrentfs"
 
 // resume publishes snapshots and appends to the journal. Its lock is a leaf
 // held over short writes to its own two files, which the loop of a torrent
 // never waits for; the slow part, the sync, happens outside of it.
-type resume struct {
+type stateFiles struct {
 	fs   vfs.FS
-	id   identity
+	id   Identity
 	base string // stateDir/<info-hash>
 
 	// refused says why the folder takes no resume data, nil where it does. Then nothing is vouched for, and no
@@ -39,47 +39,47 @@ type resume struct {
 // load returns the last snapshot with its journal played onto it. A nil
 // snapshot means that nobody vouches for anything; err says why, nil if there
 // was none. With a snapshot, err says what of it cannot be relied on.
-func (r *resume) load() (*snapshot, error) {
-	b, err := readFile(r.fs, r.base+".resume", r.id.maxSnapshot())
+func (r *stateFiles) load() (*Snapshot, error) {
+	b, err := readFile(r.fs, r.base+".resume", r.id.MaxSnapshot())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s, err := decodeSnapshot(b, &r.id)
+	s, err := DecodeSnapshot(b, &r.id)
 	if err != nil {
 		return nil, err
 	}
-	r.gen = s.gen
-	if s.clean {
+	r.gen = s.Generation
+	if s.Clean {
 		return s, nil
 	}
-	b, err = readFile(r.fs, r.base+".journal", maxJournal)
+	b, err = readFile(r.fs, r.base+".journal", MaxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
-		s.doubtAll()
+		s.DoubtAll()
 		return s, err
 	}
-	return s, s.apply(b, &r.id)
+	return s, s.Play(b, &r.id)
 }
 
 // publish replaces the snapshot: data, sync, rename, sync of the directory.
 // The generation is the snapshot's number; the journal before it is void.
-func (r *resume) publish(s *snapshot) error {
+func (r *stateFiles) publish(s *Snapshot) error {
 	r.gen++
-	s.gen, s.time = r.gen, time.Now().UnixNano()
-	if st, err := r.fs.Lstat(stateDir); err == nil {
-		s.stateIno = st.Ino
+	s.Generation, s.Time = r.gen, time.Now().UnixNano()
+	if st, err := r.fs.Lstat(StateDir); err == nil {
+		s.StateIno = st.Ino
 	}
 	tmp := r.base + ".resume.tmp"
 	f, err := r.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return fmt.Errorf("publish resume data: %w", err)
 	}
-	_, err = f.WriteAt(s.encode(&r.id), 0)
+	_, err = f.WriteAt(s.Encode(&r.id), 0)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -90,7 +90,7 @@ func (r *resume) publish(s *snapshot) error {
 		err = r.fs.Rename(tmp, r.base+".resume")
 	}
 	if err == nil {
-		err = r.fs.SyncDir(stateDir)
+		err = r.fs.SyncDir(StateDir)
 	}
 	if err != nil {
 		return fmt.Errorf("publish resume data: %w", err)
@@ -100,7 +100,7 @@ func (r *resume) publish(s *snapshot) error {
 
 // begin marks the session as unclean before the first thing is written, with
 // the snapshot that make returns. When it has begun it does nothing.
-func (r *resume) begin(make func() *snapshot) error {
+func (r *stateFiles) begin(make func() *Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.journal != nil || r.refused != nil {
@@ -119,7 +119,7 @@ func (r *resume) begin(make func() *snapshot) error {
 }
 
 // compact folds a long journal into a new snapshot.
-func (r *resume) compact(make func() *snapshot) error {
+func (r *stateFiles) compact(make func() *Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.journal == nil || r.end < compactJournal {
@@ -134,35 +134,35 @@ func (r *resume) compact(make func() *snapshot) error {
 
 // restart publishes s and empties the journal f for its generation. A crash
 // in between leaves a journal of an older generation, which is void.
-func (r *resume) restart(f vfs.File, s *snapshot) error {
+func (r *stateFiles) restart(f vfs.File, s *Snapshot) error {
 	if err := r.publish(s); err != nil {
 		return err
 	}
 	err := f.Truncate(0)
 	if err == nil {
-		_, err = f.WriteAt(appendJournalHeader(nil, r.gen), 0)
+		_, err = f.WriteAt(AppendJournalHeader(nil, r.gen), 0)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = r.fs.SyncDir(stateDir)
+		err = r.fs.SyncDir(StateDir)
 	}
 	if err != nil {
 		return fmt.Errorf("begin journal: %w", err)
 	}
-	r.end, r.number, r.synced = journalHeader, 0, 0
+	r.end, r.number, r.synced = JournalHeaderLen, 0, 0
 	return nil
 }
 
 // append writes records; they are durable after sync.
-func (r *resume) append(recs ...record) error {
-	return r.appendMade(func() []record { return recs })
+func (r *stateFiles) append(recs ...Record) error {
+	return r.appendMade(func() []Record { return recs })
 }
 
 // appendMade is append for records that hold at the time of the call: no other
 // is written in between.
-func (r *resume) appendMade(make func() []record) error {
+func (r *stateFiles) appendMade(make func() []Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recs := make()
@@ -174,7 +174,7 @@ func (r *resume) appendMade(make func() []record) error {
 	}
 	b := []byte(nil)
 	for i, rec := range recs {
-		b = appendRecord(b, r.gen, r.number+uint32(i), r.synced, rec)
+		b = AppendRecord(b, r.gen, r.number+uint32(i), r.synced, rec)
 	}
 	if _, err := r.journal.WriteAt(b, r.end); err != nil {
 		return fmt.Errorf("append to journal: %w", err) // the next one overwrites it
@@ -184,7 +184,7 @@ func (r *resume) appendMade(make func() []record) error {
 	return nil
 }
 
-func (r *resume) sync() error {
+func (r *stateFiles) sync() error {
 	r.mu.Lock()
 	f, gen, number := r.journal, r.gen, r.number
 	r.mu.Unlock()
@@ -203,13 +203,13 @@ func (r *resume) sync() error {
 }
 
 // finish publishes the clean snapshot and removes the journal.
-func (r *resume) finish(s *snapshot) error {
+func (r *stateFiles) finish(s *Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused != nil {
 		return nil
 	}
-	s.clean = true
+	s.Clean = true
 	if err := r.publish(s); err != nil {
 		return err
 	}
@@ -219,21 +219,21 @@ func (r *resume) finish(s *snapshot) error {
 }
 
 // begun reports whether the session is marked as unclean on disk.
-func (r *resume) begun() bool {
+func (r *stateFiles) begun() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.journal != nil
 }
 
 // close closes the journal as it is.
-func (r *resume) close() {
+func (r *stateFiles) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.drop()
 }
 
 // drop closes the journal; mu is held.
-func (r *resume) drop() {
+func (r *stateFiles) drop() {
 	if r.journal != nil {
 		_ = r.journal.Close()
 		r.journal = nil
@@ -252,7 +252,7 @@ func readFile(fsys vfs.FS, name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if st.Size > int64(limit) {
-		return nil, fmt.Errorf("read %s: %w: %d bytes", path.Base(name), errResume, st.Size)
+		return nil, fmt.Errorf("read %s: %w: %d bytes", path.Base(name), ErrInvalid, st.Size)
 	}
 	b := make([]byte, st.Size)
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {

@@ -13,32 +13,32 @@ import (
 	"torrentfs/internal/bitset"
 )
 
-func testIdentity() *identity {
-	return &identity{v1: [20]byte{1, 2}, v2: [32]byte{3}, pieceLen: 1 << 18, pieces: 70, perPiece: 16, files: 3}
+func testIdentity() *Identity {
+	return &Identity{V1: [20]byte{1, 2}, V2: [32]byte{3}, PieceLength: 1 << 18, Pieces: 70, BlocksPerPiece: 16, Files: 3}
 }
 
-func drawSnapshot(t *rapid.T, id *identity) *snapshot {
-	s := &snapshot{
-		clean: rapid.Bool().Draw(t, "clean"), gen: rapid.Uint64().Draw(t, "gen"),
-		time: rapid.Int64().Draw(t, "time"), stateIno: rapid.Uint64().Draw(t, "folder"), held: bitset.New(id.pieces), doubtful: bitset.New(id.pieces),
-		files: make([]fileStat, id.files),
+func drawSnapshot(t *rapid.T, id *Identity) *Snapshot {
+	s := &Snapshot{
+		Clean: rapid.Bool().Draw(t, "clean"), Generation: rapid.Uint64().Draw(t, "gen"),
+		Time: rapid.Int64().Draw(t, "time"), StateIno: rapid.Uint64().Draw(t, "folder"), Held: bitset.New(id.Pieces), InDoubt: bitset.New(id.Pieces),
+		Files: make([]FileState, id.Files),
 	}
-	for p := range id.pieces {
+	for p := range id.Pieces {
 		switch rapid.IntRange(0, 2).Draw(t, "piece") {
 		case 1:
-			s.held.Set(p)
+			s.Held.Set(p)
 		case 2:
-			s.doubtful.Set(p)
+			s.InDoubt.Set(p)
 		}
 	}
 	for range rapid.IntRange(0, 9).Draw(t, "blocks") {
-		piece, block := rapid.IntRange(0, id.pieces-1).Draw(t, "piece"), rapid.IntRange(0, id.perPiece-1).Draw(t, "block")
+		piece, block := rapid.IntRange(0, id.Pieces-1).Draw(t, "piece"), rapid.IntRange(0, id.BlocksPerPiece-1).Draw(t, "block")
 		s.addBlock(id, int64(piece), int64(block), rapid.Uint64().Draw(t, "sum"))
 	}
-	for i := range s.files {
-		s.files[i] = fileStat{
-			size: rapid.Int64().Draw(t, "size"), mtime: rapid.Int64().Draw(t, "mtime"),
-			ctime: rapid.Int64().Draw(t, "ctime"), btime: rapid.Int64().Draw(t, "btime"), ino: rapid.Uint64().Draw(t, "ino"),
+	for i := range s.Files {
+		s.Files[i] = FileState{
+			Size: rapid.Int64().Draw(t, "size"), MTime: rapid.Int64().Draw(t, "mtime"),
+			CTime: rapid.Int64().Draw(t, "ctime"), BTime: rapid.Int64().Draw(t, "btime"), Ino: rapid.Uint64().Draw(t, "ino"),
 		}
 	}
 	return s
@@ -48,18 +48,18 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := testIdentity()
 		s := drawSnapshot(t, id)
-		b := s.encode(id)
-		got, err := decodeSnapshot(b, id)
+		b := s.Encode(id)
+		got, err := DecodeSnapshot(b, id)
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Fatalf("%+v came back as %+v, %v", s, got, err)
 		}
 		// Any damage is seen.
 		i := rapid.IntRange(0, len(b)-1).Draw(t, "at")
 		b[i] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
-		if _, err := decodeSnapshot(b, id); !errors.Is(err, errResume) {
+		if _, err := DecodeSnapshot(b, id); !errors.Is(err, ErrInvalid) {
 			t.Fatalf("damage at %d: %v", i, err)
 		}
-		if _, err := decodeSnapshot(b[:i], id); !errors.Is(err, errResume) {
+		if _, err := DecodeSnapshot(b[:i], id); !errors.Is(err, ErrInvalid) {
 			t.Fatalf("cut at %d: %v", i, err)
 		}
 	})
@@ -69,10 +69,10 @@ func TestSnapshotRoundTrip(t *testing.T) {
 func TestSnapshotVersion2(t *testing.T) {
 	id := testIdentity()
 	s := emptySnapshot(7)
-	s.clean = true
-	s.held.Set(3)
-	s.doubtful.Set(5)
-	b := s.encode(id)
+	s.Clean = true
+	s.Held.Set(3)
+	s.InDoubt.Set(5)
+	b := s.Encode(id)
 	old := append(bytes.Clone(b[:16]), 2, 0, 0, 0)
 	old = append(old, b[20:snapshotHeader-8]...)
 	old = append(old, b[snapshotHeader:][:2*2*8]...)
@@ -82,33 +82,33 @@ func TestSnapshotVersion2(t *testing.T) {
 	}
 	old = append(le.AppendUint32(old, 1), 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0)
 	old = le.AppendUint32(old, crc32.Checksum(old, castagnoli))
-	got, err := decodeSnapshot(old, id)
-	if err != nil || count(got.held) != 0 || !got.doubtful.Has(3) || !got.doubtful.Has(5) || got.blocks != nil {
+	got, err := DecodeSnapshot(old, id)
+	if err != nil || count(got.Held) != 0 || !got.InDoubt.Has(3) || !got.InDoubt.Has(5) || got.Blocks != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if f := (fileStat{size: 12, mtime: 22, ino: 32}); got.files[2] != f || !got.clean {
+	if f := (FileState{Size: 12, MTime: 22, Ino: 32}); got.Files[2] != f || !got.Clean {
 		t.Errorf("%+v", got)
 	}
-	if now := (fileStat{size: 12, mtime: 22, ctime: 9, ino: 32}); got.keeps(2, now, false) {
+	if now := (FileState{Size: 12, MTime: 22, CTime: 9, Ino: 32}); got.Keeps(2, now, false) {
 		t.Error("a file is trusted")
 	}
 	old[40]++
-	if _, err := decodeSnapshot(old, id); !errors.Is(err, errResume) {
+	if _, err := DecodeSnapshot(old, id); !errors.Is(err, ErrInvalid) {
 		t.Errorf("damaged: %v", err)
 	}
 }
 
 func TestSnapshotOfAnotherTorrent(t *testing.T) {
 	id := testIdentity()
-	b := (&snapshot{held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}).encode(id)
-	for name, change := range map[string]func(*identity){
-		"hash v1": func(id *identity) { id.v1[3]++ }, "hash v2": func(id *identity) { id.v2[3]++ },
-		"piece length": func(id *identity) { id.pieceLen++ }, "pieces": func(id *identity) { id.pieces-- },
-		"files": func(id *identity) { id.files++ },
+	b := (&Snapshot{Held: bitset.New(70), InDoubt: bitset.New(70), Files: make([]FileState, 3)}).Encode(id)
+	for name, change := range map[string]func(*Identity){
+		"hash v1": func(id *Identity) { id.V1[3]++ }, "hash v2": func(id *Identity) { id.V2[3]++ },
+		"piece length": func(id *Identity) { id.PieceLength++ }, "pieces": func(id *Identity) { id.Pieces-- },
+		"files": func(id *Identity) { id.Files++ },
 	} {
 		other := *id
 		change(&other)
-		if _, err := decodeSnapshot(b, &other); !errors.Is(err, errResume) {
+		if _, err := DecodeSnapshot(b, &other); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -119,61 +119,61 @@ func TestJournalTorn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := testIdentity()
 		const gen = 5
-		j := appendJournalHeader(nil, gen)
+		j := AppendJournalHeader(nil, gen)
 		n := rapid.IntRange(0, 20).Draw(t, "n")
 		synced := rapid.IntRange(0, n).Draw(t, "synced")
 		for i := range n {
-			j = appendRecord(j, gen, uint32(i), uint32(min(i, synced)), record{kind: recHeld, index: uint32(i)})
+			j = AppendRecord(j, gen, uint32(i), uint32(min(i, synced)), Record{Kind: Held, Index: uint32(i)})
 		}
-		cut := rapid.IntRange(journalHeader, len(j)).Draw(t, "cut")
-		whole := (cut - journalHeader) / recordLen
+		cut := rapid.IntRange(JournalHeaderLen, len(j)).Draw(t, "cut")
+		whole := (cut - JournalHeaderLen) / RecordLen
 		if synced < n && rapid.Bool().Draw(t, "in the midst") { // of what was not synced any sector may be missing
 			bad := rapid.IntRange(synced, n-1).Draw(t, "bad")
-			clear(j[journalHeader+bad*recordLen:][:recordLen])
+			clear(j[JournalHeaderLen+bad*RecordLen:][:RecordLen])
 			whole = min(whole, bad)
 		}
 		s := emptySnapshot(gen)
-		if err := s.apply(j[:cut], id); err != nil {
+		if err := s.Play(j[:cut], id); err != nil {
 			t.Fatal(err)
 		}
-		for i := range id.pieces {
-			if s.held.Has(i) != (i < whole) {
-				t.Fatalf("piece %d of %d held: %v", i, whole, s.held.Has(i))
+		for i := range id.Pieces {
+			if s.Held.Has(i) != (i < whole) {
+				t.Fatalf("piece %d of %d held: %v", i, whole, s.Held.Has(i))
 			}
 		}
 	})
 }
 
-func emptySnapshot(gen uint64) *snapshot {
-	return &snapshot{gen: gen, time: 100, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
+func emptySnapshot(gen uint64) *Snapshot {
+	return &Snapshot{Generation: gen, Time: 100, Held: bitset.New(70), InDoubt: bitset.New(70), Files: make([]FileState, 3)}
 }
 
 func TestJournalRecords(t *testing.T) {
 	id := testIdentity()
 	const gen = 9
-	j := appendJournalHeader(nil, gen)
-	for i, r := range []record{
-		{kind: recHeld, index: 1, value: 0},
-		{kind: recHeld, index: 2, value: 0},
-		{kind: recLost, index: 1, value: 0},
-		{kind: recSeen, index: 1, value: 5},
-		{kind: recSeen, index: 2, value: 77},
-		{kind: recSeen, index: 1, value: 0},
-		{kind: recHeld, index: 1 << 31, value: 0},
-		{kind: recSeen, index: 1 << 31, value: 0},
-		{kind: 99, index: 0, value: 0}, // of a later version
+	j := AppendJournalHeader(nil, gen)
+	for i, r := range []Record{
+		{Kind: Held, Index: 1, Value: 0},
+		{Kind: Held, Index: 2, Value: 0},
+		{Kind: Lost, Index: 1, Value: 0},
+		{Kind: FileSeen, Index: 1, Value: 5},
+		{Kind: FileSeen, Index: 2, Value: 77},
+		{Kind: FileSeen, Index: 1, Value: 0},
+		{Kind: Held, Index: 1 << 31, Value: 0},
+		{Kind: FileSeen, Index: 1 << 31, Value: 0},
+		{Kind: 99, Index: 0, Value: 0}, // of a later version
 	} {
-		j = appendRecord(j, gen, uint32(i), 0, r)
+		j = AppendRecord(j, gen, uint32(i), 0, r)
 	}
-	old := appendRecord(nil, gen-1, 9, 0, record{kind: recHeld, index: 3, value: 0})
+	old := AppendRecord(nil, gen-1, 9, 0, Record{Kind: Held, Index: 3, Value: 0})
 	s := emptySnapshot(gen)
-	s.doubtful.Set(2)
-	err := s.apply(append(j, old...), id)
-	if err != nil || !bytes.Equal(bits(s.held, 5), []byte("00100")) || s.doubtful.Has(2) || s.marks[2] != 77 || s.marks[1] != 0 {
-		t.Errorf("held %s, doubtful %v, marks %v, %v", bits(s.held, 5), s.doubtful, s.marks, err)
+	s.InDoubt.Set(2)
+	err := s.Play(append(j, old...), id)
+	if err != nil || !bytes.Equal(bits(s.Held, 5), []byte("00100")) || s.InDoubt.Has(2) || s.Marks[2] != 77 || s.Marks[1] != 0 {
+		t.Errorf("held %s, doubtful %v, marks %v, %v", bits(s.Held, 5), s.InDoubt, s.Marks, err)
 	}
 	s = emptySnapshot(gen + 1)
-	if err := s.apply(j, id); err != nil || s.held.Has(2) {
+	if err := s.Play(j, id); err != nil || s.Held.Has(2) {
 		t.Error("a journal of another generation is played")
 	}
 }
@@ -183,21 +183,21 @@ func TestJournalRecords(t *testing.T) {
 func TestJournalDamageIsNoticed(t *testing.T) {
 	id := testIdentity()
 	const gen, n = 3, 12
-	j := appendJournalHeader(nil, gen)
+	j := AppendJournalHeader(nil, gen)
 	for i := range n {
-		r := record{kind: recHeld, index: uint32(i)}
+		r := Record{Kind: Held, Index: uint32(i)}
 		if i == 7 {
-			r = record{kind: recLost, index: 2}
+			r = Record{Kind: Lost, Index: 2}
 		}
-		j = appendRecord(j, gen, uint32(i), uint32(i), r)
+		j = AppendRecord(j, gen, uint32(i), uint32(i), r)
 	}
-	for at := journalHeader; at < journalHeader+(n-1)*recordLen; at++ {
+	for at := JournalHeaderLen; at < JournalHeaderLen+(n-1)*RecordLen; at++ {
 		b := bytes.Clone(j)
 		b[at] ^= 0x10
 		s := emptySnapshot(gen)
-		s.held.Set(69)
-		if err := s.apply(b, id); !errors.Is(err, errResume) || count(s.held) != 0 || !s.doubtful.Has(69) {
-			t.Fatalf("flip at %d: %v, held %v", at, err, s.held)
+		s.Held.Set(69)
+		if err := s.Play(b, id); !errors.Is(err, ErrInvalid) || count(s.Held) != 0 || !s.InDoubt.Has(69) {
+			t.Fatalf("flip at %d: %v, held %v", at, err, s.Held)
 		}
 	}
 }
@@ -217,21 +217,21 @@ func bits(b bitset.Set, n int) (out []byte) {
 // pieces that do not exist, and what decodes encodes to the same bytes.
 func FuzzResume(f *testing.F) {
 	id := testIdentity()
-	s := &snapshot{gen: 1, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
-	s.held.Set(69)
-	j := appendRecord(appendJournalHeader(nil, 1), 1, 0, 0, record{kind: recHeld, index: 7})
-	f.Add(s.encode(id), j)
-	f.Add(s.encode(id)[:100], j[:50])
+	s := &Snapshot{Generation: 1, Held: bitset.New(70), InDoubt: bitset.New(70), Files: make([]FileState, 3)}
+	s.Held.Set(69)
+	j := AppendRecord(AppendJournalHeader(nil, 1), 1, 0, 0, Record{Kind: Held, Index: 7})
+	f.Add(s.Encode(id), j)
+	f.Add(s.Encode(id)[:100], j[:50])
 	f.Add([]byte(nil), []byte(nil))
 	f.Fuzz(func(t *testing.T, snap, journal []byte) {
-		s, err := decodeSnapshot(snap, id)
+		s, err := DecodeSnapshot(snap, id)
 		if err != nil {
-			s = &snapshot{gen: 1, held: bitset.New(70), doubtful: bitset.New(70), files: make([]fileStat, 3)}
-		} else if again := s.encode(id); snap[16] == snapshotVersion && s.clean && !bytes.Equal(again, snap) && snap[20] <= 1 {
+			s = &Snapshot{Generation: 1, Held: bitset.New(70), InDoubt: bitset.New(70), Files: make([]FileState, 3)}
+		} else if again := s.Encode(id); snap[16] == snapshotVersion && s.Clean && !bytes.Equal(again, snap) && snap[20] <= 1 {
 			t.Fatal("does not encode to what it was decoded from")
 		}
-		_ = s.apply(journal, id)
-		for _, set := range []bitset.Set{s.held, s.doubtful} {
+		_ = s.Play(journal, id)
+		for _, set := range []bitset.Set{s.Held, s.InDoubt} {
 			if set[1]>>6 != 0 {
 				t.Fatal("pieces that do not exist")
 			}
@@ -248,48 +248,48 @@ func FuzzJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte, at uint16, flip byte, cut uint16) {
 		id := testIdentity()
 		const gen = 4
-		j := appendJournalHeader(nil, gen)
+		j := AppendJournalHeader(nil, gen)
 		n, mark := uint32(0), uint64(1)
 		ever := map[int]bool{}
 		states := map[uint64]map[int]bool{0: {}} // by the mark that is the last then: what was held
 		whole := emptySnapshot(gen)
 		for ; len(script) >= 2 && n < 200; script = script[2:] {
-			r := record{kind: recHeld, index: uint32(script[1]) % 70}
+			r := Record{Kind: Held, Index: uint32(script[1]) % 70}
 			switch script[0] % 4 {
 			case 1:
-				r.kind = recLost
+				r.Kind = Lost
 			case 2: // the file changed: what is held in it is another set from now on
 				mark++
-				r = record{kind: recSeen, index: 0, value: mark}
+				r = Record{Kind: FileSeen, Index: 0, Value: mark}
 			case 3:
-				r = record{kind: recSeen, index: 0, value: 0}
+				r = Record{Kind: FileSeen, Index: 0, Value: 0}
 			}
-			j = appendRecord(j, gen, n, n, r)
+			j = AppendRecord(j, gen, n, n, r)
 			n++
-			if r.kind == recHeld {
-				ever[int(r.index)] = true
+			if r.Kind == Held {
+				ever[int(r.Index)] = true
 			}
-			_ = whole.apply(j, id)
-			held := states[whole.marks[0]]
+			_ = whole.Play(j, id)
+			held := states[whole.Marks[0]]
 			if held == nil {
 				held = map[int]bool{}
-				states[whole.marks[0]] = held
+				states[whole.Marks[0]] = held
 			}
 			for p := range 70 {
-				held[p] = held[p] || whole.held.Has(p)
+				held[p] = held[p] || whole.Held.Has(p)
 			}
 		}
 		b := bytes.Clone(j)
 		b[int(at)%len(b)] ^= flip
 		b = b[:len(b)-int(cut)%(len(b)+1)]
 		s := emptySnapshot(gen)
-		err := s.apply(b, id)
-		if err != nil && count(s.held) > 0 {
+		err := s.Play(b, id)
+		if err != nil && count(s.Held) > 0 {
 			t.Fatal("a damaged journal vouches for pieces")
 		}
 		for p := range 70 {
-			if s.held.Has(p) && (!ever[p] || !states[s.marks[0]][p]) {
-				t.Fatalf("piece %d is held with the mark %d", p, s.marks[0])
+			if s.Held.Has(p) && (!ever[p] || !states[s.Marks[0]][p]) {
+				t.Fatalf("piece %d is held with the mark %d", p, s.Marks[0])
 			}
 		}
 	})

@@ -13,7 +13,7 @@ import (
 
 // errResume says that a resume file is not one, is damaged or is of another
 // torrent. It is never fatal: what it would have vouched for is hashed again.
-var errResume = errors.New("invalid resume data")
+var ErrInvalid = errors.New("invalid resume data")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -34,19 +34,19 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Version 2 had no inode of stateDir, of files size, mtime and inode alone, and
 // runs of blocks of 12 bytes. It is read for what it tells of the files: what it
 // vouched for is hashed. Version 1 is not read.
-type snapshot struct {
-	clean    bool       // published by Close
-	gen      uint64     // the journal that continues it has the same
-	time     int64      // when it was published
-	stateIno uint64     // of stateDir; 0: not known
-	held     bitset.Set // verified and synced
-	doubtful bitset.Set // there may be something; still to be hashed
-	files    []fileStat
-	blocks   map[int]blockSums // by piece: blocks verified by themselves and synced; nil: none
+type Snapshot struct {
+	Clean      bool       // published by Close
+	Generation uint64     // the journal that continues it has the same
+	Time       int64      // when it was published
+	StateIno   uint64     // of stateDir; 0: not known
+	Held       bitset.Set // verified and synced
+	InDoubt    bitset.Set // there may be something; still to be hashed
+	Files      []FileState
+	Blocks     map[int]BlockSums // by piece: blocks verified by themselves and synced; nil: none
 
 	// What the journal says of files, which replaces files: in which state they
 	// are vouched for, and to which ones we wrote.
-	marks, inodes map[int]uint64
+	Marks, Inodes map[int]uint64
 }
 
 const (
@@ -65,128 +65,128 @@ const (
 )
 
 // identity is what binds resume data to a torrent.
-type identity struct {
-	v1       [20]byte
-	v2       [32]byte
-	pieceLen int64
-	pieces   int
-	perPiece int // blocks of a full piece
-	files    int
+type Identity struct {
+	V1             [20]byte
+	V2             [32]byte
+	PieceLength    int64
+	Pieces         int
+	BlocksPerPiece int // blocks of a full piece
+	Files          int
 }
 
 // snapshotLen is the length of a snapshot without blocks.
-func (id *identity) snapshotLen() int {
-	return snapshotHeader + 2*8*((id.pieces+63)/64) + fileStatLen*id.files + 4 + 4
+func (id *Identity) snapshotLen() int {
+	return snapshotHeader + 2*8*((id.Pieces+63)/64) + fileStatLen*id.Files + 4 + 4
 }
 
 // maxSnapshot is the most that a snapshot may have.
-func (id *identity) maxSnapshot() int { return id.snapshotLen() + blockLen*maxBlocks }
+func (id *Identity) MaxSnapshot() int { return id.snapshotLen() + blockLen*maxBlocks }
 
 // blockSums are the checksums of blocks that are verified by themselves.
-type blockSums map[int]uint64
+type BlockSums map[int]uint64
 
 // sumOf is a checksum of a block: two that do not depend on each other, and
 // that processors compute faster than any hash. 0 stands for none.
-func sumOf(b []byte) uint64 {
+func Checksum(b []byte) uint64 {
 	return max(uint64(crc32.ChecksumIEEE(b))<<32|uint64(crc32.Checksum(b, castagnoli)), 1)
 }
 
 // addBlock notes a block, if there can be such a one.
-func (s *snapshot) addBlock(id *identity, piece, block int64, sum uint64) bool {
-	if piece >= int64(id.pieces) || block >= int64(id.perPiece) {
+func (s *Snapshot) addBlock(id *Identity, piece, block int64, sum uint64) bool {
+	if piece >= int64(id.Pieces) || block >= int64(id.BlocksPerPiece) {
 		return false
 	}
-	if s.blocks == nil {
-		s.blocks = make(map[int]blockSums)
+	if s.Blocks == nil {
+		s.Blocks = make(map[int]BlockSums)
 	}
-	if s.blocks[int(piece)] == nil {
-		s.blocks[int(piece)] = make(blockSums)
+	if s.Blocks[int(piece)] == nil {
+		s.Blocks[int(piece)] = make(BlockSums)
 	}
-	s.blocks[int(piece)][int(block)] = sum
+	s.Blocks[int(piece)][int(block)] = sum
 	return true
 }
 
 // listBlocks lists the blocks in order.
-func (s *snapshot) listBlocks() (out []goodBlock) {
-	for _, piece := range slices.Sorted(maps.Keys(s.blocks)) {
-		for _, block := range slices.Sorted(maps.Keys(s.blocks[piece])) {
+func (s *Snapshot) listBlocks() (out []VerifiedBlock) {
+	for _, piece := range slices.Sorted(maps.Keys(s.Blocks)) {
+		for _, block := range slices.Sorted(maps.Keys(s.Blocks[piece])) {
 			if len(out) == maxBlocks {
 				return out
 			}
-			out = append(out, goodBlock{piece, block, s.blocks[piece][block]})
+			out = append(out, VerifiedBlock{piece, block, s.Blocks[piece][block]})
 		}
 	}
 	return out
 }
 
-func (s *snapshot) encode(id *identity) []byte {
+func (s *Snapshot) Encode(id *Identity) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, 0, id.snapshotLen())
 	b = append(b, snapshotMagic...)
 	b = le.AppendUint32(b, snapshotVersion)
 	var flags uint32
-	if s.clean {
+	if s.Clean {
 		flags |= flagClean
 	}
 	b = le.AppendUint32(b, flags)
-	b = le.AppendUint64(b, s.gen)
-	b = le.AppendUint64(b, uint64(s.time))
-	b = append(b, id.v1[:]...)
-	b = append(b, id.v2[:]...)
-	b = le.AppendUint64(b, uint64(id.pieceLen))
-	b = le.AppendUint32(b, uint32(id.pieces))
-	b = le.AppendUint32(b, uint32(id.files))
-	b = le.AppendUint64(b, s.stateIno)
-	for _, set := range []bitset.Set{s.held, s.doubtful} {
+	b = le.AppendUint64(b, s.Generation)
+	b = le.AppendUint64(b, uint64(s.Time))
+	b = append(b, id.V1[:]...)
+	b = append(b, id.V2[:]...)
+	b = le.AppendUint64(b, uint64(id.PieceLength))
+	b = le.AppendUint32(b, uint32(id.Pieces))
+	b = le.AppendUint32(b, uint32(id.Files))
+	b = le.AppendUint64(b, s.StateIno)
+	for _, set := range []bitset.Set{s.Held, s.InDoubt} {
 		for _, w := range set {
 			b = le.AppendUint64(b, w)
 		}
 	}
-	for _, f := range s.files {
+	for _, f := range s.Files {
 		b = f.append(b)
 	}
 	blocks := s.listBlocks()
 	b = le.AppendUint32(b, uint32(len(blocks)))
 	for _, x := range blocks {
-		b = le.AppendUint32(b, uint32(x.piece))
-		b = le.AppendUint32(b, uint32(x.block))
-		b = le.AppendUint64(b, x.sum)
+		b = le.AppendUint32(b, uint32(x.Piece))
+		b = le.AppendUint32(b, uint32(x.Index))
+		b = le.AppendUint64(b, x.Sum)
 	}
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
+func DecodeSnapshot(b []byte, id *Identity) (*Snapshot, error) {
 	le := binary.LittleEndian
 	if len(b) < snapshotHeader || string(b[:16]) != snapshotMagic {
-		return nil, fmt.Errorf("decode snapshot: %w: not a snapshot", errResume)
+		return nil, fmt.Errorf("decode snapshot: %w: not a snapshot", ErrInvalid)
 	}
 	version := le.Uint32(b[16:])
 	header, fixed, each := snapshotHeader, id.snapshotLen(), blockLen
 	switch version {
 	case snapshotVersion:
 	case snapshotVersion2:
-		header, fixed, each = header-8, fixed-8-(fileStatLen-fileStatLen2)*id.files, blockLen2
+		header, fixed, each = header-8, fixed-8-(fileStatLen-fileStatLen2)*id.Files, blockLen2
 	default:
-		return nil, fmt.Errorf("decode snapshot: %w: version %d", errResume, version)
+		return nil, fmt.Errorf("decode snapshot: %w: version %d", ErrInvalid, version)
 	}
 	switch {
 	case len(b) < fixed || (len(b)-fixed)%each != 0:
-		return nil, fmt.Errorf("decode snapshot: %w: %d bytes, want %d and blocks", errResume, len(b), fixed)
+		return nil, fmt.Errorf("decode snapshot: %w: %d bytes, want %d and blocks", ErrInvalid, len(b), fixed)
 	case crc32.Checksum(b[:len(b)-4], castagnoli) != le.Uint32(b[len(b)-4:]):
-		return nil, fmt.Errorf("decode snapshot: %w: checksum", errResume)
+		return nil, fmt.Errorf("decode snapshot: %w: checksum", ErrInvalid)
 	}
-	want := (&snapshot{}).encode(id)
+	want := (&Snapshot{}).Encode(id)
 	if string(b[40:snapshotHeader-8]) != string(want[40:snapshotHeader-8]) {
-		return nil, fmt.Errorf("decode snapshot: %w: of another torrent", errResume)
+		return nil, fmt.Errorf("decode snapshot: %w: of another torrent", ErrInvalid)
 	}
-	s := &snapshot{
-		clean: le.Uint32(b[20:])&flagClean != 0,
-		gen:   le.Uint64(b[24:]), time: int64(le.Uint64(b[32:])),
-		held: bitset.New(id.pieces), doubtful: bitset.New(id.pieces),
-		files: make([]fileStat, id.files),
+	s := &Snapshot{
+		Clean:      le.Uint32(b[20:])&flagClean != 0,
+		Generation: le.Uint64(b[24:]), Time: int64(le.Uint64(b[32:])),
+		Held: bitset.New(id.Pieces), InDoubt: bitset.New(id.Pieces),
+		Files: make([]FileState, id.Files),
 	}
 	if version == snapshotVersion {
-		s.stateIno = le.Uint64(b[header-8:])
+		s.StateIno = le.Uint64(b[header-8:])
 	}
 	if err := s.decodeBody(b[header:], id, version); err != nil {
 		return nil, err
@@ -195,35 +195,35 @@ func decodeSnapshot(b []byte, id *identity) (*snapshot, error) {
 }
 
 // decodeBody decodes what follows the header.
-func (s *snapshot) decodeBody(b []byte, id *identity, version uint32) error {
+func (s *Snapshot) decodeBody(b []byte, id *Identity, version uint32) error {
 	le := binary.LittleEndian
-	for _, set := range []bitset.Set{s.held, s.doubtful} {
+	for _, set := range []bitset.Set{s.Held, s.InDoubt} {
 		for i := range set {
 			set[i] = le.Uint64(b)
 			b = b[8:]
 		}
-		if tail := id.pieces % 64; tail != 0 && set[len(set)-1]>>tail != 0 {
-			return fmt.Errorf("decode snapshot: %w: more pieces than the torrent has", errResume)
+		if tail := id.Pieces % 64; tail != 0 && set[len(set)-1]>>tail != 0 {
+			return fmt.Errorf("decode snapshot: %w: more pieces than the torrent has", ErrInvalid)
 		}
 	}
 	if version == snapshotVersion2 {
-		for i := range s.files {
-			s.files[i] = fileStat{size: int64(le.Uint64(b)), mtime: int64(le.Uint64(b[8:])), ino: le.Uint64(b[16:])}
+		for i := range s.Files {
+			s.Files[i] = FileState{Size: int64(le.Uint64(b)), MTime: int64(le.Uint64(b[8:])), Ino: le.Uint64(b[16:])}
 			b = b[fileStatLen2:]
 		}
-		s.doubtAll()
+		s.DoubtAll()
 		return nil
 	}
-	for i := range s.files {
-		s.files[i] = decodeFileStat(b)
+	for i := range s.Files {
+		s.Files[i] = decodeFileStat(b)
 		b = b[fileStatLen:]
 	}
 	if n := (len(b) - 8) / blockLen; uint64(le.Uint32(b)) != uint64(n) {
-		return fmt.Errorf("decode snapshot: %w: number of blocks", errResume)
+		return fmt.Errorf("decode snapshot: %w: number of blocks", ErrInvalid)
 	}
 	for b = b[4:]; len(b) >= blockLen; b = b[blockLen:] {
 		if !s.addBlock(id, int64(le.Uint32(b)), int64(le.Uint32(b[4:])), le.Uint64(b[8:])) {
-			return fmt.Errorf("decode snapshot: %w: blocks that the torrent does not have", errResume)
+			return fmt.Errorf("decode snapshot: %w: blocks that the torrent does not have", ErrInvalid)
 		}
 	}
 	return nil

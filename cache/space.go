@@ -67,7 +67,7 @@ func (s *Store) Room(wanted func(file int) bool) (Room, error) {
 		}
 		has := s.FileBytes(i) // a file system that compresses uses less for it
 		s.mu.Lock()
-		there := s.stats[i].size != fileMissing
+		there := s.stats[i].Size != FileMissing
 		s.mu.Unlock()
 		if there {
 			if used, err := s.fs.Usage(f.Path); err == nil {

@@ -69,7 +69,7 @@ type Store struct {
 
 	closing atomic.Bool
 
-	resume *resume
+	resume *stateFiles
 
 	// read without a lock
 	verified  sharedBits    // pieces
@@ -89,7 +89,7 @@ type Store struct {
 	doubtful   bitset.Set
 	durable    bitset.Set // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
-	stats      []fileStat       // of files: the states in which they hold what is durable
+	stats      []FileState      // of files: the states in which they hold what is durable
 	toJournal  []int            // sealed, not yet durable
 	untold     map[int]struct{} // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}

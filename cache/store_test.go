@@ -254,13 +254,13 @@ func TestLocked(t *testing.T) {
 }
 
 func TestPathsStayInside(t *testing.T) {
-	for _, p := range []string{"", "..", "../x", "/x", "a/../../x", "a//b", "a/.", stateDir, ".TorrentFS/x", stateDir + "/x"} {
-		if checkPath(p) == nil {
+	for _, p := range []string{"", "..", "../x", "/x", "a/../../x", "a//b", "a/.", StateDir, ".TorrentFS/x", StateDir + "/x"} {
+		if CheckPath(p) == nil {
 			t.Errorf("checkPath(%q) is content", p)
 		}
 	}
-	for _, p := range []string{"a", "a/b", "..a", "a/" + stateDir} {
-		if err := checkPath(p); err != nil {
+	for _, p := range []string{"a", "a/b", "..a", "a/" + StateDir} {
+		if err := CheckPath(p); err != nil {
 			t.Errorf("checkPath(%q): %v", p, err)
 		}
 	}

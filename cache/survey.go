@@ -28,11 +28,11 @@ func (s *Store) survey(info *metainfo.Info) {
 		s.log.Warn("resume data cannot be used: what lies on disk is hashed again", "err", err)
 	}
 	trusted := make([]bool, len(s.lay.files))
-	clean := snap != nil && snap.clean
+	clean := snap != nil && snap.Clean
 	renumbered := snap != nil && s.renumbered(snap)
 	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
-		s.stats[i] = fileStat{size: fileMissing}
+		s.stats[i] = FileState{Size: FileMissing}
 		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
 			trusted[i] = true
 			continue
@@ -43,7 +43,7 @@ func (s *Store) survey(info *metainfo.Info) {
 		if snap == nil {
 			continue
 		}
-		trusted[i] = snap.keeps(i, s.stats[i], renumbered)
+		trusted[i] = snap.Keeps(i, s.stats[i], renumbered)
 		clean = clean && trusted[i] && !renumbered
 		if !trusted[i] {
 			s.log.Info("file changed since it was last checked", "path", s.lay.files[i].Path)
@@ -51,7 +51,7 @@ func (s *Store) survey(info *metainfo.Info) {
 	}
 	s.tellLonger()
 	s.stale = snap != nil && !clean
-	s.syncAll = snap != nil && !snap.clean
+	s.syncAll = snap != nil && !snap.Clean
 	look := looker{
 		s: s, data: make(map[int]*dataRange), budget: surveyBytes,
 		zeros: zeroPieces{info: info, sums: make(map[int64]metainfo.SHA1)},
@@ -85,7 +85,7 @@ func (s *Store) tellLonger() {
 	longer, example, beyond := 0, "", int64(0)
 	for i := range s.lay.files {
 		f := &s.lay.files[i]
-		if over := s.stats[i].size - f.Length; stored(f) && f.Length > 0 && over > 0 {
+		if over := s.stats[i].Size - f.Length; stored(f) && f.Length > 0 && over > 0 {
 			if longer++; longer == 1 {
 				example, beyond = f.Path, over
 			}
@@ -125,10 +125,10 @@ const (
 	held
 )
 
-func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) verdict {
+func (s *Store) judge(piece int, snap *Snapshot, trusted []bool, look *looker) verdict {
 	off, n := s.lay.pieceRange(piece)
-	if snap != nil && snap.blocks[piece] != nil {
-		switch some, all := s.restoreBlocks(piece, snap.blocks[piece], s.trusts(piece, trusted), &look.budget); {
+	if snap != nil && snap.Blocks[piece] != nil {
+		switch some, all := s.restoreBlocks(piece, snap.Blocks[piece], s.trusts(piece, trusted), &look.budget); {
 		case all:
 			return doubted // complete, but for the hash of the piece
 		case some:
@@ -141,17 +141,17 @@ func (s *Store) judge(piece int, snap *snapshot, trusted []bool, look *looker) v
 			continue
 		}
 		content = true
-		if s.stats[p.file].size < p.at+p.n {
+		if s.stats[p.file].Size < p.at+p.n {
 			return nothing
 		}
 		all = all && trusted[p.file]
 	}
 	switch {
-	case snap != nil && snap.held.Has(piece) && all:
+	case snap != nil && snap.Held.Has(piece) && all:
 		return held
 	case !content:
 		return doubted // padding throughout: no peer is ever asked for it
-	case snap != nil && snap.clean && all && !snap.doubtful.Has(piece):
+	case snap != nil && snap.Clean && all && !snap.InDoubt.Has(piece):
 		return nothing // known not to be verified
 	case look.anyData(off, n), look.zeros.has(piece):
 		return doubted
@@ -170,9 +170,9 @@ func (s *Store) trusts(piece int, trusted []bool) bool {
 
 // renumbered reports whether the file system gave out new inode numbers since
 // the snapshot was published, or all was moved to another one.
-func (s *Store) renumbered(snap *snapshot) bool {
-	st, err := s.fs.Lstat(stateDir)
-	return err == nil && snap.stateIno != 0 && st.Ino != snap.stateIno
+func (s *Store) renumbered(snap *Snapshot) bool {
+	st, err := s.fs.Lstat(StateDir)
+	return err == nil && snap.StateIno != 0 && st.Ino != snap.StateIno
 }
 
 // surveyBytes is how much of single blocks is read and compared after a crash.
@@ -248,7 +248,7 @@ func (l *looker) close() {
 
 // stat is what a snapshot says of a file now. Anything but a regular file (or
 // a link to one, below DataDir) is as good as missing.
-func (s *Store) stat(file int) fileStat {
+func (s *Store) stat(file int) FileState {
 	name := s.lay.files[file].Path
 	st, err := s.fs.Lstat(name)
 	if err == nil && st.Mode&fs.ModeSymlink != 0 {
@@ -259,7 +259,7 @@ func (s *Store) stat(file int) fileStat {
 		}
 	}
 	if err != nil || !st.Mode.IsRegular() {
-		return fileStat{size: fileMissing}
+		return FileState{Size: FileMissing}
 	}
 	return statOf(st)
 }

@@ -58,7 +58,7 @@ func (s *Store) syncLoop() {
 // batch is what one round of the syncer is about.
 type batch struct {
 	pieces []int
-	blocks []goodBlock
+	blocks []VerifiedBlock
 	files  map[int]struct{}
 	dirs   map[string]struct{}
 }
@@ -69,7 +69,7 @@ type batch struct {
 // yes the next time (see regain).
 func (s *Store) syncBatch() error {
 	if err := s.journalLost(); err != nil {
-		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -77,12 +77,12 @@ func (s *Store) syncBatch() error {
 	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
-	end := s.begin(syncing, "write resume data in", stateDir)
+	end := s.begin(syncing, "write resume data in", StateDir)
 	err := s.resume.begin(s.snapshot)
 	end()
 	if err != nil {
 		s.giveBack(b)
-		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *Store) syncBatch() error {
 	}
 	if err := s.journal(b.pieces, b.blocks, s.vouchFor(b.files, bad)); err != nil {
 		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
-		err = &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -126,7 +126,7 @@ func (s *Store) giveBack(b batch) {
 	defer s.mu.Unlock()
 	s.toJournal = append(b.pieces, s.toJournal...)
 	for _, r := range b.blocks {
-		s.untold[r.piece] = struct{}{}
+		s.untold[r.Piece] = struct{}{}
 	}
 	for f := range b.files {
 		s.dirtyFiles[f] = struct{}{}
@@ -205,8 +205,8 @@ func (s *Store) unsynced() bool {
 
 // vouchFor returns the states of the files that were synced. Those that are
 // being written to come again.
-func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]fileStat {
-	states := make(map[int]fileStat)
+func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]FileState {
+	states := make(map[int]FileState)
 	for file := range files {
 		if _, failed := bad[file]; failed {
 			continue
@@ -226,29 +226,29 @@ func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]fileStat {
 
 // journal writes the pieces, the blocks and the states of files down, without
 // those that cannot be trusted any more.
-func (s *Store) journal(pieces []int, blocks []goodBlock, states map[int]fileStat) error {
-	defer s.begin(syncing, "write resume data in", stateDir)()
+func (s *Store) journal(pieces []int, blocks []VerifiedBlock, states map[int]FileState) error {
+	defer s.begin(syncing, "write resume data in", StateDir)()
 	var held []int
-	err := s.resume.appendMade(func() (recs []record) {
+	err := s.resume.appendMade(func() (recs []Record) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, p := range pieces {
 			if s.verified.has(p) && s.trustedLocked(p) {
 				held = append(held, p)
-				recs = append(recs, record{kind: recHeld, index: uint32(p)})
+				recs = append(recs, Record{Kind: Held, Index: uint32(p)})
 			}
 		}
-		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r goodBlock) bool { return !s.trustedLocked(r.piece) })
+		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r VerifiedBlock) bool { return !s.trustedLocked(r.Piece) })
 		for _, r := range blocks {
-			recs = append(recs, record{kind: recBlock, index: uint32(r.piece), block: uint32(r.block), value: r.sum})
+			recs = append(recs, Record{Kind: BlockVerified, Index: uint32(r.Piece), Block: uint32(r.Index), Value: r.Sum})
 		}
 		for _, file := range slices.Sorted(maps.Keys(states)) {
 			w, state := s.watchOf(file), states[file]
 			if _, doubted := s.suspicion.files[file]; doubted || w.foreign {
 				delete(states, file)
-			} else if mark := state.mark(); mark != w.marked {
+			} else if mark := state.Mark(); mark != w.marked {
 				w.marked = mark
-				recs = append(recs, record{kind: recSeen, index: uint32(file), value: mark})
+				recs = append(recs, Record{Kind: FileSeen, Index: uint32(file), Value: mark})
 			}
 		}
 		return recs
@@ -293,15 +293,15 @@ func (s *Store) trustedLocked(piece int) bool {
 }
 
 // snapshot is what can be vouched for now.
-func (s *Store) snapshot() *snapshot {
+func (s *Store) snapshot() *Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snap := &snapshot{
-		held: s.durable.Clone(), doubtful: s.doubtful.Clone(), files: slices.Clone(s.stats), blocks: s.toldBlocks(),
+	snap := &Snapshot{
+		Held: s.durable.Clone(), InDoubt: s.doubtful.Clone(), Files: slices.Clone(s.stats), Blocks: s.toldBlocks(),
 	}
-	for i := range snap.files {
-		if snap.files[i].size != fileMissing && !s.place.may(i) {
-			snap.files[i] = fileStat{size: fileMissing} // or the next run took it for ours
+	for i := range snap.Files {
+		if snap.Files[i].Size != FileMissing && !s.place.may(i) {
+			snap.Files[i] = FileState{Size: FileMissing} // or the next run took it for ours
 		}
 	}
 	return snap
@@ -315,40 +315,40 @@ func (s *Store) publish() error {
 	if !stale && !s.resume.begun() {
 		return nil
 	}
-	defer s.begin(syncing, "write resume data in", stateDir)()
-	states := make(map[int]fileStat)
+	defer s.begin(syncing, "write resume data in", StateDir)()
+	states := make(map[int]FileState)
 	for file, w := range s.watches {
 		if w.touched || w.foreign || w.doubts > 0 {
 			_, states[file] = s.vouch(file)
 		}
 	}
 	snap := s.snapshot()
-	for i := range snap.held { // verified but not vouched for: hash them
-		snap.doubtful[i] |= s.sealed[i].Load() &^ snap.held[i]
+	for i := range snap.Held { // verified but not vouched for: hash them
+		snap.InDoubt[i] |= s.sealed[i].Load() &^ snap.Held[i]
 	}
 	for file, state := range states {
-		snap.files[file] = state
-		if state == (fileStat{}) {
+		snap.Files[file] = state
+		if state == (FileState{}) {
 			s.mistrust(snap, file) // somebody else changed it, and nobody read it since
 		}
 	}
 	if err := s.resume.finish(snap); err != nil {
-		return &DiskError{Op: "write resume data in", Path: stateDir, Err: err}
+		return &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
 	}
 	return nil
 }
 
 // mistrust makes a snapshot vouch for nothing in the file.
-func (s *Store) mistrust(snap *snapshot, file int) {
+func (s *Store) mistrust(snap *Snapshot, file int) {
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
-		if snap.held.Has(p) {
-			snap.held.Clear(p)
-			snap.doubtful.Set(p)
+		if snap.Held.Has(p) {
+			snap.Held.Clear(p)
+			snap.InDoubt.Set(p)
 		}
-		if snap.blocks[p] != nil {
-			delete(snap.blocks, p)
-			snap.doubtful.Set(p)
+		if snap.Blocks[p] != nil {
+			delete(snap.Blocks, p)
+			snap.InDoubt.Set(p)
 		}
 	}
 }

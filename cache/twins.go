@@ -54,17 +54,17 @@ func FindTwins(ctx context.Context, q TwinSearch) (found []Twin) {
 				return found
 			}
 			number, size = number+1, size+int64(len(b))
-			if dir == q.DataDir && name == q.Hash.String()+catalogueSuffix {
+			if dir == q.DataDir && name == q.Hash.String()+CatalogueSuffix {
 				continue
 			}
-			files, err := decodeCatalogue(b)
+			files, err := DecodeCatalogue(b)
 			if err != nil {
 				continue
 			}
 			for _, f := range files {
-				if n, ok := left[f.root]; ok && n == f.length {
-					delete(left, f.root)
-					found = append(found, Twin{f.root, f.length, dir, f.path})
+				if n, ok := left[f.Root]; ok && n == f.Length {
+					delete(left, f.Root)
+					found = append(found, Twin{f.Root, f.Length, dir, f.Path})
 				}
 			}
 		}
@@ -81,15 +81,15 @@ func catalogues(dir string) func(yield func(name string, b []byte) bool) {
 			return
 		}
 		defer root.Close()
-		entries, err := fs.ReadDir(root.FS(), stateDir)
+		entries, err := fs.ReadDir(root.FS(), StateDir)
 		if err != nil {
 			return
 		}
 		for _, e := range entries {
-			if !strings.HasSuffix(e.Name(), catalogueSuffix) || !e.Type().IsRegular() {
+			if !strings.HasSuffix(e.Name(), CatalogueSuffix) || !e.Type().IsRegular() {
 				continue
 			}
-			if b, err := readCatalogue(root, stateDir+"/"+e.Name()); err == nil && !yield(e.Name(), b) {
+			if b, err := readCatalogue(root, StateDir+"/"+e.Name()); err == nil && !yield(e.Name(), b) {
 				return
 			}
 		}
@@ -104,11 +104,11 @@ func readCatalogue(root *os.Root, name string) ([]byte, error) {
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		return nil, errCatalogue
+		return nil, ErrCatalogue
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxCatalogue+1))
-	if err == nil && len(b) > maxCatalogue {
-		err = errCatalogue
+	b, err := io.ReadAll(io.LimitReader(f, MaxCatalogue+1))
+	if err == nil && len(b) > MaxCatalogue {
+		err = ErrCatalogue
 	}
 	return b, err
 }

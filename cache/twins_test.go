@@ -57,14 +57,14 @@ func TestFindTwins(t *testing.T) {
 		tor.fetch(s, p)
 	}
 	closeStore(t, s)
-	name := filepath.Join(a, stateDir, tor.Hash.String()+catalogueSuffix)
+	name := filepath.Join(a, StateDir, tor.Hash.String()+CatalogueSuffix)
 	good, err := os.ReadFile(name)
 	must(t, err)
-	must(t, os.Symlink(name, filepath.Join(a, stateDir, "link.files")))
-	must(t, syscall.Mkfifo(filepath.Join(a, stateDir, "fifo.files"), 0o600))
-	must(t, os.Mkdir(filepath.Join(a, stateDir, "dir.files"), 0o755))
+	must(t, os.Symlink(name, filepath.Join(a, StateDir, "link.files")))
+	must(t, syscall.Mkfifo(filepath.Join(a, StateDir, "fifo.files"), 0o600))
+	must(t, os.Mkdir(filepath.Join(a, StateDir, "dir.files"), 0o755))
 	must(t, os.WriteFile(filepath.Join(shelf, "file"), nil, 0o644))
-	damaged := filepath.Join(shelf, "damaged", stateDir)
+	damaged := filepath.Join(shelf, "damaged", StateDir)
 	must(t, os.MkdirAll(damaged, 0o755))
 	must(t, os.WriteFile(filepath.Join(damaged, "x.files"), good[:len(good)-1], 0o644))
 
@@ -105,17 +105,17 @@ func TestCatalogueFollows(t *testing.T) {
 		disk := crashfs.New()
 		tor := newTorrentV2(t, 32<<10, 100_000, 50_000)
 		c := newCache(t, 0)
-		name := stateDir + "/" + tor.Hash.String() + catalogueSuffix
+		name := StateDir + "/" + tor.Hash.String() + CatalogueSuffix
 		read := func() string {
-			b, err := readFile(disk, name, maxCatalogue)
+			b, err := readFile(disk, name, MaxCatalogue)
 			if err != nil {
 				return ""
 			}
-			files, err := decodeCatalogue(b)
+			files, err := DecodeCatalogue(b)
 			must(t, err)
 			var names []string
 			for _, f := range files {
-				names = append(names, f.path)
+				names = append(names, f.Path)
 			}
 			return strings.Join(names, " ")
 		}

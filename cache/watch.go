@@ -29,7 +29,7 @@ const (
 // the system is asked who wrote ([vfs.Witness]), where it knows. The store's mu
 // guards it.
 type watch struct {
-	seen    fileStat
+	seen    FileState
 	known   bool        // seen is the present state, but for changes by others
 	writers int         // changes of ours under way
 	gen     uint64      // of our changes, and of doubts
@@ -51,7 +51,7 @@ func (s *Store) watchOf(file int) *watch {
 	w := s.watches[file]
 	if w == nil {
 		st := s.stats[file]
-		w = &watch{seen: st, known: st.size != fileMissing}
+		w = &watch{seen: st, known: st.Size != FileMissing}
 		s.watches[file] = w
 	}
 	return w
@@ -62,15 +62,15 @@ func (w *watch) settled() bool { return w.known && w.writers == 0 }
 
 // suspicious compares the file with what we left, and notes if somebody else
 // changed it; mu is held. gen is that of before st was taken.
-func (w *watch) suspicious(st fileStat, gone bool, gen uint64) bool {
+func (w *watch) suspicious(st FileState, gone bool, gen uint64) bool {
 	switch {
 	case w.foreign:
 	case gone && w.gen == gen:
 		w.foreign = true
 	case w.settled() && w.gen == gen:
 		w.foreign = st != w.seen
-	case w.seen.size != fileMissing: // we are writing: it stays the same file
-		w.foreign = w.gen == gen && w.seen.another(st)
+	case w.seen.Size != FileMissing: // we are writing: it stays the same file
+		w.foreign = w.gen == gen && w.seen.Another(st)
 	}
 	if w.witness != nil && (!w.settled() || time.Since(w.wrote) < overlap) {
 		if n := w.witness.Changes(); n != w.heard {
@@ -183,16 +183,16 @@ func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 // vouch looks at a file by its name, after it was synced, and returns the mark
 // of its state for the journal: all that is held in it is there. It is 0 while
 // somebody writes to it, or if it is not as we left it; then it is doubted.
-func (s *Store) vouch(file int) (mark uint64, seen fileStat) {
+func (s *Store) vouch(file int) (mark uint64, seen FileState) {
 	s.mu.Lock()
 	w := s.watchOf(file)
 	gen, settled := w.gen, w.settled()
 	s.mu.Unlock()
 	st := s.stat(file)
 	s.mu.Lock()
-	foreign := settled && w.suspicious(st, st.size == fileMissing, gen)
+	foreign := settled && w.suspicious(st, st.Size == FileMissing, gen)
 	if settled && !foreign && w.settled() && w.gen == gen {
-		mark, seen = w.seen.mark(), w.seen
+		mark, seen = w.seen.Mark(), w.seen
 	}
 	s.mu.Unlock()
 	if foreign {

@@ -315,13 +315,13 @@ func (s *Store) own(file int, f vfs.File) error {
 	if err := s.place.alone(file, st.ID(), s.lay.files); err != nil {
 		return err
 	}
-	if err := s.resume.append(record{kind: recFile, index: uint32(file), value: st.Ino}); err != nil {
+	if err := s.resume.append(Record{Kind: FileOpened, Index: uint32(file), Value: st.Ino}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.watchOf(file).owned = true
-	if s.stats[file].size == fileMissing {
-		s.stats[file].ino = st.Ino
+	if s.stats[file].Size == FileMissing {
+		s.stats[file].Ino = st.Ino
 	}
 	s.mu.Unlock()
 	return nil
