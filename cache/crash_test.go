@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
@@ -314,7 +315,7 @@ func TestDoubtfulOutlivesStop(t *testing.T) {
 	s := openStore(t, newCache(t, 0), tor, Options{FS: disk})
 	tor.fetchAll(s)
 	closeStore(t, s)
-	must(t, disk.Remove(StateDir+"/"+tor.Hash.String()+".resume"))
+	must(t, disk.Remove(resume.StateDir+"/"+tor.Hash.String()+".resume"))
 	s = openStore(t, newCache(t, 0), tor, Options{FS: disk})
 	if count(s.Doubtful()) != tor.NumPieces() {
 		t.Fatalf("%d doubtful", count(s.Doubtful()))

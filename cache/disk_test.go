@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 )
 
@@ -98,7 +99,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
 	tor.fetchAll(s)
 	closeStore(t, s)
-	must(t, os.RemoveAll(filepath.Join(dir, StateDir)))
+	must(t, os.RemoveAll(filepath.Join(dir, resume.StateDir)))
 	must(t, os.Chmod(dir, 0o500))
 	defer os.Chmod(dir, 0o700)
 	s = openStore(t, newCache(t, 0), tor, Options{DataDir: dir})

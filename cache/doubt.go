@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 )
 
@@ -154,15 +155,15 @@ func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 	st := s.stat(file)
 	s.mu.Lock()
 	w := s.watchOf(file)
-	foreign = w.suspicious(st, st.Size == FileMissing && w.seen.Size != FileMissing, gen)
+	foreign = w.suspicious(st, st.Size == resume.FileMissing && w.seen.Size != resume.FileMissing, gen)
 	news := false
 	if foreign {
 		w.foreign = false
 		w.doubts++
 		w.gen++
-		w.seen, w.known = st, st.Size != FileMissing && w.writers == 0
+		w.seen, w.known = st, st.Size != resume.FileMissing && w.writers == 0
 		w.marked, w.owned = 0, false
-		s.stats[file] = FileState{Size: FileMissing, Ino: st.Ino}
+		s.stats[file] = resume.FileState{Size: resume.FileMissing, Ino: st.Ino}
 		s.suspicion.files[file] = struct{}{}
 		if p := s.pins[file]; p != nil {
 			p.stale = true
@@ -352,12 +353,12 @@ func (s *Store) journalLost() error {
 	if len(pieces)+len(files) == 0 {
 		return nil
 	}
-	var recs []Record
+	var recs []resume.Record
 	for _, p := range pieces {
-		recs = append(recs, Record{Kind: Lost, Index: uint32(p)})
+		recs = append(recs, resume.Record{Kind: resume.Lost, Index: uint32(p)})
 	}
 	for _, f := range files {
-		recs = append(recs, Record{Kind: FileSeen, Index: uint32(f)})
+		recs = append(recs, resume.Record{Kind: resume.FileSeen, Index: uint32(f)})
 	}
 	err := s.resume.begin(s.snapshot)
 	if err == nil {

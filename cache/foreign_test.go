@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
@@ -202,7 +203,7 @@ func TestStaleVerdictOfACheck(t *testing.T) {
 		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		tor.fetchAll(s)
 		closeStore(t, s)
-		must(t, disk.Remove(StateDir+"/"+tor.Hash.String()+".resume"))
+		must(t, disk.Remove(resume.StateDir+"/"+tor.Hash.String()+".resume"))
 		s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		tor.hash(s, 0)
 		for b := range 4 { // a check of piece 1, whose verdict is yet to come
@@ -310,7 +311,7 @@ func TestLookDuringOurWrite(t *testing.T) {
 			s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 			tor.fetch(s, 0)
 			syncStore(t, s)
-			var amid FileState
+			var amid resume.FileState
 			var gen uint64
 			disk.meddle = func() {
 				s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -38,7 +39,7 @@ func (s *Store) Forget(piece int) error {
 func (s *Store) erase(piece int) error {
 	err := s.beforeWrite()
 	if err == nil {
-		err = s.resume.append(Record{Kind: Lost, Index: uint32(piece)})
+		err = s.resume.append(resume.Record{Kind: resume.Lost, Index: uint32(piece)})
 	}
 	if err == nil {
 		err = s.resume.sync()

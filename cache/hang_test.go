@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/crashfs"
 )
@@ -46,7 +47,7 @@ func (f *hangingFS) wait(op string) {
 }
 
 func (f *hangingFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	if !strings.HasPrefix(name, StateDir) {
+	if !strings.HasPrefix(name, resume.StateDir) {
 		f.wait("open")
 	}
 	h, err := f.FS.OpenFile(name, flag, perm)

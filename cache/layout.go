@@ -3,12 +3,10 @@ package cache
 import (
 	"fmt"
 	"iter"
-	"path"
-	"path/filepath"
 	"slices"
 	"sort"
-	"strings"
 
+	"torrentfs/cache/resume"
 	"torrentfs/metainfo"
 )
 
@@ -50,7 +48,7 @@ func newLayout(info *metainfo.Info) (*layout, error) {
 		if !stored(f) {
 			continue
 		}
-		if err := CheckPath(f.Path); err != nil {
+		if err := resume.CheckPath(f.Path); err != nil {
 			return nil, err
 		}
 		if f.Length > 0 {
@@ -85,20 +83,6 @@ func (l *layout) renamed(names []string) *layout {
 
 // stored tells whether a file has a content of its own on disk.
 func stored(f *metainfo.File) bool { return !f.Pad && !f.Link() }
-
-// checkPath is the last line behind metainfo's safe names: nothing outside
-// DataDir, and nothing in our own directory (in any case: some file systems
-// do not tell).
-func CheckPath(p string) error {
-	if p == "" || path.Clean(p) != p || !filepath.IsLocal(filepath.FromSlash(p)) {
-		return fmt.Errorf("lay out %q: not a local path", p)
-	}
-	first, _, _ := strings.Cut(p, "/")
-	if strings.EqualFold(first, StateDir) {
-		return fmt.Errorf("lay out %q: the name %s is reserved", p, StateDir)
-	}
-	return nil
-}
 
 // first returns the index of the first span that ends after off.
 func (l *layout) first(off int64) int {

@@ -5,7 +5,9 @@ import (
 	"maps"
 	"slices"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // Blocks of v2 torrents verify by themselves (BEP 52). They can be read before
@@ -33,7 +35,7 @@ func (s *Store) CommitBlock(piece, block int) bool {
 	}
 	defer s.gate.leave()
 	summed := s.inMemory(piece, block)
-	sum := Checksum(summed)
+	sum := resume.Checksum(summed)
 	s.mu.Lock()
 	pb := s.pieces[piece]
 	if s.verified.has(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
@@ -142,14 +144,8 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 	return at - off
 }
 
-// goodBlock is a block that is verified by itself.
-type VerifiedBlock struct {
-	Piece, Index int
-	Sum          uint64
-}
-
 // takeUntold lists the blocks that are written and not journaled; mu is held.
-func (s *Store) takeUntold() (blocks []VerifiedBlock) {
+func (s *Store) takeUntold() (blocks []resume.VerifiedBlock) {
 	for _, piece := range slices.Sorted(maps.Keys(s.untold)) {
 		pb := s.pieces[piece]
 		if pb == nil || pb.good == nil || pb.committed {
@@ -157,7 +153,7 @@ func (s *Store) takeUntold() (blocks []VerifiedBlock) {
 		}
 		for b := range pb.state {
 			if pb.good.Has(b) && pb.state[b] == onDisk && !pb.told.Has(b) {
-				blocks = append(blocks, VerifiedBlock{piece, b, pb.sums[b]})
+				blocks = append(blocks, resume.VerifiedBlock{Block: metainfo.Block{Piece: piece, Index: b}, Sum: pb.sums[b]})
 			}
 		}
 	}
@@ -166,7 +162,7 @@ func (s *Store) takeUntold() (blocks []VerifiedBlock) {
 }
 
 // told notes that the journal knows of blocks; mu is held.
-func (s *Store) told(blocks []VerifiedBlock) {
+func (s *Store) told(blocks []resume.VerifiedBlock) {
 	for _, x := range blocks {
 		if pb := s.pieces[x.Piece]; pb != nil && pb.told != nil && pb.good.Has(x.Index) {
 			pb.told.Set(x.Index)
@@ -175,13 +171,13 @@ func (s *Store) told(blocks []VerifiedBlock) {
 }
 
 // toldBlocks are the blocks that a snapshot may vouch for; mu is held.
-func (s *Store) toldBlocks() map[int]BlockSums {
-	out := map[int]BlockSums{}
+func (s *Store) toldBlocks() map[int]resume.BlockSums {
+	out := map[int]resume.BlockSums{}
 	for piece, pb := range s.pieces {
 		if pb.told == nil || pb.committed || pb.told.Empty() {
 			continue
 		}
-		out[piece] = make(BlockSums)
+		out[piece] = make(resume.BlockSums)
 		for b := range pb.state {
 			if pb.told.Has(b) {
 				out[piece][b] = pb.sums[b]
@@ -212,7 +208,7 @@ func (s *Store) doubtBlocks(piece int) (any bool) {
 // reach, and says whether that is all of it. Of files that are not trusted it
 // takes those whose checksums are right, and no more than budget says, in bytes:
 // it is called at opening, and somebody waits.
-func (s *Store) restoreBlocks(piece int, blocks BlockSums, trusted bool, budget *int64) (some, all bool) {
+func (s *Store) restoreBlocks(piece int, blocks resume.BlockSums, trusted bool, budget *int64) (some, all bool) {
 	n := s.lay.geo.NumBlocks(piece)
 	pb := &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
 	pb.beginGood()
@@ -243,7 +239,7 @@ func (s *Store) readsAs(piece, block int, sum uint64, budget *int64) bool {
 		return false
 	}
 	b := make([]byte, n)
-	return s.readDisk(b, off) == nil && Checksum(b) == sum
+	return s.readDisk(b, off) == nil && resume.Checksum(b) == sum
 }
 
 // reaches reports whether the files are long enough for a block.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
@@ -34,7 +35,7 @@ func Locate(dir string, info *metainfo.Info) ([]string, error) {
 		return nil, fmt.Errorf("locate files: %w", err)
 	}
 	defer fsys.Close()
-	r := &stateFiles{fs: fsys, base: StateDir + "/" + info.Hash.String()}
+	r := &stateFiles{fs: fsys, base: resume.StateDir + "/" + info.Hash.String()}
 	l := newLocator(fsys, info)
 	if names, err := r.loadNames(info.Files); err == nil && names != nil && l.valid(names) {
 		return names, nil
@@ -65,7 +66,7 @@ type located struct {
 
 func newLocator(fsys vfs.FS, info *metainfo.Info) *locator {
 	return &locator{
-		fs: fsys, info: info, names: OwnNames(info.Files),
+		fs: fsys, info: info, names: resume.OwnNames(info.Files),
 		dirs: map[string]located{".": {".", true}},
 	}
 }
@@ -153,7 +154,7 @@ func (l *locator) claim(name, own string) bool {
 	if name == own {
 		return true
 	}
-	if CheckPath(name) != nil {
+	if resume.CheckPath(name) != nil {
 		return false
 	}
 	if l.own == nil {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
@@ -44,7 +45,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces), partly: newSharedBits(lay.pieces), untold: make(map[int]struct{}),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
 		doubtful: bitset.New(lay.pieces), durable: bitset.New(lay.pieces),
-		fileBytes: make([]int64, len(lay.files)), stats: make([]FileState, len(lay.files)),
+		fileBytes: make([]int64, len(lay.files)), stats: make([]resume.FileState, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
 		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
 		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
@@ -63,8 +64,8 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		}
 	}()
 	s.resume = &stateFiles{
-		fs: s.fs, base: StateDir + "/" + info.Hash.String(),
-		id: Identity{
+		fs: s.fs, base: resume.StateDir + "/" + info.Hash.String(),
+		id: resume.Identity{
 			V1: info.Hash.V1, V2: info.Hash.V2,
 			PieceLength: lay.pieceLen, Pieces: lay.pieces, BlocksPerPiece: lay.perPiece, Files: len(lay.files),
 		},
@@ -95,7 +96,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 // is nothing to protect: what lies there can still be seeded. It stays
 // unwritten for as long as the store is open, for then it is not locked either.
 func (s *Store) lockTorrent() error {
-	err := s.fs.Mkdir(StateDir, 0o755)
+	err := s.fs.Mkdir(resume.StateDir, 0o755)
 	switch {
 	case err == nil:
 		err = s.fs.SyncDir(".")
@@ -121,7 +122,7 @@ func (s *Store) lockName(top string) error {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(top))
-	l, err := s.lock(StateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock")
+	l, err := s.lock(resume.StateDir + "/name-" + hex.EncodeToString(sum[:8]) + ".lock")
 	if err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func (s *Store) makeEmpty(f *metainfo.File, empty bool) error {
 // top-level directory, and not to that itself.
 func safeLink(name, target string) bool {
 	top, _, nested := strings.Cut(name, "/")
-	if !nested || path.IsAbs(target) || CheckPath(name) != nil {
+	if !nested || path.IsAbs(target) || resume.CheckPath(name) != nil {
 		return false
 	}
 	// Every prefix must stay inside: a/../../b does not, even if it comes back.

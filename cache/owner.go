@@ -1,11 +1,11 @@
 package cache
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -28,19 +28,6 @@ func (e *LockedError) Error() string {
 // Unwrap returns [ErrLocked].
 func (e *LockedError) Unwrap() error { return ErrLocked }
 
-// lockOwner is what the holder of a lock writes into it. Nobody trusts it
-// unless such a process runs, and began when this one did: what a killed
-// process has left claims nothing, and neither does that of another machine or
-// container.
-type Owner struct {
-	PID     int    `json:"pid"`
-	Started string `json:"started"` // see processStart
-	Purpose string `json:"purpose"`
-}
-
-// maxOwnerBytes bounds what is read of a lock, which others may have written.
-const MaxOwner = 4096
-
 // signLock writes into a lock that this process holds it. Without that the
 // next one hears less; so it is no error if it fails.
 func (s *Store) signLock(name string) {
@@ -48,7 +35,7 @@ func (s *Store) signLock(name string) {
 	if s.opt.Purpose == "" || started == "" {
 		return
 	}
-	data, err := json.Marshal(Owner{PID: os.Getpid(), Started: started, Purpose: s.opt.Purpose})
+	data, err := json.Marshal(resume.Owner{PID: os.Getpid(), Started: started, Purpose: s.opt.Purpose})
 	if err != nil {
 		return
 	}
@@ -63,15 +50,15 @@ func (s *Store) signLock(name string) {
 }
 
 // ownerOf reads who holds a lock; nil unless that is certain.
-func ownerOf(disk vfs.FS, name string) *Owner {
+func ownerOf(disk vfs.FS, name string) *resume.Owner {
 	f, err := disk.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	data := make([]byte, MaxOwner)
+	data := make([]byte, resume.MaxOwner)
 	n, _ := f.ReadAt(data, 0)
-	o, ok := DecodeOwner(data[:n])
+	o, ok := resume.DecodeOwner(data[:n])
 	if !ok {
 		return nil
 	}
@@ -79,12 +66,4 @@ func ownerOf(disk vfs.FS, name string) *Owner {
 		return nil
 	}
 	return &o
-}
-
-// parseOwner reads what signLock wrote, or somebody else.
-func DecodeOwner(data []byte) (o Owner, ok bool) {
-	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&o); err != nil || o.PID <= 0 || o.Purpose == "" {
-		return Owner{}, false
-	}
-	return o, true
 }

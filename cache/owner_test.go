@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"torrentfs/cache/resume"
 )
 
 // A second process hears who has the folder, and what for.
@@ -33,12 +35,12 @@ func TestLockNamesItsHolder(t *testing.T) {
 	}
 
 	// What cannot be certain names nobody.
-	lock := filepath.Join(dir, StateDir, tor.Info.Hash.String()+".lock")
+	lock := filepath.Join(dir, resume.StateDir, tor.Info.Hash.String()+".lock")
 	signed, err := os.ReadFile(lock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dead Owner
+	var dead resume.Owner
 	if err := json.Unmarshal(signed, &dead); err != nil {
 		t.Fatal(err)
 	}
@@ -55,26 +57,4 @@ func TestLockNamesItsHolder(t *testing.T) {
 			t.Errorf("%.40q: got %+v", content, e)
 		}
 	}
-}
-
-// Whatever a lock holds, reading it ends, and what is written is read again.
-func FuzzLockOwner(f *testing.F) {
-	f.Add([]byte(`{"pid":12,"started":"b/3","purpose":"torrentfs seed"}` + "\n"))
-	f.Add([]byte(`{"pid":1e3,"purpose":7}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		o, ok := DecodeOwner(data)
-		if !ok {
-			return
-		}
-		if o.PID <= 0 || o.Purpose == "" {
-			t.Fatalf("accepted %+v", o)
-		}
-		again, err := json.Marshal(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, ok := DecodeOwner(again); !ok || got != o {
-			t.Fatalf("%+v came back as %+v", o, got)
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
@@ -150,7 +151,7 @@ func (s *Store) settle(info *metainfo.Info) error {
 	s.lay = s.lay.renamed(p.names)
 	if s.resume.refused == nil && !slices.Equal(p.names, p.recorded) {
 		if err := s.resume.saveNames(info.Files, p.names); err != nil {
-			return &DiskError{Op: "record the names in", Path: StateDir, Err: err}
+			return &DiskError{Op: "record the names in", Path: resume.StateDir, Err: err}
 		}
 	}
 	return nil
@@ -172,7 +173,7 @@ type placing struct {
 	info     *metainfo.Info
 	names    []string // by index
 	recorded []string // what the last run recorded: the files' own if there is no record, nil if it is of no use
-	snap     *Snapshot
+	snap     *resume.Snapshot
 	trusted  bool // the snapshot is of the files under these names
 	chosen   bool // names were recorded: their top-level one is the torrent's
 
@@ -202,7 +203,7 @@ func (s *Store) newPlacing(info *metainfo.Info) (*placing, error) {
 	default:
 		p.trusted = err == nil && names == nil
 		if p.trusted {
-			p.recorded = OwnNames(info.Files)
+			p.recorded = resume.OwnNames(info.Files)
 		}
 		l.locate()
 		p.names = l.names

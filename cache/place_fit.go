@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"torrentfs/cache/resume"
 	"torrentfs/metainfo"
 )
 
@@ -91,7 +92,7 @@ func (p *placing) foldsAt(dir string, known map[string]bool) bool {
 	if _, ok := known[dir]; !ok {
 		at := dir
 		if at == "." {
-			at = StateDir
+			at = resume.StateDir
 		}
 		known[dir] = p.sameName(at+"/.torrentfs-probe", at+"/.TORRENTFS-PROBE") || p.sameName(at+"/.torrentfs-\u00e9", at+"/.torrentfs-e\u0301")
 	}
@@ -150,13 +151,13 @@ const (
 
 // restricts reports whether the file system is such a one.
 func (p *placing) restricts() bool {
-	const name = StateDir + "/probe?"
+	const name = resume.StateDir + "/probe?"
 	f, err := p.s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
 		_ = f.Close()
 		_ = p.s.fs.Remove(name)
 	}
-	return err != nil || p.sameName(StateDir+"/probe.", StateDir+"/probe")
+	return err != nil || p.sameName(resume.StateDir+"/probe.", resume.StateDir+"/probe")
 }
 
 // fit is a path that the file system takes.

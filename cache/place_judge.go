@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -90,7 +91,7 @@ func (p *placing) known(i int, st vfs.Info) bool {
 		return false
 	}
 	then, ino := p.snap.Files[i], p.snap.Inode(i)
-	unsure := !p.snap.Clean || then.Size == FileMissing
+	unsure := !p.snap.Clean || then.Size == resume.FileMissing
 	same := then.Size == st.Size && then.MTime == st.MTime || unsure && ino != 0 && ino == st.Ino
 	p.started = p.started || same
 	return same

@@ -197,33 +197,3 @@ func TestDataUnderRawNames(t *testing.T) {
 		}
 	}
 }
-
-func FuzzNames(f *testing.F) {
-	tor := newTorrent(f, 16<<10, entry{path: "a/b", size: 10}, entry{path: "c", size: 20}, entry{path: ".pad/5", size: 5, attr: "p"}, entry{path: "d", size: 1})
-	f.Add(EncodeNames(tor.Files, []string{"top.1/a/b", "top/c", "", "top.1/d"}))
-	f.Add(sealText([]byte(namesHead + "0 \"../x\"\n")))
-	f.Add(sealText([]byte(namesHead + "1 \"top/d\"\n")))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		names, err := DecodeNames(b, tor.Files)
-		if names2, err2 := DecodeNames(sealText(append([]byte(namesHead), b...)), tor.Files); err != nil {
-			names, err = names2, err2
-		}
-		if err != nil {
-			return
-		}
-		seen := map[string]bool{}
-		for i, n := range names {
-			if tor.Files[i].Pad {
-				continue
-			}
-			if seen[n] || CheckPath(n) != nil {
-				t.Errorf("names %q", names)
-			}
-			seen[n] = true
-		}
-		again, err := DecodeNames(EncodeNames(tor.Files, names), tor.Files)
-		if err != nil || !slices.Equal(again, names) {
-			t.Errorf("%q became %q: %v", names, again, err)
-		}
-	})
-}

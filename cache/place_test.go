@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
@@ -64,7 +65,7 @@ func tree(t testing.TB, dir string) map[string]string {
 		if err != nil {
 			return err
 		}
-		if d.Name() == StateDir {
+		if d.Name() == resume.StateDir {
 			return fs.SkipDir
 		}
 		if d.Type().IsRegular() {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
 )
@@ -232,7 +233,7 @@ func TestDurableIsDurable(t *testing.T) {
 			chance, luck := rng.IntN(4), rand.New(rand.NewPCG(seed, 12))
 			disk.Inject(func(op crashfs.Op) error {
 				sync := op.Kind == "sync" || op.Kind == "syncall"
-				if !sync || !journalToo && strings.HasPrefix(op.Name, StateDir) || luck.IntN(4) >= chance {
+				if !sync || !journalToo && strings.HasPrefix(op.Name, resume.StateDir) || luck.IntN(4) >= chance {
 					return nil
 				}
 				return syscall.EIO

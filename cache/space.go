@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -67,7 +68,7 @@ func (s *Store) Room(wanted func(file int) bool) (Room, error) {
 		}
 		has := s.FileBytes(i) // a file system that compresses uses less for it
 		s.mu.Lock()
-		there := s.stats[i].Size != FileMissing
+		there := s.stats[i].Size != resume.FileMissing
 		s.mu.Unlock()
 		if there {
 			if used, err := s.fs.Usage(f.Path); err == nil {

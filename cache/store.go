@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 )
@@ -89,9 +90,9 @@ type Store struct {
 	doubtful   bitset.Set
 	durable    bitset.Set // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
-	stats      []FileState      // of files: the states in which they hold what is durable
-	toJournal  []int            // sealed, not yet durable
-	untold     map[int]struct{} // pieces with blocks verified by themselves and not yet journaled
+	stats      []resume.FileState // of files: the states in which they hold what is durable
+	toJournal  []int              // sealed, not yet durable
+	untold     map[int]struct{}   // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
 	suspicion  suspicion               // of hashes that were taken before a file changed

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/metainfo"
 )
 
@@ -254,13 +255,13 @@ func TestLocked(t *testing.T) {
 }
 
 func TestPathsStayInside(t *testing.T) {
-	for _, p := range []string{"", "..", "../x", "/x", "a/../../x", "a//b", "a/.", StateDir, ".TorrentFS/x", StateDir + "/x"} {
-		if CheckPath(p) == nil {
+	for _, p := range []string{"", "..", "../x", "/x", "a/../../x", "a//b", "a/.", resume.StateDir, ".TorrentFS/x", resume.StateDir + "/x"} {
+		if resume.CheckPath(p) == nil {
 			t.Errorf("checkPath(%q) is content", p)
 		}
 	}
-	for _, p := range []string{"a", "a/b", "..a", "a/" + StateDir} {
-		if err := CheckPath(p); err != nil {
+	for _, p := range []string{"a", "a/b", "..a", "a/" + resume.StateDir} {
+		if err := resume.CheckPath(p); err != nil {
 			t.Errorf("checkPath(%q): %v", p, err)
 		}
 	}

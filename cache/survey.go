@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
@@ -32,7 +33,7 @@ func (s *Store) survey(info *metainfo.Info) {
 	renumbered := snap != nil && s.renumbered(snap)
 	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
-		s.stats[i] = FileState{Size: FileMissing}
+		s.stats[i] = resume.FileState{Size: resume.FileMissing}
 		if s.lay.files[i].Length == 0 || !stored(&s.lay.files[i]) {
 			trusted[i] = true
 			continue
@@ -125,7 +126,7 @@ const (
 	held
 )
 
-func (s *Store) judge(piece int, snap *Snapshot, trusted []bool, look *looker) verdict {
+func (s *Store) judge(piece int, snap *resume.Snapshot, trusted []bool, look *looker) verdict {
 	off, n := s.lay.pieceRange(piece)
 	if snap != nil && snap.Blocks[piece] != nil {
 		switch some, all := s.restoreBlocks(piece, snap.Blocks[piece], s.trusts(piece, trusted), &look.budget); {
@@ -170,8 +171,8 @@ func (s *Store) trusts(piece int, trusted []bool) bool {
 
 // renumbered reports whether the file system gave out new inode numbers since
 // the snapshot was published, or all was moved to another one.
-func (s *Store) renumbered(snap *Snapshot) bool {
-	st, err := s.fs.Lstat(StateDir)
+func (s *Store) renumbered(snap *resume.Snapshot) bool {
+	st, err := s.fs.Lstat(resume.StateDir)
 	return err == nil && snap.StateIno != 0 && st.Ino != snap.StateIno
 }
 
@@ -248,7 +249,7 @@ func (l *looker) close() {
 
 // stat is what a snapshot says of a file now. Anything but a regular file (or
 // a link to one, below DataDir) is as good as missing.
-func (s *Store) stat(file int) FileState {
+func (s *Store) stat(file int) resume.FileState {
 	name := s.lay.files[file].Path
 	st, err := s.fs.Lstat(name)
 	if err == nil && st.Mode&fs.ModeSymlink != 0 {
@@ -259,7 +260,7 @@ func (s *Store) stat(file int) FileState {
 		}
 	}
 	if err != nil || !st.Mode.IsRegular() {
-		return FileState{Size: FileMissing}
+		return resume.FileState{Size: resume.FileMissing}
 	}
-	return statOf(st)
+	return stateOf(st)
 }

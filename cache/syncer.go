@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"time"
+
+	"torrentfs/cache/resume"
 )
 
 const (
@@ -58,7 +60,7 @@ func (s *Store) syncLoop() {
 // batch is what one round of the syncer is about.
 type batch struct {
 	pieces []int
-	blocks []VerifiedBlock
+	blocks []resume.VerifiedBlock
 	files  map[int]struct{}
 	dirs   map[string]struct{}
 }
@@ -69,7 +71,7 @@ type batch struct {
 // yes the next time (see regain).
 func (s *Store) syncBatch() error {
 	if err := s.journalLost(); err != nil {
-		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -77,12 +79,12 @@ func (s *Store) syncBatch() error {
 	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
-	end := s.begin(syncing, "write resume data in", StateDir)
+	end := s.begin(syncing, "write resume data in", resume.StateDir)
 	err := s.resume.begin(s.snapshot)
 	end()
 	if err != nil {
 		s.giveBack(b)
-		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -97,7 +99,7 @@ func (s *Store) syncBatch() error {
 	}
 	if err := s.journal(b.pieces, b.blocks, s.vouchFor(b.files, bad)); err != nil {
 		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
-		err = &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
+		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.fail(syncing, err)
 		return err
 	}
@@ -205,8 +207,8 @@ func (s *Store) unsynced() bool {
 
 // vouchFor returns the states of the files that were synced. Those that are
 // being written to come again.
-func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]FileState {
-	states := make(map[int]FileState)
+func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]resume.FileState {
+	states := make(map[int]resume.FileState)
 	for file := range files {
 		if _, failed := bad[file]; failed {
 			continue
@@ -226,21 +228,21 @@ func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]FileState {
 
 // journal writes the pieces, the blocks and the states of files down, without
 // those that cannot be trusted any more.
-func (s *Store) journal(pieces []int, blocks []VerifiedBlock, states map[int]FileState) error {
-	defer s.begin(syncing, "write resume data in", StateDir)()
+func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[int]resume.FileState) error {
+	defer s.begin(syncing, "write resume data in", resume.StateDir)()
 	var held []int
-	err := s.resume.appendMade(func() (recs []Record) {
+	err := s.resume.appendMade(func() (recs []resume.Record) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, p := range pieces {
 			if s.verified.has(p) && s.trustedLocked(p) {
 				held = append(held, p)
-				recs = append(recs, Record{Kind: Held, Index: uint32(p)})
+				recs = append(recs, resume.Record{Kind: resume.Held, Index: uint32(p)})
 			}
 		}
-		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r VerifiedBlock) bool { return !s.trustedLocked(r.Piece) })
+		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r resume.VerifiedBlock) bool { return !s.trustedLocked(r.Piece) })
 		for _, r := range blocks {
-			recs = append(recs, Record{Kind: BlockVerified, Index: uint32(r.Piece), Block: uint32(r.Index), Value: r.Sum})
+			recs = append(recs, resume.Record{Kind: resume.BlockVerified, Index: uint32(r.Piece), Block: uint32(r.Index), Value: r.Sum})
 		}
 		for _, file := range slices.Sorted(maps.Keys(states)) {
 			w, state := s.watchOf(file), states[file]
@@ -248,7 +250,7 @@ func (s *Store) journal(pieces []int, blocks []VerifiedBlock, states map[int]Fil
 				delete(states, file)
 			} else if mark := state.Mark(); mark != w.marked {
 				w.marked = mark
-				recs = append(recs, Record{Kind: FileSeen, Index: uint32(file), Value: mark})
+				recs = append(recs, resume.Record{Kind: resume.FileSeen, Index: uint32(file), Value: mark})
 			}
 		}
 		return recs
@@ -293,15 +295,15 @@ func (s *Store) trustedLocked(piece int) bool {
 }
 
 // snapshot is what can be vouched for now.
-func (s *Store) snapshot() *Snapshot {
+func (s *Store) snapshot() *resume.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snap := &Snapshot{
+	snap := &resume.Snapshot{
 		Held: s.durable.Clone(), InDoubt: s.doubtful.Clone(), Files: slices.Clone(s.stats), Blocks: s.toldBlocks(),
 	}
 	for i := range snap.Files {
-		if snap.Files[i].Size != FileMissing && !s.place.may(i) {
-			snap.Files[i] = FileState{Size: FileMissing} // or the next run took it for ours
+		if snap.Files[i].Size != resume.FileMissing && !s.place.may(i) {
+			snap.Files[i] = resume.FileState{Size: resume.FileMissing} // or the next run took it for ours
 		}
 	}
 	return snap
@@ -315,8 +317,8 @@ func (s *Store) publish() error {
 	if !stale && !s.resume.begun() {
 		return nil
 	}
-	defer s.begin(syncing, "write resume data in", StateDir)()
-	states := make(map[int]FileState)
+	defer s.begin(syncing, "write resume data in", resume.StateDir)()
+	states := make(map[int]resume.FileState)
 	for file, w := range s.watches {
 		if w.touched || w.foreign || w.doubts > 0 {
 			_, states[file] = s.vouch(file)
@@ -328,18 +330,18 @@ func (s *Store) publish() error {
 	}
 	for file, state := range states {
 		snap.Files[file] = state
-		if state == (FileState{}) {
+		if state == (resume.FileState{}) {
 			s.mistrust(snap, file) // somebody else changed it, and nobody read it since
 		}
 	}
 	if err := s.resume.finish(snap); err != nil {
-		return &DiskError{Op: "write resume data in", Path: StateDir, Err: err}
+		return &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 	}
 	return nil
 }
 
 // mistrust makes a snapshot vouch for nothing in the file.
-func (s *Store) mistrust(snap *Snapshot, file int) {
+func (s *Store) mistrust(snap *resume.Snapshot, file int) {
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
 		if snap.Held.Has(p) {

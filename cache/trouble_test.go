@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
@@ -163,7 +164,7 @@ func TestNoResumeNoWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk, said := crashfs.New(), &reports{}
 		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk, OnError: said.add})
-		disk.Inject(failing("create", StateDir, syscall.ENOSPC))
+		disk.Inject(failing("create", resume.StateDir, syscall.ENOSPC))
 		tor.fetchAll(s)
 		time.Sleep(10 * time.Second)
 		if s.Dirty() == 0 || len(said.take()) != 1 {
@@ -290,7 +291,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		tor.fetchAll(s)
 		closeStore(t, s)
-		must(t, disk.Remove(StateDir+"/"+tor.Hash.String()+".resume"))
+		must(t, disk.Remove(resume.StateDir+"/"+tor.Hash.String()+".resume"))
 		disk.Inject(func(op crashfs.Op) error {
 			switch op.Kind {
 			case "open", "read", "sync":

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
@@ -54,10 +55,10 @@ func FindTwins(ctx context.Context, q TwinSearch) (found []Twin) {
 				return found
 			}
 			number, size = number+1, size+int64(len(b))
-			if dir == q.DataDir && name == q.Hash.String()+CatalogueSuffix {
+			if dir == q.DataDir && name == q.Hash.String()+resume.CatalogueSuffix {
 				continue
 			}
-			files, err := DecodeCatalogue(b)
+			files, err := resume.DecodeCatalogue(b)
 			if err != nil {
 				continue
 			}
@@ -81,15 +82,15 @@ func catalogues(dir string) func(yield func(name string, b []byte) bool) {
 			return
 		}
 		defer root.Close()
-		entries, err := fs.ReadDir(root.FS(), StateDir)
+		entries, err := fs.ReadDir(root.FS(), resume.StateDir)
 		if err != nil {
 			return
 		}
 		for _, e := range entries {
-			if !strings.HasSuffix(e.Name(), CatalogueSuffix) || !e.Type().IsRegular() {
+			if !strings.HasSuffix(e.Name(), resume.CatalogueSuffix) || !e.Type().IsRegular() {
 				continue
 			}
-			if b, err := readCatalogue(root, StateDir+"/"+e.Name()); err == nil && !yield(e.Name(), b) {
+			if b, err := readCatalogue(root, resume.StateDir+"/"+e.Name()); err == nil && !yield(e.Name(), b) {
 				return
 			}
 		}
@@ -104,11 +105,11 @@ func readCatalogue(root *os.Root, name string) ([]byte, error) {
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		return nil, ErrCatalogue
+		return nil, resume.ErrCatalogue
 	}
-	b, err := io.ReadAll(io.LimitReader(f, MaxCatalogue+1))
-	if err == nil && len(b) > MaxCatalogue {
-		err = ErrCatalogue
+	b, err := io.ReadAll(io.LimitReader(f, resume.MaxCatalogue+1))
+	if err == nil && len(b) > resume.MaxCatalogue {
+		err = resume.ErrCatalogue
 	}
 	return b, err
 }

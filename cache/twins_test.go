@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/crashfs"
 	"torrentfs/metainfo"
@@ -57,14 +58,14 @@ func TestFindTwins(t *testing.T) {
 		tor.fetch(s, p)
 	}
 	closeStore(t, s)
-	name := filepath.Join(a, StateDir, tor.Hash.String()+CatalogueSuffix)
+	name := filepath.Join(a, resume.StateDir, tor.Hash.String()+resume.CatalogueSuffix)
 	good, err := os.ReadFile(name)
 	must(t, err)
-	must(t, os.Symlink(name, filepath.Join(a, StateDir, "link.files")))
-	must(t, syscall.Mkfifo(filepath.Join(a, StateDir, "fifo.files"), 0o600))
-	must(t, os.Mkdir(filepath.Join(a, StateDir, "dir.files"), 0o755))
+	must(t, os.Symlink(name, filepath.Join(a, resume.StateDir, "link.files")))
+	must(t, syscall.Mkfifo(filepath.Join(a, resume.StateDir, "fifo.files"), 0o600))
+	must(t, os.Mkdir(filepath.Join(a, resume.StateDir, "dir.files"), 0o755))
 	must(t, os.WriteFile(filepath.Join(shelf, "file"), nil, 0o644))
-	damaged := filepath.Join(shelf, "damaged", StateDir)
+	damaged := filepath.Join(shelf, "damaged", resume.StateDir)
 	must(t, os.MkdirAll(damaged, 0o755))
 	must(t, os.WriteFile(filepath.Join(damaged, "x.files"), good[:len(good)-1], 0o644))
 
@@ -105,13 +106,13 @@ func TestCatalogueFollows(t *testing.T) {
 		disk := crashfs.New()
 		tor := newTorrentV2(t, 32<<10, 100_000, 50_000)
 		c := newCache(t, 0)
-		name := StateDir + "/" + tor.Hash.String() + CatalogueSuffix
+		name := resume.StateDir + "/" + tor.Hash.String() + resume.CatalogueSuffix
 		read := func() string {
-			b, err := readFile(disk, name, MaxCatalogue)
+			b, err := readFile(disk, name, resume.MaxCatalogue)
 			if err != nil {
 				return ""
 			}
-			files, err := DecodeCatalogue(b)
+			files, err := resume.DecodeCatalogue(b)
 			must(t, err)
 			var names []string
 			for _, f := range files {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -29,7 +30,7 @@ const (
 // the system is asked who wrote ([vfs.Witness]), where it knows. The store's mu
 // guards it.
 type watch struct {
-	seen    FileState
+	seen    resume.FileState
 	known   bool        // seen is the present state, but for changes by others
 	writers int         // changes of ours under way
 	gen     uint64      // of our changes, and of doubts
@@ -45,13 +46,17 @@ type watch struct {
 	marked  uint64    // what the journal says of it; 0: nothing
 }
 
+func stateOf(st vfs.Info) resume.FileState {
+	return resume.FileState{Size: st.Size, MTime: st.MTime, CTime: st.CTime, BTime: st.BTime, Ino: st.Ino, Dev: st.Dev}
+}
+
 // watchOf returns the file's watch; mu is held. At first it knows what the
 // survey saw.
 func (s *Store) watchOf(file int) *watch {
 	w := s.watches[file]
 	if w == nil {
 		st := s.stats[file]
-		w = &watch{seen: st, known: st.Size != FileMissing}
+		w = &watch{seen: st, known: st.Size != resume.FileMissing}
 		s.watches[file] = w
 	}
 	return w
@@ -62,14 +67,14 @@ func (w *watch) settled() bool { return w.known && w.writers == 0 }
 
 // suspicious compares the file with what we left, and notes if somebody else
 // changed it; mu is held. gen is that of before st was taken.
-func (w *watch) suspicious(st FileState, gone bool, gen uint64) bool {
+func (w *watch) suspicious(st resume.FileState, gone bool, gen uint64) bool {
 	switch {
 	case w.foreign:
 	case gone && w.gen == gen:
 		w.foreign = true
 	case w.settled() && w.gen == gen:
 		w.foreign = st != w.seen
-	case w.seen.Size != FileMissing: // we are writing: it stays the same file
+	case w.seen.Size != resume.FileMissing: // we are writing: it stays the same file
 		w.foreign = w.gen == gen && w.seen.Another(st)
 	}
 	if w.witness != nil && (!w.settled() || time.Since(w.wrote) < overlap) {
@@ -98,7 +103,7 @@ func (s *Store) intact(file int, f vfs.File) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.suspicious(statOf(st), st.Gone, gen) {
+	if w.suspicious(stateOf(st), st.Gone, gen) {
 		return ErrChanged
 	}
 	return nil
@@ -170,11 +175,11 @@ func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 		w.foreign = true
 		return true
 	}
-	if w.foreign = w.foreign || err != nil; w.suspicious(statOf(st), st.Gone, gen) {
+	if w.foreign = w.foreign || err != nil; w.suspicious(stateOf(st), st.Gone, gen) {
 		return true
 	}
 	if last && w.gen == gen && w.writers == 0 {
-		w.seen, w.known = statOf(st), true
+		w.seen, w.known = stateOf(st), true
 		w.gen++ // a look that was taken while we wrote tells nothing
 	}
 	return false
@@ -183,14 +188,14 @@ func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 // vouch looks at a file by its name, after it was synced, and returns the mark
 // of its state for the journal: all that is held in it is there. It is 0 while
 // somebody writes to it, or if it is not as we left it; then it is doubted.
-func (s *Store) vouch(file int) (mark uint64, seen FileState) {
+func (s *Store) vouch(file int) (mark uint64, seen resume.FileState) {
 	s.mu.Lock()
 	w := s.watchOf(file)
 	gen, settled := w.gen, w.settled()
 	s.mu.Unlock()
 	st := s.stat(file)
 	s.mu.Lock()
-	foreign := settled && w.suspicious(st, st.Size == FileMissing, gen)
+	foreign := settled && w.suspicious(st, st.Size == resume.FileMissing, gen)
 	if settled && !foreign && w.settled() && w.gen == gen {
 		mark, seen = w.seen.Mark(), w.seen
 	}

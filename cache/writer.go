@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
@@ -315,12 +316,12 @@ func (s *Store) own(file int, f vfs.File) error {
 	if err := s.place.alone(file, st.ID(), s.lay.files); err != nil {
 		return err
 	}
-	if err := s.resume.append(Record{Kind: FileOpened, Index: uint32(file), Value: st.Ino}); err != nil {
+	if err := s.resume.append(resume.Record{Kind: resume.FileOpened, Index: uint32(file), Value: st.Ino}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.watchOf(file).owned = true
-	if s.stats[file].Size == FileMissing {
+	if s.stats[file].Size == resume.FileMissing {
 		s.stats[file].Ino = st.Ino
 	}
 	s.mu.Unlock()

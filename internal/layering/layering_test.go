@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"net":              1, // the ways out of this machine
 	"net/portmap":      1, // a room of its own, as it alone may import goupnp
 	"cache":            2,
+	"cache/resume":     1, // codecs
 	"swarm/announce":   2,
 	"swarm/choke":      2,
 	"swarm/conn":       2,
@@ -76,7 +77,8 @@ var forbidden = map[string][]string{
 // pure are the standard packages that a room of pure policy must not import:
 // it takes time and randomness as arguments and does no input or output.
 var pure = map[string][]string{
-	"picker": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
+	"picker":       {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
+	"cache/resume": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
 }
 
 // guarded are the libraries that only the named rooms may import, because all

@@ -1,4 +1,4 @@
-package cache
+package resume
 
 import (
 	"encoding/binary"
@@ -9,36 +9,37 @@ import (
 	"slices"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
-// errResume says that a resume file is not one, is damaged or is of another
+// ErrInvalid says that a resume file is not one, is damaged or is of another
 // torrent. It is never fatal: what it would have vouched for is hashed again.
 var ErrInvalid = errors.New("invalid resume data")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// snapshot is the content of the .resume file:
+// Snapshot is the content of the .resume file:
 //
 //	magic "torrentfs resume", version u32, flags u32, generation u64,
 //	time i64 (ns since 1970), info-hash v1 [20] and v2 [32],
-//	piece length u64, pieces u32, files u32, inode of stateDir u64,
+//	piece length u64, pieces u32, files u32, inode of StateDir u64,
 //	held, doubtful: bits of pieces in u64 words,
 //	for each file: size i64, mtime, ctime and btime i64 (ns), inode u64,
 //	number of blocks u32, for each block that is verified although its
-//	piece is not: piece u32, block u32, checksum u64 (sumOf),
+//	piece is not: piece u32, block u32, checksum u64 (Checksum),
 //	CRC-32C of all before
 //
 // all little-endian. Its length follows from the torrent and from the length
 // of the file, so nothing in it decides how much is read or allocated.
 //
-// Version 2 had no inode of stateDir, of files size, mtime and inode alone, and
+// Version 2 had no inode of StateDir, of files size, mtime and inode alone, and
 // runs of blocks of 12 bytes. It is read for what it tells of the files: what it
 // vouched for is hashed. Version 1 is not read.
 type Snapshot struct {
 	Clean      bool       // published by Close
 	Generation uint64     // the journal that continues it has the same
 	Time       int64      // when it was published
-	StateIno   uint64     // of stateDir; 0: not known
+	StateIno   uint64     // of StateDir; 0: not known
 	Held       bitset.Set // verified and synced
 	InDoubt    bitset.Set // there may be something; still to be hashed
 	Files      []FileState
@@ -64,7 +65,7 @@ const (
 	maxBlocks = 1 << 20 // that are kept of incomplete pieces; what exceeds them is fetched again
 )
 
-// identity is what binds resume data to a torrent.
+// Identity is what binds resume data to a torrent.
 type Identity struct {
 	V1             [20]byte
 	V2             [32]byte
@@ -79,13 +80,19 @@ func (id *Identity) snapshotLen() int {
 	return snapshotHeader + 2*8*((id.Pieces+63)/64) + fileStatLen*id.Files + 4 + 4
 }
 
-// maxSnapshot is the most that a snapshot may have.
+// MaxSnapshot is the most that a snapshot may have.
 func (id *Identity) MaxSnapshot() int { return id.snapshotLen() + blockLen*maxBlocks }
 
-// blockSums are the checksums of blocks that are verified by themselves.
+// VerifiedBlock is a block that is verified by itself.
+type VerifiedBlock struct {
+	metainfo.Block
+	Sum uint64 // see [Checksum]; 0: not known
+}
+
+// BlockSums are the checksums of blocks that are verified by themselves.
 type BlockSums map[int]uint64
 
-// sumOf is a checksum of a block: two that do not depend on each other, and
+// Checksum is a checksum of a block: two that do not depend on each other, and
 // that processors compute faster than any hash. 0 stands for none.
 func Checksum(b []byte) uint64 {
 	return max(uint64(crc32.ChecksumIEEE(b))<<32|uint64(crc32.Checksum(b, castagnoli)), 1)
@@ -113,12 +120,13 @@ func (s *Snapshot) listBlocks() (out []VerifiedBlock) {
 			if len(out) == maxBlocks {
 				return out
 			}
-			out = append(out, VerifiedBlock{piece, block, s.Blocks[piece][block]})
+			out = append(out, VerifiedBlock{metainfo.Block{Piece: piece, Index: block}, s.Blocks[piece][block]})
 		}
 	}
 	return out
 }
 
+// Encode makes the bytes of a snapshot of the torrent id.
 func (s *Snapshot) Encode(id *Identity) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, 0, id.snapshotLen())
@@ -155,6 +163,8 @@ func (s *Snapshot) Encode(id *Identity) []byte {
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
+// DecodeSnapshot reads a snapshot of version 2 or 3. The error is [ErrInvalid] if it is damaged, or of
+// another torrent than id.
 func DecodeSnapshot(b []byte, id *Identity) (*Snapshot, error) {
 	le := binary.LittleEndian
 	if len(b) < snapshotHeader || string(b[:16]) != snapshotMagic {

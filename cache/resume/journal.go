@@ -1,4 +1,4 @@
-package cache
+package resume
 
 import (
 	"encoding/binary"
@@ -21,7 +21,7 @@ import (
 // for a record that takes something back may be among those that are lost.
 //
 // Where the end of a journal is lost, the files tell: each state of a file
-// that pieces are held in is recorded (recSeen), and the next change of it is
+// that pieces are held in is recorded (FileSeen), and the next change of it is
 // another.
 const (
 	journalMagic     = "torrentfsjournal"
@@ -29,12 +29,11 @@ const (
 	JournalHeaderLen = 16 + 4 + 4 + 8 + 4 + 4
 	RecordLen        = 32
 
-	// maxJournal bounds what is read; compactJournal is where it is folded
-	// into a new snapshot, long before.
-	MaxJournal     = 16 << 20
-	compactJournal = 1 << 20
+	// MaxJournal bounds what is read of a journal. It is folded into a new snapshot long before.
+	MaxJournal = 16 << 20
 )
 
+// RecordKind is what a record tells.
 type RecordKind uint32
 
 const (
@@ -45,6 +44,7 @@ const (
 	BlockVerified                       // index: piece, and block, value: its checksum: verified by itself and synced
 )
 
+// Record is one entry of the journal. What its fields mean depends on the kind.
 type Record struct {
 	Kind  RecordKind
 	Index uint32
@@ -52,6 +52,7 @@ type Record struct {
 	Block uint32
 }
 
+// AppendJournalHeader appends the header of the journal that continues the snapshot of a generation.
 func AppendJournalHeader(b []byte, gen uint64) []byte {
 	le := binary.LittleEndian
 	start := len(b)
@@ -63,7 +64,7 @@ func AppendJournalHeader(b []byte, gen uint64) []byte {
 	return le.AppendUint32(b, 0)
 }
 
-// appendRecord appends the record with that number, of which synced ones are durable.
+// AppendRecord appends the record with that number, of which synced ones are durable.
 func AppendRecord(b []byte, gen uint64, number, synced uint32, r Record) []byte {
 	le := binary.LittleEndian
 	start := len(b)
@@ -82,7 +83,7 @@ func recordSum(gen uint64, b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(g[:], castagnoli), castagnoli, b)
 }
 
-// apply plays a journal onto the snapshot that it continues. What belongs to
+// Play plays a journal onto the snapshot that it continues. What belongs to
 // another generation changes nothing. A journal that is damaged is an error,
 // and then the snapshot holds nothing any more.
 func (s *Snapshot) Play(journal []byte, id *Identity) error {
@@ -145,7 +146,7 @@ func (s *Snapshot) play(b []byte, id *Identity) {
 	}
 }
 
-// doubtAll has all that is vouched for hashed.
+// DoubtAll has all that is vouched for hashed.
 func (s *Snapshot) DoubtAll() {
 	for i, w := range s.Held {
 		s.InDoubt[i] |= w
@@ -157,7 +158,7 @@ func (s *Snapshot) DoubtAll() {
 	s.Blocks = nil
 }
 
-// inode is that of the file to which we wrote last under a file's name, 0 if
+// Inode is that of the file to which we wrote last under a file's name, 0 if
 // there was none.
 func (s *Snapshot) Inode(file int) uint64 {
 	if ino, ok := s.Inodes[file]; ok {
@@ -166,7 +167,7 @@ func (s *Snapshot) Inode(file int) uint64 {
 	return s.Files[file].Ino
 }
 
-// keeps reports whether a file is in the state for which resume data vouches.
+// Keeps reports whether a file is in the state for which resume data vouches.
 func (s *Snapshot) Keeps(file int, now FileState, renumbered bool) bool {
 	if mark, ok := s.Marks[file]; ok {
 		return now.Size != FileMissing && now.Mark() == mark

@@ -1,4 +1,4 @@
-package cache
+package resume
 
 import (
 	"bytes"
@@ -83,7 +83,7 @@ func TestSnapshotVersion2(t *testing.T) {
 	old = append(le.AppendUint32(old, 1), 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0)
 	old = le.AppendUint32(old, crc32.Checksum(old, castagnoli))
 	got, err := DecodeSnapshot(old, id)
-	if err != nil || count(got.Held) != 0 || !got.InDoubt.Has(3) || !got.InDoubt.Has(5) || got.Blocks != nil {
+	if err != nil || got.Held.Count() != 0 || !got.InDoubt.Has(3) || !got.InDoubt.Has(5) || got.Blocks != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if f := (FileState{Size: 12, MTime: 22, Ino: 32}); got.Files[2] != f || !got.Clean {
@@ -196,7 +196,7 @@ func TestJournalDamageIsNoticed(t *testing.T) {
 		b[at] ^= 0x10
 		s := emptySnapshot(gen)
 		s.Held.Set(69)
-		if err := s.Play(b, id); !errors.Is(err, ErrInvalid) || count(s.Held) != 0 || !s.InDoubt.Has(69) {
+		if err := s.Play(b, id); !errors.Is(err, ErrInvalid) || s.Held.Count() != 0 || !s.InDoubt.Has(69) {
 			t.Fatalf("flip at %d: %v, held %v", at, err, s.Held)
 		}
 	}
@@ -284,7 +284,7 @@ func FuzzJournal(f *testing.F) {
 		b = b[:len(b)-int(cut)%(len(b)+1)]
 		s := emptySnapshot(gen)
 		err := s.Play(b, id)
-		if err != nil && count(s.Held) > 0 {
+		if err != nil && s.Held.Count() > 0 {
 			t.Fatal("a damaged journal vouches for pieces")
 		}
 		for p := range 70 {

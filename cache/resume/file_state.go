@@ -1,13 +1,11 @@
-package cache
+package resume
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
-
-	"torrentfs/cache/vfs"
 )
 
-// fileStat is a state of a file: what was verified in it holds for as long as
+// FileState is a state of a file: what was verified in it holds for as long as
 // it has this one.
 //
 // Within a session all of it is compared. Over a restart dev is not: device
@@ -24,19 +22,16 @@ type FileState struct {
 	Dev   uint64 // not in resume data
 }
 
+// FileMissing is the size of a file that is not there, or of which nothing is vouched for.
 const FileMissing = int64(-1)
 
-func statOf(st vfs.Info) FileState {
-	return FileState{st.Size, st.MTime, st.CTime, st.BTime, st.Ino, st.Dev}
-}
-
-// another reports whether st is another file, or shorter: our own writing
+// Another reports whether st is another file, or shorter: our own writing
 // changes neither.
 func (f FileState) Another(st FileState) bool {
 	return st.Ino != f.Ino || st.Dev != f.Dev || st.BTime != f.BTime || st.Size < f.Size
 }
 
-// kept reports whether the file is in the state that resume data tells of.
+// SameAfterRestart reports whether the file is in the state that resume data tells of.
 // renumbered says that the file system gave out new inode numbers since.
 func (f FileState) SameAfterRestart(then FileState, renumbered bool) bool {
 	f.Dev, then.Dev = 0, 0
@@ -49,7 +44,7 @@ func (f FileState) SameAfterRestart(then FileState, renumbered bool) bool {
 	return f == then
 }
 
-// mark is what the journal remembers of a state: never 0, which vouches for
+// Mark is what the journal remembers of a state: never 0, which vouches for
 // nothing.
 func (f FileState) Mark() uint64 {
 	sum := sha256.Sum256(f.append(nil))

@@ -10,18 +10,19 @@ import (
 	"sync"
 	"time"
 
+	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 )
 
-// stateDir holds the resume data below DataDir.
-const StateDir = ".torrentfs"
+// compactJournal is the length, in bytes, at which the journal is folded into a new snapshot.
+const compactJournal = 1 << 20
 
-// resume publishes snapshots and appends to the journal. Its lock is a leaf
+// stateFiles publishes snapshots and appends to the journal. Its lock is a leaf
 // held over short writes to its own two files, which the loop of a torrent
 // never waits for; the slow part, the sync, happens outside of it.
 type stateFiles struct {
 	fs   vfs.FS
-	id   Identity
+	id   resume.Identity
 	base string // stateDir/<info-hash>
 
 	// refused says why the folder takes no resume data, nil where it does. Then nothing is vouched for, and no
@@ -39,7 +40,7 @@ type stateFiles struct {
 // load returns the last snapshot with its journal played onto it. A nil
 // snapshot means that nobody vouches for anything; err says why, nil if there
 // was none. With a snapshot, err says what of it cannot be relied on.
-func (r *stateFiles) load() (*Snapshot, error) {
+func (r *stateFiles) load() (*resume.Snapshot, error) {
 	b, err := readFile(r.fs, r.base+".resume", r.id.MaxSnapshot())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -47,7 +48,7 @@ func (r *stateFiles) load() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := DecodeSnapshot(b, &r.id)
+	s, err := resume.DecodeSnapshot(b, &r.id)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (r *stateFiles) load() (*Snapshot, error) {
 	if s.Clean {
 		return s, nil
 	}
-	b, err = readFile(r.fs, r.base+".journal", MaxJournal)
+	b, err = readFile(r.fs, r.base+".journal", resume.MaxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -68,10 +69,10 @@ func (r *stateFiles) load() (*Snapshot, error) {
 
 // publish replaces the snapshot: data, sync, rename, sync of the directory.
 // The generation is the snapshot's number; the journal before it is void.
-func (r *stateFiles) publish(s *Snapshot) error {
+func (r *stateFiles) publish(s *resume.Snapshot) error {
 	r.gen++
 	s.Generation, s.Time = r.gen, time.Now().UnixNano()
-	if st, err := r.fs.Lstat(StateDir); err == nil {
+	if st, err := r.fs.Lstat(resume.StateDir); err == nil {
 		s.StateIno = st.Ino
 	}
 	tmp := r.base + ".resume.tmp"
@@ -90,7 +91,7 @@ func (r *stateFiles) publish(s *Snapshot) error {
 		err = r.fs.Rename(tmp, r.base+".resume")
 	}
 	if err == nil {
-		err = r.fs.SyncDir(StateDir)
+		err = r.fs.SyncDir(resume.StateDir)
 	}
 	if err != nil {
 		return fmt.Errorf("publish resume data: %w", err)
@@ -100,7 +101,7 @@ func (r *stateFiles) publish(s *Snapshot) error {
 
 // begin marks the session as unclean before the first thing is written, with
 // the snapshot that make returns. When it has begun it does nothing.
-func (r *stateFiles) begin(make func() *Snapshot) error {
+func (r *stateFiles) begin(make func() *resume.Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.journal != nil || r.refused != nil {
@@ -119,7 +120,7 @@ func (r *stateFiles) begin(make func() *Snapshot) error {
 }
 
 // compact folds a long journal into a new snapshot.
-func (r *stateFiles) compact(make func() *Snapshot) error {
+func (r *stateFiles) compact(make func() *resume.Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.journal == nil || r.end < compactJournal {
@@ -134,35 +135,35 @@ func (r *stateFiles) compact(make func() *Snapshot) error {
 
 // restart publishes s and empties the journal f for its generation. A crash
 // in between leaves a journal of an older generation, which is void.
-func (r *stateFiles) restart(f vfs.File, s *Snapshot) error {
+func (r *stateFiles) restart(f vfs.File, s *resume.Snapshot) error {
 	if err := r.publish(s); err != nil {
 		return err
 	}
 	err := f.Truncate(0)
 	if err == nil {
-		_, err = f.WriteAt(AppendJournalHeader(nil, r.gen), 0)
+		_, err = f.WriteAt(resume.AppendJournalHeader(nil, r.gen), 0)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = r.fs.SyncDir(StateDir)
+		err = r.fs.SyncDir(resume.StateDir)
 	}
 	if err != nil {
 		return fmt.Errorf("begin journal: %w", err)
 	}
-	r.end, r.number, r.synced = JournalHeaderLen, 0, 0
+	r.end, r.number, r.synced = resume.JournalHeaderLen, 0, 0
 	return nil
 }
 
 // append writes records; they are durable after sync.
-func (r *stateFiles) append(recs ...Record) error {
-	return r.appendMade(func() []Record { return recs })
+func (r *stateFiles) append(recs ...resume.Record) error {
+	return r.appendMade(func() []resume.Record { return recs })
 }
 
 // appendMade is append for records that hold at the time of the call: no other
 // is written in between.
-func (r *stateFiles) appendMade(make func() []Record) error {
+func (r *stateFiles) appendMade(make func() []resume.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recs := make()
@@ -174,7 +175,7 @@ func (r *stateFiles) appendMade(make func() []Record) error {
 	}
 	b := []byte(nil)
 	for i, rec := range recs {
-		b = AppendRecord(b, r.gen, r.number+uint32(i), r.synced, rec)
+		b = resume.AppendRecord(b, r.gen, r.number+uint32(i), r.synced, rec)
 	}
 	if _, err := r.journal.WriteAt(b, r.end); err != nil {
 		return fmt.Errorf("append to journal: %w", err) // the next one overwrites it
@@ -203,7 +204,7 @@ func (r *stateFiles) sync() error {
 }
 
 // finish publishes the clean snapshot and removes the journal.
-func (r *stateFiles) finish(s *Snapshot) error {
+func (r *stateFiles) finish(s *resume.Snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused != nil {
@@ -252,7 +253,7 @@ func readFile(fsys vfs.FS, name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if st.Size > int64(limit) {
-		return nil, fmt.Errorf("read %s: %w: %d bytes", path.Base(name), ErrInvalid, st.Size)
+		return nil, fmt.Errorf("read %s: %w: %d bytes", path.Base(name), resume.ErrInvalid, st.Size)
 	}
 	b := make([]byte, st.Size)
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
