@@ -3,7 +3,7 @@ package swarm
 import (
 	"errors"
 
-	"torrentfs/internal/bitset"
+	"torrentfs/swarm/pieces"
 )
 
 // checkers is how many goroutines of a torrent hash what was found on disk, at
@@ -23,92 +23,18 @@ func hashersFor(doubts, cores int) int {
 	return min(max(cores, checkers), maxCheckers)
 }
 
-// doubts is the set of pieces whose bytes on disk nobody vouches for. The loop
-// owns it; the checkers take pieces out, those that a read waits for first.
-type doubts struct {
-	pieces  bitset.Set // not yet judged
-	taking  bitset.Set // at a checker
-	urgent  []int
-	cursor  int
-	n       int
-	readers []*demand // reads that wait for a judgement
-}
-
-// checkJob is a piece for a checker: on disk, or to be put there from a twin.
-type checkJob struct {
-	piece int
-	tries int // of each block
-	twin  *twin
-}
-
-func newDoubts(words []uint64, pieces int) doubts {
-	d := doubts{pieces: bitset.New(pieces), taking: bitset.New(pieces)}
-	copy(d.pieces, words)
-	d.n = d.pieces.Count()
-	return d
-}
-
-func (d *doubts) has(piece int) bool { return d.pieces.Has(piece) }
-
-// add puts a piece in doubt that was not.
-func (d *doubts) add(piece int) {
-	if d.pieces.Set(piece) {
-		d.n++
-		d.cursor = min(d.cursor, piece)
-	}
-}
-
-func (d *doubts) remove(piece int) {
-	if d.pieces.Clear(piece) {
-		d.n--
-	}
-	d.taking.Clear(piece)
-}
-
-// hurry puts the pieces in doubt from first to last before the others and says whether there are any.
-func (d *doubts) hurry(first, last int) (any bool) {
-	if d.n == 0 {
-		return false
-	}
-	for i := first; i <= last; i++ {
-		if d.pieces.Has(i) {
-			any = true
-			if !d.taking.Has(i) {
-				d.urgent = append(d.urgent, i)
-			}
-		}
-	}
-	return any
-}
-
-// first is the piece to check next, or -1.
-func (d *doubts) first() int {
-	for len(d.urgent) > 0 {
-		if i := d.urgent[0]; d.pieces.Has(i) && !d.taking.Has(i) {
-			return i
-		}
-		d.urgent = d.urgent[1:]
-	}
-	for i := d.cursor; ; i++ {
-		if i = d.pieces.Next(i); i < 0 {
-			return -1
-		}
-		if !d.taking.Has(i) {
-			d.cursor = i
-			return i
-		}
-	}
-}
-
-// taken notes that a checker has the first piece.
-func (d *doubts) taken() { d.taking.Set(d.first()) }
-
 // checkQueue is the checkers' channel while there is something to check, else nil.
-func (t *Torrent) checkQueue() chan<- checkJob {
-	if t.doubt.n == 0 || t.doubt.first() < 0 {
+func (t *Torrent) checkQueue() chan<- pieces.Check {
+	if _, any := t.ledger.NextCheck(); !any {
 		return nil
 	}
 	return t.checks
+}
+
+// nextCheck is the checkers' next piece, which the select in run then has them take.
+func (t *Torrent) nextCheck() pieces.Check {
+	c, _ := t.ledger.NextCheck()
+	return c
 }
 
 // checkPieces hashes pieces from disk until the torrent ends.
@@ -152,14 +78,14 @@ func (t *Torrent) commit(r hashResult, scratch []byte) hashResult {
 	return r
 }
 
-// checkFilled hashes a piece after it was copied from the twin that it is to come from, if any.
-func (t *Torrent) checkFilled(j checkJob, scratch []byte) hashResult {
-	if j.twin != nil {
-		if err := j.twin.Fill(j.piece); err != nil {
-			return hashResult{piece: j.piece, done: true, err: err, twin: true}
+// checkFilled hashes a piece after it was copied from the duplicate that it is to come from, if any.
+func (t *Torrent) checkFilled(c pieces.Check, scratch []byte) hashResult {
+	if c.Duplicate != nil {
+		if err := c.Duplicate.Fill(c.Piece); err != nil {
+			return hashResult{piece: c.Piece, done: true, err: err, twin: true}
 		}
 	}
-	return t.checkPiece(j.piece, j.tries, scratch)
+	return t.checkPiece(c.Piece, c.Tries, scratch)
 }
 
 // checkPiece hashes a piece that lies on disk. One whose hash is not known yet
@@ -173,7 +99,7 @@ func (t *Torrent) checkPiece(piece, tries int, scratch []byte) hashResult {
 			continue
 		}
 		data, err := t.store.Unverified(piece, b, scratch)
-		for n := 1; unreadable(err) && n < tries && t.ctx.Err() == nil; n++ {
+		for n := 1; pieces.Unreadable(err) && n < tries && t.ctx.Err() == nil; n++ {
 			data, err = t.store.Unverified(piece, b, scratch)
 		}
 		if err != nil {
@@ -205,38 +131,4 @@ func (p *pieceHash) check(block int, data []byte) hashResult {
 		p.next++
 	}
 	return hashResult{piece: p.piece}
-}
-
-// handleChecked takes a checker's verdict; reads that waited for it go on.
-func (t *Torrent) handleChecked(r hashResult) {
-	t.doubt.remove(r.piece)
-	t.twinChecked(r)
-	if !unreadable(r.err) || r.twin {
-		t.unreadVerdict(r.piece)
-	}
-	switch {
-	case r.clash:
-		t.fail(clashError(r.piece))
-	case r.ok:
-		t.hold(r.piece)
-		t.picker.Verified(t.now(), r.piece, true) // of a piece in parts it does not count as held
-	default:
-		if now := t.now(); r.err != nil && !r.twin && (t.diskWarned == 0 || now-t.diskWarned >= diskWarning) {
-			t.diskWarned = now
-			t.log.Warn("check data on disk: "+r.err.Error(), "piece", r.piece)
-		}
-		if unreadable(r.err) && !r.twin {
-			t.unread.fault(t.now(), r.piece, t.rand.Float64())
-			t.setAside(r.piece)
-		} else {
-			t.store.Discard(r.piece)
-			t.refetch(r.piece)
-		}
-	}
-	readers := t.doubt.readers
-	t.doubt.readers = nil
-	for _, d := range readers {
-		t.admitDemand(d) // waits on, if another of its pieces is in doubt
-	}
-	t.noteProgress()
 }

@@ -1,8 +1,8 @@
 package swarm
 
 import (
-	"time"
-
+	"torrentfs/metainfo"
+	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/wire"
 )
 
@@ -11,13 +11,9 @@ import (
 // its trust and tells the loop, which has the pieces hashed again and fetched
 // where they are wrong.
 
-const (
-	// maxDistrust is how often one read puts in doubt what it cannot read at
-	// one place before it fails.
-	maxDistrust = 3
-	// diskWarning is how often the log hears of pieces that cannot be read.
-	diskWarning = time.Minute
-)
+// maxDistrust is how often one read puts in doubt what it cannot read at one
+// place before it fails.
+const maxDistrust = 3
 
 // distrust is called where a committed piece could not be read. It returns
 // when the loop knows.
@@ -27,47 +23,22 @@ func (t *Torrent) distrust(piece int, reason error) {
 		return
 	}
 	select {
-	case t.calls <- func() { t.doubtPieces(doubtful, piece, reason) }:
+	case t.calls <- func() { t.apply(t.ledger.Invalidate(t.now(), doubtful, piece, pieces.Unreadable(reason))) }:
 	case <-t.done:
-	}
-}
-
-// doubtPieces takes pieces that the store trusts no more out of what we have,
-// and has them checked. The one that the disk did not give waits for that, if it
-// is not the first time.
-func (t *Torrent) doubtPieces(pieces []int, failed int, reason error) {
-	for _, p := range pieces {
-		t.unhold(p)
-		if p == failed && unreadable(reason) && t.unread.fault(t.now(), p, t.rand.Float64()) > 1 {
-			t.setAside(p)
-			continue
-		}
-		t.doubt.add(p)
 	}
 }
 
 // recheck has those pieces checked again that the disk may have lost.
 func (t *Torrent) recheck() {
-	if pieces := t.store.Recheck(); len(pieces) > 0 {
-		t.doubtPieces(pieces, -1, nil)
+	if doubtful := t.store.Recheck(); len(doubtful) > 0 {
+		t.apply(t.ledger.Invalidate(t.now(), doubtful, -1, false))
 	}
 }
 
-// losePieces takes pieces that the store gave up out of what we have.
-func (t *Torrent) losePieces(pieces []int) {
-	for _, p := range pieces {
-		t.unhold(p)
-		t.picker.Lost(t.now(), p)
-	}
-}
-
-// unhold notes that a piece is not committed any more, and tells those peers
-// who can be told (BEP 54).
-func (t *Torrent) unhold(piece int) {
-	if !t.held.Clear(piece) {
-		return
-	}
-	t.nHeld.Add(-1)
+// tellDontHave tells those peers who can be told that we lack a piece which we
+// had (BEP 54).
+func (t *Torrent) tellDontHave(piece metainfo.Piece) {
+	t.nHeld.Store(int32(t.ledger.Count()))
 	wasFull := t.allHeld.Swap(false)
 	if wasFull {
 		t.shortage.since, t.shortage.told = t.now(), false
@@ -108,7 +79,7 @@ func (t *Torrent) shed() {
 	case dirty > t.cfg.Memory:
 		if lost := t.store.Shed(t.cfg.Memory * 3 / 4); len(lost) > 0 {
 			t.shedding = true
-			t.losePieces(lost)
+			t.apply(t.ledger.Dropped(lost))
 		}
 	case dirty <= t.cfg.Memory*3/8:
 		t.shedding = false

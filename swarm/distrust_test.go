@@ -11,6 +11,7 @@ import (
 
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
+	"torrentfs/swarm/pieces"
 )
 
 // pieces are those that a peer was asked for.
@@ -202,7 +203,7 @@ func TestTheDiskIsTriedAgain(t *testing.T) {
 		}()
 		time.Sleep(5 * time.Minute)
 		rot(4) // one stays bad: the others come back all the same
-		time.Sleep(3 * rereadMost)
+		time.Sleep(3 * pieces.LongestPause)
 		if s := tor.Stats(); s.Held != s.Pieces-1 {
 			t.Errorf("%d of %d pieces", s.Held, s.Pieces)
 		}
@@ -210,7 +211,7 @@ func TestTheDiskIsTriedAgain(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		time.Sleep(3 * rereadMost)
+		time.Sleep(3 * pieces.LongestPause)
 		if s := tor.Stats(); s.Held != s.Pieces || s.Doubtful != 0 {
 			t.Errorf("%+v", s)
 		}

@@ -33,8 +33,8 @@ func (t *Torrent) fail(err error) {
 		t.picker.ReadCancel(t.now(), id)
 		d.finish(err)
 	}
-	for _, d := range t.doubt.readers {
+	for _, d := range t.rechecking {
 		d.finish(err)
 	}
-	t.doubt.readers = nil
+	t.rechecking = nil
 }

@@ -60,7 +60,7 @@ func (t *Torrent) takeHint(h hinting) {
 		return
 	}
 	n := int(min(int64(h.n), t.info.Size()-h.off))
-	if t.Err() != nil || h.off < 0 || n <= 0 || t.doubt.hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
+	if t.Err() != nil || h.off < 0 || n <= 0 || t.ledger.Hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
 		return
 	}
 	t.await(&demand{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})

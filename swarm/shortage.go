@@ -32,7 +32,7 @@ const (
 // turn out to be right.
 func (t *Torrent) tellSources() {
 	s := &t.shortage
-	if s.since == 0 || s.told || int(t.nHeld.Load())+t.doubt.n >= t.info.NumPieces() {
+	if s.since == 0 || s.told || int(t.nHeld.Load())+t.ledger.Doubtful() >= t.info.NumPieces() {
 		return
 	}
 	s.told = true
@@ -92,8 +92,9 @@ func (t *Torrent) wanted() []picker.ByteRange {
 
 // showing is the few pieces that a peer shows and that we lack, none if there are many.
 func (t *Torrent) showing(c *peerConn) (lack []int) {
+	held := t.ledger.Committed()
 	for w, word := range c.remote {
-		for word &^= t.held[w]; word != 0; word &= word - 1 {
+		for word &^= held[w]; word != 0; word &= word - 1 {
 			if len(lack) == maxShown {
 				return nil
 			}
@@ -114,7 +115,7 @@ func (t *Torrent) readsUnshown() bool {
 		}
 		end := min(d.off+int64(d.n), t.info.Size())
 		for p := t.info.PieceOf(d.off); p <= t.info.PieceOf(end-1); p++ {
-			if holders, _ := t.holders(p); holders == 0 && !t.held.Has(p) {
+			if holders, _ := t.holders(p); holders == 0 && !t.ledger.Has(p) {
 				return true
 			}
 		}

@@ -81,7 +81,7 @@ func (t *Torrent) Stats() Stats {
 }
 
 func (t *Torrent) fillStats(s *Stats) {
-	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.nHeld.Load()), t.doubt.n, t.wasted, t.twins.taken
+	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.nHeld.Load()), t.ledger.Doubtful(), t.wasted, t.ledger.Taken()
 	s.DownRate, s.UpRate = t.down.rate, t.up.rate
 	s.Known = len(t.known.list)
 	for _, c := range t.peers {
@@ -108,7 +108,7 @@ func (t *Torrent) fillStats(s *Stats) {
 	for _, d := range t.waiting {
 		add(d)
 	}
-	for _, d := range t.doubt.readers {
+	for _, d := range t.rechecking {
 		add(d)
 	}
 }
@@ -131,6 +131,6 @@ func (t *Torrent) Peers() (peers []PeerStats) {
 
 // Held is a snapshot of the committed pieces: piece i is bit i%64 of word i/64.
 func (t *Torrent) Held() (held []uint64) {
-	t.call(func() { held = append(held, t.held...) })
+	t.call(func() { held = append(held, t.ledger.Committed()...) })
 	return held
 }

@@ -11,10 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
+	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -65,7 +65,7 @@ type Torrent struct {
 	dialed    chan dialResult
 	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 	hashed    chan hashResult
-	checks    chan checkJob
+	checks    chan pieces.Check
 	checked   chan hashResult
 	questions chan question
 	demands   chan *demand
@@ -99,16 +99,11 @@ type Torrent struct {
 	webSeeds   []*webPeer
 	known      addressBook
 	dialing    int
-	held       bitset.Set // committed pieces
-	doubt      doubts
-	unread     unreadPieces
+	ledger     *pieces.Ledger
+	rechecking []*demand            // reads that wait for pieces in doubt
 	hashing    []*pieceHash         // by piece, nil where none is under way
 	proofs     map[int]*blockProofs // of pieces that readers need leaves of
-	unjudged   map[int]struct{}     // pieces that are complete and wait for their layer
-	suspicious map[int]struct{}     // pieces that failed: each of their blocks is to be proven
 	fresh      []*demand            // admitted since the last flush
-	evidence   smartban.Evidence
-	twins      twins
 	waiting    map[picker.ReadID]*demand
 	choker     *choke.Choker
 	down, up   meter
@@ -120,7 +115,6 @@ type Torrent struct {
 	crowded    bool   // somebody was refused since the last review
 	shedding   bool   // pieces were given up for want of a disk
 	shortage   shortage
-	diskWarned time.Duration // when the log last heard of an unreadable piece
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
 	houseDue   time.Duration
@@ -169,7 +163,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	s.mu.Unlock()
 
 	t.adopt()
-	doubts := t.doubt.n // the loop's, from here on
+	doubtful := t.ledger.Doubtful() // the loop's, from here on
 	go t.run()
 	for _, src := range cfg.Sources {
 		t.wg.Go(func() {
@@ -178,7 +172,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 			}
 		})
 	}
-	for range hashersFor(doubts, runtime.GOMAXPROCS(0)) {
+	for range hashersFor(doubtful, runtime.GOMAXPROCS(0)) {
 		t.wg.Go(t.checkPieces)
 	}
 	if t.trees != nil {
@@ -193,12 +187,11 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	n := info.NumPieces()
 	t := &Torrent{
 		s: s, cfg: cfg, info: info, store: cfg.Store,
-		log:      s.log.With("torrent", info.Name),
-		start:    time.Now(),
-		virtual:  info.VirtualBlocks(),
-		trees:    newHashTrees(info, cfg.PieceLayers),
-		proofs:   map[int]*blockProofs{},
-		unjudged: map[int]struct{}{}, suspicious: map[int]struct{}{},
+		log:       s.log.With("torrent", info.Name),
+		start:     time.Now(),
+		virtual:   info.VirtualBlocks(),
+		trees:     newHashTrees(info, cfg.PieceLayers),
+		proofs:    map[int]*blockProofs{},
 		questions: make(chan question, maxQuestions),
 		ctx:       ctx,
 		stop:      stop,
@@ -207,7 +200,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		dialed:    make(chan dialResult),
 		stuck:     make(chan netip.AddrPort, maxDialing),
 		hashed:    make(chan hashResult, 16),
-		checks:    make(chan checkJob),
+		checks:    make(chan pieces.Check),
 		checked:   make(chan hashResult), // a checker waits until its verdict is known before it takes a piece
 		demands:   make(chan *demand),
 		dropped:   make(chan *demand),
@@ -218,7 +211,6 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		diskReady: make(chan struct{}, 1),
 		complete:  make(chan struct{}),
 		settled:   make(chan struct{}),
-		held:      bitset.New(n),
 		hashing:   make([]*pieceHash, n),
 		waiting:   map[picker.ReadID]*demand{},
 		askDue:    never,
@@ -250,14 +242,10 @@ func pickerGeometry(info *metainfo.Info) picker.Geometry {
 // held for the picker until a checker finds one wrong.
 func (t *Torrent) adopt() {
 	n := t.info.NumPieces()
-	copy(t.held, t.store.Held())
-	t.nHeld.Store(int32(t.held.Count()))
-	t.doubt = newDoubts(t.store.Doubtful(), n)
+	t.ledger = t.newLedger()
+	t.nHeld.Store(int32(t.ledger.Count()))
 	for i := range n {
-		if t.held.Has(i) {
-			t.doubt.remove(i)
-			t.picker.Verified(0, i, true)
-		} else if t.doubt.has(i) {
+		if t.ledger.Has(i) || t.ledger.InDoubt(i) {
 			t.picker.Verified(0, i, true)
 		}
 	}
@@ -266,7 +254,7 @@ func (t *Torrent) adopt() {
 	}
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {
-			if blocks[b/64]&(1<<(b%64)) != 0 && !t.doubt.has(piece) {
+			if blocks[b/64]&(1<<(b%64)) != 0 && !t.ledger.InDoubt(piece) {
 				t.picker.Adopt(0, t.blockID(piece, b))
 			}
 		}

@@ -82,7 +82,7 @@ func (t *Torrent) connectPeers() {
 		t.dialing++
 		d := dialPlan{
 			addr: a.addr, hash: t.hashFor(a), encrypt: a.encrypt, ticket: ticket,
-			eager: t.nHeld.Load() == 0 && t.doubt.n == 0 && !a.plain,
+			eager: t.nHeld.Load() == 0 && t.ledger.Doubtful() == 0 && !a.plain,
 		}
 		t.wg.Go(func() { t.dial(d) })
 	}

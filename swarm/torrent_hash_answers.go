@@ -29,11 +29,12 @@ func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
 	c.lazy = c.lazy && (a.held || a.again || a.after || t.hasSent(c, a.piece))
 	h := t.hashing[a.piece]
 	if h == nil {
-		if t.held.Has(a.piece) || t.proofs[a.piece] == nil {
+		if t.ledger.Has(a.piece) || t.proofs[a.piece] == nil {
 			return
 		}
 		h = newPieceHash(t, a.piece)
 		t.hashing[a.piece] = h
+		t.ledger.Begin(a.piece)
 	}
 	t.proofsOf(a.piece).jobs++
 	t.hashJobs.Add(1)
@@ -59,7 +60,7 @@ func (t *Torrent) handleProof(r hashResult) {
 	if b != nil {
 		t.eachBlock(&a, func(i int) { b.known.Set(i) })
 	}
-	t.judgeWaiting() // a proof to the root may have told a piece's node
+	t.apply(t.ledger.HashesCame()) // a proof to the root may have told a piece's node
 }
 
 // wrongHashes deals with an answer that proves nothing. Some clients return

@@ -64,22 +64,8 @@ func (t *Torrent) handleLayer(c *peerConn, a hashAsk, pr *proof) {
 		t.wrongHashes(c, &a)
 		return
 	}
-	t.judgeWaiting()
+	t.apply(t.ledger.HashesCame())
 	t.fetchLayers(t.now())
-}
-
-// judgeWaiting has the pieces judged that are complete and whose hash has only
-// now become known.
-func (t *Torrent) judgeWaiting() {
-	for piece := range t.unjudged {
-		if _, known := t.trees.node(t.trees.at(piece), piece); known {
-			delete(t.unjudged, piece)
-			if h := t.hashing[piece]; h != nil {
-				t.hashJobs.Add(1)
-				t.s.hashers.submit(hashJob{p: h})
-			}
-		}
-	}
 }
 
 // adoptBlocks tells the picker of a piece's blocks that are verified by themselves.

@@ -7,7 +7,6 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/picker"
-	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
 
@@ -56,9 +55,7 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 			b.came.Clear(block)
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
-		if by := t.evidence.Sender(metainfo.Block{Piece: r.piece, Index: block}); by.Known() {
-			t.banSenders(r.piece, []smartban.Sender{by}) // also if it has left
-		}
+		t.apply(t.ledger.BlockFailed(metainfo.Block{Piece: r.piece, Index: block}))
 		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
 	}
 }
@@ -140,7 +137,7 @@ func (t *Torrent) reviewAsks(now time.Duration) {
 			if b.idle() && !t.awaited(piece) {
 				delete(t.proofs, piece)
 				t.hashing[piece] = nil
-				t.evidence.Forget(piece)
+				t.ledger.Abandon(piece)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func (t *Torrent) run() {
 		case r := <-t.hashed:
 			t.handleHashed(r)
 		case t.checkQueue() <- t.nextCheck():
-			t.doubt.taken()
+			t.ledger.CheckTaken()
 		case r := <-t.checked:
 			t.handleChecked(r)
 		case d := <-t.demands:
@@ -91,14 +91,14 @@ func (t *Torrent) tick() {
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
 	t.reviewAsks(now)
-	t.claimTwins()
+	t.apply(t.ledger.ClaimWanted())
 	t.reviewManners(now)
 	t.reviewInterest()
 	t.coax(now)
 	t.tellSources()
 	t.rechoke(now)
 	t.connectPeers()
-	t.tryUnread(now)
+	t.ledger.Tick(now)
 	t.tendWebSeeds(now)
 	t.exchangePeers(now)
 	t.askForPeers(now)
@@ -202,7 +202,7 @@ func (t *Torrent) end() {
 	for _, d := range t.waiting {
 		d.finish(ErrClosed)
 	}
-	for _, d := range t.doubt.readers {
+	for _, d := range t.rechecking {
 		d.finish(ErrClosed)
 	}
 	close(t.done)

@@ -134,11 +134,11 @@ func (c *peerConn) slot() int { return int(c.id) % peerSlots }
 // introduce says what a new connection must hear first: what we have (BEP 3,
 // 6), then the extension handshake (BEP 10).
 func (t *Torrent) introduce(c *peerConn) {
-	n := t.info.NumPieces()
+	n, held := t.info.NumPieces(), t.ledger.Committed()
 	t.post(c, func(b []byte) []byte {
 		switch {
 		case c.greeted: // have-none went out with the handshake
-			for i := t.held.Next(0); i >= 0 && i < n; i = t.held.Next(i + 1) {
+			for i := held.Next(0); i >= 0 && i < n; i = held.Next(i + 1) {
 				b = wire.AppendHave(b, uint32(i))
 			}
 		case t.cfg.NoUpload || t.nHeld.Load() == 0:
@@ -148,7 +148,7 @@ func (t *Torrent) introduce(c *peerConn) {
 		case c.fast && int(t.nHeld.Load()) == n:
 			b = wire.AppendHaveAll(b)
 		default:
-			b = wire.AppendBitfield(b, t.held, n)
+			b = wire.AppendBitfield(b, held, n)
 		}
 		if c.ext {
 			b = t.appendExtHandshake(b, c)

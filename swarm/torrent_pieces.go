@@ -3,6 +3,7 @@ package swarm
 import (
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -43,7 +44,7 @@ func (t *Torrent) takeBlock(by smartban.Sender, b metainfo.Block, data []byte) {
 		h = newPieceHash(t, b.Piece)
 		t.hashing[b.Piece] = h
 	}
-	t.evidence.Received(b, t.info.NumBlocks(b.Piece), by)
+	t.ledger.Received(b, by)
 	t.store.Put(b.Piece, b.Index, data)
 	t.hashBacklog.Add(int64(len(data)))
 	t.hashJobs.Add(1)
@@ -60,58 +61,113 @@ func (t *Torrent) handleHashed(r hashResult) {
 	}
 	switch {
 	case r.waits:
-		t.unjudged[r.piece] = struct{}{}
-		t.judgeWaiting()
+		t.ledger.Complete(r.piece)
+		t.apply(t.ledger.HashesCame())
 		t.fetchLayers(t.now())
-	case r.done:
-		t.pieceVerdict(r)
-	}
-}
-
-// pieceVerdict takes a hash worker's verdict on a piece.
-func (t *Torrent) pieceVerdict(r hashResult) {
-	t.hashing[r.piece] = nil
-	delete(t.proofs, r.piece)
-	delete(t.suspicious, r.piece)
-	if r.clash {
-		t.fail(clashError(r.piece))
-		return
-	}
-	if r.ok {
-		if by := t.evidence.Sole(r.piece); by.Web > 0 {
-			t.webSeeds[by.Web-1].faults.passed(t.info, r.piece)
+	case r.done && (r.of == t.hashing[r.piece] || r.ok && t.store.Has(r.piece)): // else it is of blocks that were dropped since
+		if r.err != nil && !r.clash {
+			t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
 		}
-		t.banSenders(r.piece, t.evidence.Passed(r.piece, t.readBack(r.piece)))
-		t.hold(r.piece)
-		t.picker.Verified(t.now(), r.piece, true)
+		t.apply(t.ledger.Hashed(r.verdict(), t.readBack(r.piece)))
 		t.noteProgress()
-		return
 	}
-	if r.err != nil {
-		t.store.Discard(r.piece)
-		t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
-		t.picker.Lost(t.now(), r.piece) // the disk's fault: nobody is blamed
-		t.adoptBlocks(r.piece)
-		return
-	}
-	liars := t.evidence.Failed(r.piece, t.readBack(r.piece))
-	defer t.banSenders(r.piece, liars)
-	t.store.Discard(r.piece)
-	t.wasted += t.info.PieceSize(r.piece)
-	t.log.Warn("piece failed its hash", "piece", r.piece)
-	if t.trees != nil {
-		t.suspicious[r.piece] = struct{}{}
-	}
-	t.picker.Verified(t.now(), r.piece, false)
-	t.adoptBlocks(r.piece)
 }
 
-// hold notes a committed piece and tells the peers that lack it, or look for who got it.
-func (t *Torrent) hold(piece int) {
-	if !t.held.Set(piece) {
-		return
+// handleChecked takes a checker's verdict; reads that waited for it go on.
+func (t *Torrent) handleChecked(r hashResult) {
+	t.apply(t.ledger.Checked(t.now(), r.verdict()))
+	readers := t.rechecking
+	t.rechecking = nil
+	for _, d := range readers {
+		t.admitDemand(d) // waits on, if another of its pieces is in doubt
 	}
-	t.nHeld.Add(1)
+	t.noteProgress()
+}
+
+// verdict is what a result says of its piece as a whole.
+func (r *hashResult) verdict() pieces.Verdict {
+	return pieces.Verdict{Piece: r.piece, OK: r.ok, Contradiction: r.clash, Err: r.err, NotCopied: r.twin}
+}
+
+// newLedger makes the ledger of the torrent's pieces, with what the store has at the start.
+func (t *Torrent) newLedger() *pieces.Ledger {
+	cfg := pieces.Config{
+		Pieces: t.info.NumPieces(), Held: t.store.Held(), InDoubt: t.store.Doubtful(), Leaves: t.trees != nil, Rand: t.rand,
+		Blocks: t.info.NumBlocks, Committed: t.store.Has, Stored: t.stored,
+	}
+	if t.trees != nil {
+		cfg.Known = func(piece metainfo.Piece) bool {
+			if t.info.Hash.HasV1 {
+				return true
+			}
+			_, known := t.trees.node(t.trees.at(piece), piece)
+			return known
+		}
+		cfg.Bytes = func(piece metainfo.Piece) int64 {
+			f := t.trees.at(piece)
+			return min(f.length-int64(piece-f.first)*t.info.PieceLength(), t.info.PieceLength())
+		}
+	}
+	if t.cfg.Prefetch {
+		cfg.Wanted = t.wants
+	}
+	return pieces.New(cfg)
+}
+
+// apply carries out what the ledger asks for.
+func (t *Torrent) apply(actions []pieces.Action) {
+	for i := range actions {
+		a, now := &actions[i], t.now()
+		switch a.Kind {
+		case pieces.Held:
+			t.picker.Verified(now, a.Piece, true)
+		case pieces.Have:
+			t.tellHave(a.Piece)
+		case pieces.DontHave:
+			t.tellDontHave(a.Piece)
+		case pieces.Failed:
+			t.wasted += t.info.PieceSize(a.Piece)
+			t.log.Warn("piece failed its hash", "piece", a.Piece)
+			t.picker.Verified(now, a.Piece, false)
+			t.adoptBlocks(a.Piece)
+		case pieces.Lost:
+			t.picker.Lost(now, a.Piece)
+			t.adoptBlocks(a.Piece)
+		case pieces.Discard:
+			t.store.Discard(a.Piece)
+		case pieces.Forget:
+			t.hashing[a.Piece] = nil
+			delete(t.proofs, a.Piece)
+		case pieces.Judge:
+			t.hashJobs.Add(1)
+			t.s.hashers.submit(hashJob{p: t.hashing[a.Piece]})
+		case pieces.Ban:
+			t.banSender(a.Piece, a.Sender)
+		case pieces.Credit:
+			t.webSeeds[a.Sender.Web-1].faults.passed(t.info, a.Piece)
+		case pieces.Contradiction:
+			t.fail(clashError(a.Piece))
+		default:
+			t.logPieces(a)
+		}
+	}
+}
+
+// logPieces tells the log of what the ledger wants to be known.
+func (t *Torrent) logPieces(a *pieces.Action) {
+	switch a.Kind {
+	case pieces.Warn:
+		t.log.Warn("check data on disk: "+a.Err.Error(), "piece", a.Piece)
+	case pieces.DuplicateWrong:
+		t.log.Warn("another torrent's file is not what it should be: the rest is downloaded", "file", a.Duplicate.Path, "piece", a.Piece, "err", a.Err)
+	case pieces.DuplicateDone:
+		t.log.Info("took what another torrent has already", "file", a.Duplicate.Path, "bytes", a.Bytes, "wrong_pieces", a.Wrong)
+	}
+}
+
+// tellHave tells the peers that lack a piece, or look for who got it, that we have it.
+func (t *Torrent) tellHave(piece metainfo.Piece) {
+	t.nHeld.Store(int32(t.ledger.Count()))
 	if t.cfg.NoUpload {
 		return
 	}
@@ -124,10 +180,10 @@ func (t *Torrent) hold(piece int) {
 
 // noteProgress closes the channels that others wait on.
 func (t *Torrent) noteProgress() {
-	if t.doubt.n == 0 {
+	if t.ledger.Doubtful() == 0 {
 		closeOnce(t.settled)
 	}
-	if int(t.nHeld.Load()) < t.info.NumPieces() {
+	if t.ledger.Count() < t.info.NumPieces() {
 		return
 	}
 	if t.allHeld.CompareAndSwap(false, true) {
@@ -161,18 +217,26 @@ func (t *Torrent) readBack(piece metainfo.Piece) smartban.ReadBlock {
 	return func(block int) ([]byte, error) { return t.store.Unverified(piece, block, scratch) }
 }
 
-// banSenders bans those who sent wrong blocks of a piece.
-func (t *Torrent) banSenders(piece metainfo.Piece, liars []smartban.Sender) {
-	for _, by := range liars {
-		if by.Web > 0 {
-			t.webSeedLied(t.webSeeds[by.Web-1], piece)
-			continue
-		}
-		t.banAddr(by.Peer)
-		for _, c := range t.peers {
-			if c != nil && c.addr == by.Peer {
-				t.ban(c)
-			}
+// banSender bans who sent a wrong block of a piece.
+func (t *Torrent) banSender(piece metainfo.Piece, by smartban.Sender) {
+	if by.Web > 0 {
+		t.webSeedLied(t.webSeeds[by.Web-1], piece)
+		return
+	}
+	t.banAddr(by.Peer)
+	for _, c := range t.peers {
+		if c != nil && c.addr == by.Peer {
+			t.ban(c)
 		}
 	}
+}
+
+// stored reports whether any block of a piece is verified by itself.
+func (t *Torrent) stored(piece metainfo.Piece) bool {
+	for b := range t.info.NumBlocks(piece) {
+		if t.store.HasBlock(piece, b) {
+			return true
+		}
+	}
+	return false
 }

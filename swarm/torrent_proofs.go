@@ -83,13 +83,13 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 	b := &blockProofs{
 		file: f, wanted: bitset.New(n), came: bitset.New(n), good: bitset.New(n), known: bitset.New(n), asked: bitset.New(n),
 	}
-	if h := t.hashing[piece]; h != nil { // the worker's bits are not ours: ask the store
+	if t.ledger.UnderWay(piece) { // the worker's bits are not ours: ask the store
 		for i := range f.leaves(piece, t.info.PieceLength()) {
 			if t.store.HasBlock(piece, i) {
 				b.good.Set(i)
 			}
 		}
-		for i, s := range t.evidence.Senders(piece) {
+		for i, s := range t.ledger.Evidence().Senders(piece) {
 			if s.Known() {
 				b.came.Set(i)
 			}
@@ -105,7 +105,7 @@ func (t *Torrent) proofsOf(piece int) *blockProofs {
 // reader has to wait for the piece. All leaves of a piece that a reader will
 // come to are asked for at once.
 func (t *Torrent) requested(c *peerConn, piece, block int, wanted bool) {
-	if _, bad := t.suspicious[piece]; !wanted && !bad {
+	if !wanted && !t.ledger.Suspicious(piece) {
 		return
 	}
 	b := t.proofsOf(piece)
@@ -147,7 +147,7 @@ func (t *Torrent) proveDemands() {
 func (t *Torrent) proveDemand(d *demand) {
 	last := t.info.PieceOf(d.off + int64(d.n) - 1)
 	for piece := t.info.PieceOf(d.off); piece <= last; piece++ {
-		if t.held.Has(piece) {
+		if t.ledger.Has(piece) {
 			continue
 		}
 		b := t.proofsOf(piece)
@@ -279,7 +279,7 @@ func (t *Torrent) isAsked(c *peerConn, piece, block int) bool {
 
 // hasSent reports whether blocks of a piece came from a peer.
 func (t *Torrent) hasSent(c *peerConn, piece int) bool {
-	return t.evidence.Sent(piece, smartban.Sender{Peer: c.addr})
+	return t.ledger.Evidence().Sent(piece, smartban.Sender{Peer: c.addr})
 }
 
 // owes reports whether a peer is to send a block of a piece.

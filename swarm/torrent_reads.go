@@ -40,9 +40,9 @@ func (t *Torrent) admitDemand(d *demand) {
 	}
 	t.takeHints()
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
-	t.claimRange(first, last)
-	if t.doubt.hurry(first, last) {
-		t.doubt.readers = append(t.doubt.readers, d)
+	t.apply(t.ledger.Claim(first, last))
+	if t.ledger.Hurry(first, last) {
+		t.rechecking = append(t.rechecking, d)
 		return
 	}
 	t.await(d)
@@ -76,9 +76,9 @@ func (t *Torrent) dropDemand(d *demand) {
 		t.picker.ReadCancel(t.now(), d.id)
 		return
 	}
-	for i, x := range t.doubt.readers {
+	for i, x := range t.rechecking {
 		if x == d {
-			t.doubt.readers = append(t.doubt.readers[:i], t.doubt.readers[i+1:]...)
+			t.rechecking = append(t.rechecking[:i], t.rechecking[i+1:]...)
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/pieces"
 )
 
 // twinOf is a twin of one of the world's files that holds these bytes, and
@@ -68,8 +69,8 @@ func TestTwinsAreTaken(t *testing.T) {
 			{"right", func(b []byte) []byte { return b }, 0, 16},
 			{"one piece wrong", func(b []byte) []byte { b[5*65536+7]++; return b }, 65536, 16},
 			{"last block wrong", func(b []byte) []byte { b[len(b)-1]++; return b }, 65536, 16},
-			{"all wrong", func(b []byte) []byte { clear(b); return b }, 16 * 65536, maxTwinFaults + checkers - 1},
-			{"gone", func([]byte) []byte { return nil }, 16 * 65536, maxTwinFaults + checkers - 1},
+			{"all wrong", func(b []byte) []byte { clear(b); return b }, 16 * 65536, pieces.MaxWrong + checkers - 1},
+			{"gone", func([]byte) []byte { return nil }, 16 * 65536, pieces.MaxWrong + checkers - 1},
 		} {
 			t.Run(fmt.Sprintf("%v/%s", v, c.name), func(t *testing.T) {
 				inV2World(t, v, 64<<10, []int64{1<<20 - 5, 300_000}, Config{}, func(w *world) {
@@ -116,7 +117,7 @@ func TestTwinFaultsAreHeard(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			if n := len(filled()); n < maxTwinFaults || n > maxTwinFaults+checkers-1 {
+			if n := len(filled()); n < pieces.MaxWrong || n > pieces.MaxWrong+checkers-1 {
 				t.Errorf("%d pieces were copied", n)
 			}
 		})

@@ -74,12 +74,13 @@ func (p *pieceHash) arrived(block int) {
 // hashResult is what a hash worker or a checker found out.
 type hashResult struct {
 	piece int
-	done  bool  // the piece as a whole was judged
-	ok    bool  // it is right
-	clash bool  // its v1 and its v2 hash contradict each other: the torrent is at fault
-	waits bool  // it is complete, and what its hash must be is not known yet
-	err   error // its blocks could not be read back
-	twin  bool  // it was not to be had from its twin
+	of    *pieceHash // nil: a checker's
+	done  bool       // the piece as a whole was judged
+	ok    bool       // it is right
+	clash bool       // its v1 and its v2 hash contradict each other: the torrent is at fault
+	waits bool       // it is complete, and what its hash must be is not known yet
+	err   error      // its blocks could not be read back
+	twin  bool       // it was not to be had from its twin
 
 	// Of blocks that were judged by themselves (v2).
 	good, bad []int
@@ -363,6 +364,7 @@ func (w *hashWorker) run() {
 			if res := j.do(scratch); res.tells() {
 				right := res.ok
 				res = t.commit(res, scratch) // here, not in the loop: readers see it at once
+				res.of = j.p
 				if right && !res.ok && !res.clash {
 					res.err = errStale // nobody who sent it is to blame
 				}

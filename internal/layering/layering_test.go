@@ -79,6 +79,7 @@ var forbidden = map[string][]string{
 var pure = map[string][]string{
 	"picker":       {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
 	"cache/resume": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
+	"swarm/pieces": {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 }
 
 // guarded are the libraries that only the named rooms may import, because all
