@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"swarm/choke":      2,
 	"swarm/conn":       2,
 	"swarm/pieces":     2,
+	"swarm/peers":      2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
 	"swarm/utp":        2,
@@ -79,6 +80,7 @@ var forbidden = map[string][]string{
 var pure = map[string][]string{
 	"picker":       {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
 	"cache/resume": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
+	"swarm/peers":  {"context", "io", "log", "log/", "net", "os", "os/", "syscall"},
 	"swarm/pieces": {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 }
 
