@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"torrentfs/metainfo"
-	"torrentfs/picker"
 )
 
 // openSources gives the torrent its sources of peers, those of the search for
@@ -32,14 +31,14 @@ func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) []netip.AddrP
 }
 
 // selectedRanges are the selected files in the piece space; nil for all.
-func selectedRanges(info *metainfo.Info, sel []metainfo.IndexRange) []picker.ByteRange {
+func selectedRanges(info *metainfo.Info, sel []metainfo.IndexRange) []metainfo.ByteRange {
 	if len(sel) == 0 {
 		return nil
 	}
-	ranges := []picker.ByteRange{}
+	ranges := []metainfo.ByteRange{}
 	for i := range selectedFiles(info, sel) {
 		if f := &info.Files[i]; f.Length > 0 {
-			ranges = append(ranges, picker.ByteRange{Off: f.Offset, Len: f.Length})
+			ranges = append(ranges, metainfo.ByteRange{Off: f.Offset, Len: f.Length})
 		}
 	}
 	return ranges

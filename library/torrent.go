@@ -11,7 +11,6 @@ import (
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
-	"torrentfs/picker"
 	"torrentfs/swarm"
 	"torrentfs/verify"
 )
@@ -126,7 +125,7 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 	if received, _, _ := t.swarm.Totals(); t.sources.trackers != nil && received > 0 {
 		t.sources.trackers.completed()
 	}
-	if t.awaitDurable(ctx, []picker.ByteRange{{Len: t.info.Size()}}) {
+	if t.awaitDurable(ctx, []metainfo.ByteRange{{Len: t.info.Size()}}) {
 		close(t.complete)
 	}
 }
@@ -134,7 +133,7 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 // awaitDurable waits until everything in the ranges, which is verified, outlives a
 // crash, and says whether that is so; else ctx has ended. What a failed sync
 // has cost is fetched again meanwhile.
-func (t *Torrent) awaitDurable(ctx context.Context, ranges []picker.ByteRange) bool {
+func (t *Torrent) awaitDurable(ctx context.Context, ranges []metainfo.ByteRange) bool {
 	said := false
 	for {
 		err := t.store.Sync(ctx)
@@ -153,7 +152,7 @@ func (t *Torrent) awaitDurable(ctx context.Context, ranges []picker.ByteRange) b
 	}
 }
 
-func (t *Torrent) durable(ranges []picker.ByteRange) bool {
+func (t *Torrent) durable(ranges []metainfo.ByteRange) bool {
 	for _, r := range ranges {
 		if r.Len > 0 && !t.store.Durable(t.info.PieceOf(r.Off), t.info.PieceOf(r.Off+r.Len-1)) {
 			return false

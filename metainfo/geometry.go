@@ -16,6 +16,7 @@ type Geometry struct {
 	numPieces   int
 	perPiece    int          // blocks of a full piece
 	short       []shortPiece // pieces shorter than pieceLength, ascending
+	firstShort  int          // the first of them; numPieces if all are full
 	virtual     []BlockRange
 }
 
@@ -39,7 +40,10 @@ type Block struct {
 type ByteRange struct{ Off, Len int64 }
 
 // BlockRange is a run of blocks of one piece.
-type BlockRange struct{ Piece, First, Count int }
+type BlockRange struct {
+	Piece        Piece
+	First, Count int
+}
 
 // byteRange is [from, to) in the piece space.
 type byteRange struct{ from, to int64 }
@@ -56,8 +60,23 @@ func streamGeometry(pieceLength, size int64, pads []byteRange) Geometry {
 	if rest := size % pieceLength; rest != 0 {
 		g.short = []shortPiece{{int32(g.numPieces - 1), int32(rest)}}
 	}
+	g.setFirstShort()
 	g.virtual = g.wholeBlocks(pads)
 	return g
+}
+
+// NewGeometry lays out one stream of size bytes without files, for simulations and tests: a v1 torrent's pieces, in which the
+// ascending ranges of pads hold zeros. It panics if there is nothing to lay out, or more than MaxPieces or MaxBlocks of it.
+func NewGeometry(pieceLength, size int64, pads ...ByteRange) Geometry {
+	if pieceLength < 1 || pieceLength > MaxPieceLength || size < 1 || size > MaxBlocks*BlockSize ||
+		ceilDiv(size, pieceLength)*ceilDiv(pieceLength, BlockSize) > MaxBlocks || ceilDiv(size, pieceLength) > MaxPieces {
+		panic("metainfo: geometry out of range")
+	}
+	var zeros []byteRange
+	for _, r := range pads {
+		zeros = append(zeros, byteRange{r.Off, r.Off + r.Len})
+	}
+	return streamGeometry(pieceLength, size, zeros)
 }
 
 // alignedGeometry lays out a v2 torrent: files (in order, empty ones and links
@@ -75,7 +94,15 @@ func alignedGeometry(pieceLength int64, files []File) Geometry {
 			g.short = append(g.short, shortPiece{int32(g.numPieces - 1), int32(rest)})
 		}
 	}
+	g.setFirstShort()
 	return g
+}
+
+func (g *Geometry) setFirstShort() {
+	g.firstShort = g.numPieces
+	if len(g.short) > 0 {
+		g.firstShort = int(g.short[0].piece)
+	}
 }
 
 func ceilDiv(a, b int64) int64 {
@@ -96,25 +123,36 @@ func (g *Geometry) NumPieces() int { return g.numPieces }
 func (g *Geometry) Size() int64 { return g.size }
 
 // PieceSize is the length of one piece, in bytes.
-func (g *Geometry) PieceSize(piece int) int64 {
+func (g *Geometry) PieceSize(piece Piece) int64 {
+	if uint(piece) < uint(g.firstShort) {
+		return g.pieceLength
+	}
+	return g.shortPieceSize(piece)
+}
+
+// shortPieceSize is PieceSize of a piece that may be short, or not exist.
+func (g *Geometry) shortPieceSize(piece Piece) int64 {
 	if uint(piece) >= uint(g.numPieces) {
 		panic("metainfo: piece out of range")
 	}
-	i := sort.Search(len(g.short), func(i int) bool { return int(g.short[i].piece) >= piece })
-	if i < len(g.short) && int(g.short[i].piece) == piece {
+	i := sort.Search(len(g.short), func(i int) bool { return Piece(g.short[i].piece) >= piece })
+	if i < len(g.short) && Piece(g.short[i].piece) == piece {
 		return int64(g.short[i].size)
 	}
 	return g.pieceLength
 }
 
 // NumBlocks is the number of blocks of one piece.
-func (g *Geometry) NumBlocks(piece int) int {
-	return int(ceilDiv(g.PieceSize(piece), BlockSize))
+func (g *Geometry) NumBlocks(piece Piece) int {
+	if uint(piece) < uint(g.firstShort) {
+		return g.perPiece
+	}
+	return int(ceilDiv(g.shortPieceSize(piece), BlockSize))
 }
 
 // BlockLen is the length of one block, in bytes: BlockSize but for the last of
 // a piece.
-func (g *Geometry) BlockLen(piece, block int) int {
+func (g *Geometry) BlockLen(piece Piece, block int) int {
 	rest := g.PieceSize(piece) - int64(block)*BlockSize
 	if block < 0 || rest <= 0 {
 		panic("metainfo: block out of range")
@@ -126,7 +164,7 @@ func (g *Geometry) BlockLen(piece, block int) int {
 func (g *Geometry) BlocksPerPiece() int { return g.perPiece }
 
 // PieceOf is the piece in which the byte at off lies, for 0 ≤ off < Size.
-func (g *Geometry) PieceOf(off int64) int { return int(off / g.pieceLength) }
+func (g *Geometry) PieceOf(off int64) Piece { return Piece(off / g.pieceLength) }
 
 // VirtualBlocks lists the blocks that lie within pads as a whole, ascending.
 // They are zeros: never requested, and served as such. The slice belongs to
@@ -142,14 +180,14 @@ func (g *Geometry) wholeBlocks(ranges []byteRange) (out []BlockRange) {
 		}
 		for p := r.from / g.pieceLength; p*g.pieceLength < r.to; p++ {
 			start := p * g.pieceLength
-			end := start + g.PieceSize(int(p))
+			end := start + g.PieceSize(Piece(p))
 			first := ceilDiv(max(r.from-start, 0), BlockSize)
 			last := (min(r.to, end) - start) / BlockSize // exclusive
 			if r.to >= end {
 				last = ceilDiv(end-start, BlockSize) // the short last block too
 			}
 			if first < last {
-				out = append(out, BlockRange{int(p), int(first), int(last - first)})
+				out = append(out, BlockRange{Piece(p), int(first), int(last - first)})
 			}
 		}
 	}

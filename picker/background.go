@@ -1,6 +1,15 @@
 package picker
 
+import "torrentfs/metainfo"
+
 const (
+	slackReader = 0.020 // s of queue beyond the bandwidth-delay product while a reader was seen lately
+	slackSeek   = 0.003 // the same while no reader reads in order; its next read waits behind the queue
+	slackUrgent = 0.020 // the same for urgent blocks, and for all while a read of a reader in order is blocked
+	slackBulk   = 0.100 // the same with no reader
+
+	readerLinger = 30.0 // s for which a reader counts as seen lately
+
 	partialsPerPeer = 1.5
 	idlePartials    = 4.0  // the same for a peer that would idle
 	ownPieceTime    = 20.0 // s: a peer that takes longer for a piece of its own joins others'
@@ -40,23 +49,23 @@ func (p *Picker) fill(pr *peer) {
 
 // depth is how many requests a peer is to have while no read needs it: the more a reader may come to wait for them, the fewer.
 func (p *Picker) depth(pr *peer) int {
-	slack, gain := p.cfg.SlackBulk, startupGain
-	switch lately := p.readerSeen && p.now-p.readerAt < p.cfg.ReaderLinger.Seconds(); {
+	slack, gain := slackBulk, startupGain
+	switch lately := p.readerSeen && p.now-p.readerAt < readerLinger; {
 	case len(p.reads) == 0 && !lately:
 	case p.sequential() == 0:
-		slack, gain = p.cfg.SlackSeek, seekStartupGain
+		slack, gain = slackSeek, seekStartupGain
 	case len(p.reads) > 0:
-		slack = p.cfg.SlackUrgent
+		slack = slackUrgent
 	default:
-		slack = p.cfg.SlackReader
+		slack = slackReader
 	}
-	return pr.depth(p.now, slack.Seconds(), gain, firstDepth)
+	return pr.depth(p.now, slack, gain, firstDepth)
 }
 
 // pickBackground chooses a wanted block: of the peer's own piece, of a partial piece, of the rarest fresh piece.
-func (p *Picker) pickBackground(pr *peer) (BlockID, bool) {
+func (p *Picker) pickBackground(pr *peer) (blockID, bool) {
 	if pr.affinity >= 0 {
-		if pt := p.part(int(pr.affinity)); pt != nil && pt.open >= 0 {
+		if pt := p.part(pr.affinity); pt != nil && pt.open >= 0 {
 			if b, ok := p.takeFrom(pr, pt); ok {
 				return b, true
 			}
@@ -65,7 +74,7 @@ func (p *Picker) pickBackground(pr *peer) (BlockID, bool) {
 	}
 	// Pieces that are requested to the last block do not count: a fast peer has many of them under way.
 	mayOpen := float64(len(p.open)) < partialsPerPeer*float64(len(p.peers))
-	own := mayOpen && float64(p.g.PieceLength)/pr.rate < ownPieceTime
+	own := mayOpen && float64(p.g.PieceLength())/pr.rate < ownPieceTime
 	if b, ok := p.pickPartial(pr, own); ok {
 		return b, true
 	}
@@ -86,7 +95,7 @@ func (p *Picker) pickBackground(pr *peer) (BlockID, bool) {
 }
 
 // pickPartial chooses a block of a partial piece; orphans: only of pieces that no peer is on.
-func (p *Picker) pickPartial(pr *peer, orphans bool) (BlockID, bool) {
+func (p *Picker) pickPartial(pr *peer, orphans bool) (blockID, bool) {
 	n := len(p.open)
 	for i := range min(n, maxOpenScan) {
 		pt := p.open[(int(pr.live)+i)%n] // peers begin at different ones
@@ -101,13 +110,13 @@ func (p *Picker) pickPartial(pr *peer, orphans bool) (BlockID, bool) {
 	return 0, false
 }
 
-func (p *Picker) takeFrom(pr *peer, pt *partial) (BlockID, bool) {
-	piece := int(pt.piece)
+func (p *Picker) takeFrom(pr *peer, pt *partial) (blockID, bool) {
+	piece := pt.piece
 	if !p.mayTake(pr, piece) {
 		return 0, false
 	}
 	for b := pt.nextFree(0, int(pt.blocks)); b >= 0; b = pt.nextFree(b+1, int(pt.blocks)) {
-		if id := p.g.Block(piece, b); pr.cancelled == 0 || !pr.owes(id) {
+		if id := p.g.id(piece, b); pr.cancelled == 0 || !pr.owes(id) {
 			return id, true
 		}
 	}
@@ -115,7 +124,7 @@ func (p *Picker) takeFrom(pr *peer, pt *partial) (BlockID, bool) {
 }
 
 // mayTake reports whether a peer may be asked for a piece in the background.
-func (p *Picker) mayTake(pr *peer, piece int) bool {
+func (p *Picker) mayTake(pr *peer, piece metainfo.Piece) bool {
 	if p.reserve.busy.has(piece) {
 		p.reserve.vetoed = true
 		return false
@@ -123,7 +132,7 @@ func (p *Picker) mayTake(pr *peer, piece int) bool {
 	return p.mayAsk(pr, piece)
 }
 
-func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
+func (p *Picker) pickFresh(pr *peer) (blockID, bool) {
 	if p.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.fresh.gen {
 		return 0, false
 	}
@@ -131,7 +140,7 @@ func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
 	if n := len(p.fresh.member); n > 0 {
 		start = p.rng.IntN(n)
 	}
-	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece int) bool { return p.mayTake(pr, piece) })
+	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece metainfo.Piece) bool { return p.mayTake(pr, piece) })
 	if piece < 0 {
 		pr.noneAny, pr.noneGen = true, p.fresh.gen
 		return 0, false
@@ -140,11 +149,11 @@ func (p *Picker) pickFresh(pr *peer) (BlockID, bool) {
 	if b < 0 {
 		return 0, false
 	}
-	id := p.g.Block(piece, b)
+	id := p.g.id(piece, b)
 	if pr.cancelled > 0 && pr.owes(id) {
 		return 0, false
 	}
-	pr.affinity = int32(piece)
+	pr.affinity = piece
 	return id, true
 }
 

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 const (
@@ -15,8 +17,7 @@ const (
 
 // benchSwarm is a picker with 200 unchoked peers, of which some are seeds and the others have a quarter of the pieces.
 func benchSwarm(seeds int) (*Picker, *rand.Rand) {
-	g := Geometry{PieceLength: benchBlocks * BlockSize, NumPieces: benchPieces, BlocksPerPiece: benchBlocks}
-	g.Size = benchPieces * g.PieceLength
+	g := metainfo.NewGeometry(benchBlocks*BlockSize, benchPieces*benchBlocks*BlockSize)
 	p := New(Config{}, g, 1)
 	r := rand.New(rand.NewPCG(1, 2))
 	for id := range PeerID(benchPeers) {
@@ -41,23 +42,23 @@ func benchBits(r *rand.Rand) []uint64 {
 func runBlocks(b *testing.B, seeds, readEvery int) {
 	p, r := benchSwarm(seeds)
 	now := time.Duration(0)
-	p.SetWant(now, []ByteRange{{0, p.g.Size}})
+	p.SetWant(now, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
 	acts := p.Drain(nil)
 	next := Never
 	step := func(i int) {
 		now += blockEvery
 		pr := p.peers[r.IntN(benchPeers)]
 		if pr.ring.n > 0 {
-			block := pr.ring.at(0).block
+			block := p.g.block(pr.ring.at(0).block)
 			if p.Received(now, pr.id, block) == NewBlock {
-				if piece, _ := p.g.Split(block); p.part(piece).left == 0 {
-					p.Verified(now, piece, true)
+				if p.part(block.Piece).left == 0 {
+					p.Verified(now, block.Piece, true)
 				}
 			}
 		}
 		if readEvery > 0 && i%readEvery == 0 {
 			p.ReadCancel(now, p.nextRead)
-			p.Read(now, 1, r.Int64N(p.g.Size), 64<<10)
+			p.Read(now, 1, metainfo.ByteRange{Off: r.Int64N(p.g.Size()), Len: 64 << 10})
 		}
 		if now >= next {
 			p.Tick(now)
@@ -82,11 +83,11 @@ func BenchmarkBlockReading(b *testing.B)  { runBlocks(b, 20, 10_000) } // a seek
 
 func BenchmarkHave(b *testing.B) {
 	p, r := benchSwarm(20)
-	p.SetWant(0, []ByteRange{{0, p.g.Size}})
+	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
 	var acts []Action
 	type have struct {
 		id    PeerID
-		piece int
+		piece metainfo.Piece
 	}
 	var todo []have
 	b.ReportAllocs()
@@ -94,7 +95,7 @@ func BenchmarkHave(b *testing.B) {
 		if len(todo) == 0 {
 			b.StopTimer()
 			for range 1 << 16 {
-				h := have{PeerID(20 + r.IntN(benchPeers-20)), r.IntN(benchPieces)}
+				h := have{PeerID(20 + r.IntN(benchPeers-20)), metainfo.Piece(r.IntN(benchPieces))}
 				p.Unhave(0, h.id, h.piece)
 				todo = append(todo, h)
 			}
@@ -110,7 +111,7 @@ func BenchmarkHave(b *testing.B) {
 // BenchmarkBitfield adds and removes a peer with a quarter of 500,000 pieces.
 func BenchmarkBitfield(b *testing.B) {
 	p, r := benchSwarm(20)
-	p.SetWant(0, []ByteRange{{0, p.g.Size}})
+	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
 	bits := benchBits(r)
 	for b.Loop() {
 		p.PeerAdd(0, benchPeers, PeerInfo{})

@@ -3,17 +3,19 @@ package picker
 import (
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // TestCancelWithoutReject has a peer with the Fast extension obey CANCELs and say nothing: its answer to a request that was sent
 // after them resolves them, its answer to an earlier one does not.
 func TestCancelWithoutReject(t *testing.T) {
-	p := New(Config{}, Geometry{PieceLength: 1 << 20, Size: 8 << 20, NumPieces: 8, BlocksPerPiece: 64}, 1)
+	p := New(Config{}, metainfo.NewGeometry(1<<20, 8<<20), 1)
 	p.PeerAdd(0, 1, PeerInfo{RTT: time.Millisecond, Reqq: 100, Fast: true})
 	p.HaveAll(0, 1)
 	p.Choke(0, 1, false)
 	pr := p.table.get(1)
-	for b := range BlockID(6) {
+	for b := range blockID(6) {
 		p.request(pr, b, 0)
 	}
 	for i := 1; i <= 3; i++ {
@@ -22,10 +24,10 @@ func TestCancelWithoutReject(t *testing.T) {
 	p.request(pr, 6, 0)
 	now := 10 * time.Millisecond
 	for _, tt := range []struct {
-		block     BlockID
+		block     int
 		cancelled int
 	}{{0, 3}, {4, 3}, {2, 2}, {6, 0}} {
-		if v := p.Received(now, 1, tt.block); v != NewBlock {
+		if v := p.Received(now, 1, metainfo.Block{Index: tt.block}); v != NewBlock {
 			t.Errorf("block %d: got %v, want new", tt.block, v)
 		}
 		if pr.cancelled != tt.cancelled {
@@ -35,7 +37,7 @@ func TestCancelWithoutReject(t *testing.T) {
 	if pr.owes(1) || pr.owes(3) {
 		t.Error("the peer still owes blocks of CANCELs that it obeyed")
 	}
-	if v := p.Received(now, 1, 3); v != NewBlock {
+	if v := p.Received(now, 1, metainfo.Block{Index: 3}); v != NewBlock {
 		t.Errorf("data that comes all the same: got %v, want new", v)
 	}
 	if err := p.CheckInvariants(); err != nil {
@@ -59,18 +61,18 @@ func TestSkippedRequest(t *testing.T) {
 }
 
 func testSkippedRequest(t *testing.T, urgent bool, least, most time.Duration) {
-	const lost = BlockID(5)
-	p := New(Config{}, Geometry{PieceLength: 1 << 20, Size: 64 << 20, NumPieces: 64, BlocksPerPiece: 64}, 1)
-	p.SetWant(0, []ByteRange{{0, 64 << 20}})
+	lost := metainfo.Block{Index: 5}
+	p := New(Config{}, metainfo.NewGeometry(1<<20, 64<<20), 1)
+	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: 64 << 20}})
 	p.PeerAdd(0, 1, PeerInfo{RTT: time.Millisecond, Reqq: 100, Fast: true})
 	p.HaveAll(0, 1)
 	p.Choke(0, 1, false)
-	p.request(p.table.get(1), lost, 0)
+	p.request(p.table.get(1), p.g.id(lost.Piece, lost.Index), 0)
 	if urgent {
-		p.Read(0, 1, int64(lost)*BlockSize, BlockSize)
+		p.Read(0, 1, metainfo.ByteRange{Off: int64(lost.Index) * BlockSize, Len: BlockSize})
 	}
 	var again time.Duration
-	var owed []BlockID
+	var owed []metainfo.Block
 	for now := time.Duration(0); now < 4*time.Second; now += 10 * time.Millisecond {
 		p.Tick(now)
 		for _, a := range p.Drain(nil) {

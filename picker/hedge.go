@@ -3,6 +3,11 @@ package picker
 import "slices"
 
 const (
+	hedgeBusy  = 0.05  // hedged share of the bytes received while a background download runs
+	hedgeIdle  = 0.10  // the same while none does
+	hedgeBurst = 64.0  // blocks: most hedges saved up
+	hedgeDebt  = 128.0 // blocks: debt that rescues from a stall may run up
+
 	hedgeFloor     = 0.03 // s: least gain, and least delay that makes a block overdue
 	hedgeDevs      = 4    // deviations over its prediction that make a block overdue
 	rescueGain     = 0.4  // s: a hedge that gains more is a rescue from a stall
@@ -13,7 +18,7 @@ const (
 
 // late is an outstanding block that may be worth a copy.
 type late struct {
-	block   BlockID
+	block   blockID
 	pr      *peer   // the holder that is expected to deliver first
 	at      float64 // when
 	overdue bool    // at all holders
@@ -21,14 +26,14 @@ type late struct {
 
 // earn saves up for hedges with each block received.
 func (p *Picker) earn() {
-	share := p.cfg.HedgeIdle
+	share := float64(hedgeIdle)
 	switch {
 	case p.sequential() > 0: // wants all that the link gives, in bytes that it has not got yet
-		share = p.cfg.HedgeBusy / 2
+		share = hedgeBusy / 2
 	case p.busy():
-		share = p.cfg.HedgeBusy
+		share = hedgeBusy
 	}
-	p.tokens = min(p.tokens+share, float64(p.cfg.HedgeBurst))
+	p.tokens = min(p.tokens+share, hedgeBurst)
 }
 
 // gatherLate collects the outstanding blocks for which want holds, one entry for each, latest first.
@@ -89,13 +94,13 @@ func (p *Picker) gatherLate(want func(x *request) bool) {
 func (p *Picker) hedgeUrgent() {
 	p.gatherLate(func(x *request) bool { return x.flags&flagUrgent != 0 })
 	for _, l := range p.late {
-		if p.tokens < -float64(p.cfg.HedgeDebt) || !p.mayRequest(p.credit.Urgent) {
+		if p.tokens < -hedgeDebt || !p.mayRequest(p.credit.Urgent) {
 			return
 		}
 		if p.unissued > 0 && !l.overdue {
 			continue
 		}
-		piece, block := p.g.Split(l.block)
+		piece, block := p.g.split(l.block)
 		pt := p.part(piece)
 		if pt == nil || pt.sole || pt.holders(block) >= maxHolders {
 			continue
@@ -109,7 +114,7 @@ func (p *Picker) hedgeUrgent() {
 		if pt.holders(block) > 1 {
 			gain = max(thirdGain, 2*gain)
 		}
-		p.hedge(l, gain, p.cfg.SlackUrgent.Seconds(), hedgeOverDepth, flagUrgent)
+		p.hedge(l, gain, slackUrgent, hedgeOverDepth, flagUrgent)
 	}
 }
 
@@ -119,9 +124,9 @@ func (p *Picker) hedgeReadAhead() {
 		if rd.window == 0 || rd.hint {
 			continue
 		}
-		first, end := int(min(rd.pos, p.g.Size-1)/p.g.PieceLength), rd.end
+		first, end := p.g.PieceOf(min(rd.pos, p.g.Size()-1)), rd.end
 		p.gatherLate(func(x *request) bool {
-			piece, _ := p.g.Split(x.block)
+			piece, _ := p.g.split(x.block)
 			return x.flags&(flagHedge|flagUrgent) == 0 && piece >= first && piece < end && p.deadline(rd, x.block) <= p.now+hedgeHorizon
 		})
 		for _, l := range p.late {
@@ -131,16 +136,16 @@ func (p *Picker) hedgeReadAhead() {
 			if l.at < p.deadline(rd, l.block)-0.25 {
 				continue
 			}
-			p.hedge(l, max(0.1, 2*l.pr.dev), p.cfg.SlackUrgent.Seconds(), hedgeOverDepth, flagReadAhead)
+			p.hedge(l, max(0.1, 2*l.pr.dev), slackUrgent, hedgeOverDepth, flagReadAhead)
 		}
 	}
 }
 
 // deadline is when a reader comes to a block; where only whole pieces verify, to its piece.
-func (p *Picker) deadline(rd *reader, b BlockID) float64 {
-	piece, block := p.g.Split(b)
-	at := int64(piece) * p.g.PieceLength
-	if p.g.LeafVerified {
+func (p *Picker) deadline(rd *reader, b blockID) float64 {
+	piece, block := p.g.split(b)
+	at := int64(piece) * p.g.PieceLength()
+	if p.g.leaves {
 		at += int64(block) * BlockSize
 	}
 	return p.now + float64(max(0, at-rd.pos))/rd.speed
@@ -153,20 +158,20 @@ func (p *Picker) endgame() {
 		return
 	}
 	p.gatherLate(func(x *request) bool {
-		piece, _ := p.g.Split(x.block)
+		piece, _ := p.g.split(x.block)
 		return x.flags&flagHedge == 0 && p.want.Has(piece)
 	})
 	for _, l := range p.late {
 		if !p.mayRequest(p.credit.Background) {
 			return
 		}
-		p.hedge(l, max(0.2, 2*l.pr.dev), p.cfg.SlackBulk.Seconds(), 0, 0)
+		p.hedge(l, max(0.2, 2*l.pr.dev), slackBulk, 0, 0)
 	}
 }
 
 // hedge requests a late block from the peer that would deliver it first, where that gains enough seconds.
 func (p *Picker) hedge(l late, gain, slack float64, over int, flags uint8) {
-	piece, block := p.g.Split(l.block)
+	piece, block := p.g.split(l.block)
 	if pt := p.part(piece); pt == nil || pt.sole || pt.have.Has(block) || pt.holders(block) >= maxHolders {
 		return
 	}

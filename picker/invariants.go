@@ -1,12 +1,16 @@
 package picker
 
-import "fmt"
+import (
+	"fmt"
+
+	"torrentfs/metainfo"
+)
 
 // CheckInvariants reports the first contradiction in the picker's state, for tests and simulations: it walks over all of it.
 // What must hold: no peer owes more than its request limit, nor one block twice, nor a piece that it lacks; every block is exactly
 // one of held, requested from 1 to 3 peers, or free; the counts and lists agree with what they count.
 func (p *Picker) CheckInvariants() error {
-	holders := map[BlockID]int{}
+	holders := map[blockID]int{}
 	inflight, resting := 0, 0
 	for i, pr := range p.peers {
 		if int(pr.live) != i || p.table.get(pr.id) != pr {
@@ -47,18 +51,18 @@ func (p *Picker) CheckInvariants() error {
 		return fmt.Errorf("requests for blocks of pieces that are not started: %v", holders)
 	}
 	for i, pt := range p.open {
-		if int(pt.open) != i || pt.free == 0 || !p.want.Has(int(pt.piece)) {
+		if int(pt.open) != i || pt.free == 0 || !p.want.Has(pt.piece) {
 			return fmt.Errorf("piece %d: listed as open", pt.piece)
 		}
 	}
 	return nil
 }
 
-func (p *Picker) checkPeer(pr *peer, holders map[BlockID]int) error {
+func (p *Picker) checkPeer(pr *peer, holders map[blockID]int) error {
 	if pr.ring.n > pr.reqq {
 		return fmt.Errorf("%d requests, limit %d", pr.ring.n, pr.reqq)
 	}
-	seen := map[BlockID]bool{}
+	seen := map[blockID]bool{}
 	cancelled := 0
 	for i := range pr.ring.n {
 		x := pr.ring.at(i)
@@ -66,7 +70,7 @@ func (p *Picker) checkPeer(pr *peer, holders map[BlockID]int) error {
 			return fmt.Errorf("block %d requested twice", x.block)
 		}
 		seen[x.block] = true
-		piece, _ := p.g.Split(x.block)
+		piece, _ := p.g.split(x.block)
 		switch {
 		case !x.live():
 			cancelled++
@@ -82,7 +86,7 @@ func (p *Picker) checkPeer(pr *peer, holders map[BlockID]int) error {
 		return fmt.Errorf("%d cancelled requests, %d counted", cancelled, pr.cancelled)
 	}
 	missing := 0
-	for piece := range p.g.NumPieces {
+	for piece := range p.g.NumPieces() {
 		if pr.has(piece) && !p.held(piece) {
 			missing++
 		}
@@ -93,13 +97,13 @@ func (p *Picker) checkPeer(pr *peer, holders map[BlockID]int) error {
 	return nil
 }
 
-func (p *Picker) checkPartial(pt *partial, piece int, holders map[BlockID]int) error {
-	if int(pt.piece) != piece {
+func (p *Picker) checkPartial(pt *partial, piece metainfo.Piece, holders map[blockID]int) error {
+	if pt.piece != piece {
 		return fmt.Errorf("is taken for piece %d", pt.piece)
 	}
 	var free, left, live int32
 	for b := range int(pt.blocks) {
-		id := p.g.Block(piece, b)
+		id := p.g.id(piece, b)
 		n := pt.holders(b)
 		if n != holders[id] {
 			return fmt.Errorf("block %d: %d requests, %d marked", b, holders[id], n)
@@ -130,7 +134,7 @@ func (p *Picker) checkPartial(pt *partial, piece int, holders map[BlockID]int) e
 }
 
 // checkPlace checks a piece's place in the rarest-first order.
-func (p *Picker) checkPlace(piece int, s int32) error {
+func (p *Picker) checkPlace(piece metainfo.Piece, s int32) error {
 	r := &p.fresh
 	i := r.place[piece]
 	if want := s == stateFresh && p.want.Has(piece); want != (i != notFresh) || want != r.member.Has(piece) {

@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // States of a piece in Picker.state, below which it is an index into Picker.parts.
@@ -23,7 +24,7 @@ const maxSources = 6
 
 // partial is a started piece. Its bitsets come from a pool, sized by the blocks of a full piece.
 type partial struct {
-	piece  int32
+	piece  metainfo.Piece
 	blocks int32
 	zeros  int32      // virtual blocks among them
 	free   int32      // blocks neither held nor requested
@@ -44,18 +45,18 @@ type partial struct {
 	source  [maxSources]PeerID
 }
 
-func (p *Picker) part(piece int) *partial {
+func (p *Picker) part(piece metainfo.Piece) *partial {
 	if s := p.state[piece]; s >= 0 {
 		return p.parts[s]
 	}
 	return nil
 }
 
-func (p *Picker) held(piece int) bool { return p.state[piece] == stateHeld }
+func (p *Picker) held(piece metainfo.Piece) bool { return p.state[piece] == stateHeld }
 
 // virtualOf returns the virtual ranges of a piece.
-func (p *Picker) virtualOf(piece int) []BlockRange {
-	v := p.g.Virtual
+func (p *Picker) virtualOf(piece metainfo.Piece) []metainfo.BlockRange {
+	v := p.g.VirtualBlocks()
 	if len(v) == 0 {
 		return nil
 	}
@@ -68,7 +69,7 @@ func (p *Picker) virtualOf(piece int) []BlockRange {
 }
 
 // virtual reports whether a block is zeros.
-func (p *Picker) virtual(piece, block int) bool {
+func (p *Picker) virtual(piece metainfo.Piece, block int) bool {
 	for _, v := range p.virtualOf(piece) {
 		if block >= v.First && block < v.First+v.Count {
 			return true
@@ -78,7 +79,7 @@ func (p *Picker) virtual(piece, block int) bool {
 }
 
 // start makes a partial of a fresh piece.
-func (p *Picker) start(piece int) *partial {
+func (p *Picker) start(piece metainfo.Piece) *partial {
 	if pt := p.part(piece); pt != nil {
 		return pt
 	}
@@ -93,10 +94,10 @@ func (p *Picker) start(piece int) *partial {
 		pt = p.newPartial()
 		p.parts = append(p.parts, pt)
 	}
-	pt.piece, pt.blocks = int32(piece), int32(p.g.numBlocks(piece))
+	pt.piece, pt.blocks = piece, int32(p.g.NumBlocks(piece))
 	pt.open, pt.live, pt.mark = -1, 0, 0
 	pt.sole, pt.owner = false, -1
-	if _, ok := p.failed[int32(piece)]; ok {
+	if _, ok := p.failed[piece]; ok {
 		pt.sole = true
 	}
 	p.resetBlocks(pt)
@@ -106,9 +107,9 @@ func (p *Picker) start(piece int) *partial {
 }
 
 func (p *Picker) newPartial() *partial {
-	w := (p.g.BlocksPerPiece + 63) / 64
+	w := (p.g.BlocksPerPiece() + 63) / 64
 	sets := 1 + maxHolders
-	if p.g.LeafVerified {
+	if p.g.leaves {
 		sets++
 	}
 	pt := &partial{words: make([]uint64, sets*w)}
@@ -116,7 +117,7 @@ func (p *Picker) newPartial() *partial {
 	for i := range pt.req {
 		pt.req[i] = pt.words[(1+i)*w : (2+i)*w : (2+i)*w]
 	}
-	if p.g.LeafVerified {
+	if p.g.leaves {
 		pt.leaf = pt.words[(1+maxHolders)*w:]
 	}
 	return pt
@@ -126,7 +127,7 @@ func (p *Picker) newPartial() *partial {
 func (p *Picker) resetBlocks(pt *partial) {
 	clear(pt.words)
 	pt.zeros, pt.nsource = 0, 0
-	for _, v := range p.virtualOf(int(pt.piece)) {
+	for _, v := range p.virtualOf(pt.piece) {
 		for b := v.First; b < v.First+v.Count && b < int(pt.blocks); b++ {
 			if !pt.have.Has(b) {
 				pt.have.Set(b)
@@ -153,7 +154,7 @@ func (p *Picker) unstart(pt *partial) {
 	if pt.live > 0 || pt.left < pt.blocks-pt.zeros {
 		return
 	}
-	piece := int(pt.piece)
+	piece := pt.piece
 	i := p.state[piece]
 	p.state[piece] = stateFresh
 	p.retire(pt, i)
@@ -165,7 +166,7 @@ func (p *Picker) unstart(pt *partial) {
 
 // list puts a wanted partial that has free blocks where the background picker finds it.
 func (p *Picker) list(pt *partial) {
-	if pt.open < 0 && pt.free > 0 && p.want.Has(int(pt.piece)) {
+	if pt.open < 0 && pt.free > 0 && p.want.Has(pt.piece) {
 		pt.open = int32(len(p.open))
 		p.open = append(p.open, pt)
 	}
@@ -217,7 +218,7 @@ func (p *Picker) unhold(pt *partial, b int) {
 func (p *Picker) freed(pt *partial) {
 	pt.free++
 	p.list(pt)
-	p.rewindReaders(int(pt.piece))
+	p.rewindReaders(pt.piece)
 	p.urgentDirty, p.wake = true, true
 	p.unstart(pt)
 }

@@ -2,9 +2,11 @@ package picker
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 const defaultReqq = 250
@@ -21,14 +23,14 @@ type peer struct {
 	choked     bool
 	interested bool // as told to the peer
 	fast       bool
-	allowed    []int32 // pieces it serves although it chokes (BEP 6)
+	allowed    []metainfo.Piece // pieces it serves although it chokes (BEP 6)
 	reqq       int
 
 	ring      ring
 	cancelled int       // requests in ring that are cancelled
 	requested uint32    // requests sent, modulo 2^32
 	answered  uint32    // the latest request that was answered by its block, as counted by requested
-	gone      []BlockID // last requests that were dropped without an answer: their data may still come
+	gone      []blockID // last requests that were dropped without an answer: their data may still come
 	goneNext  int
 
 	model
@@ -36,8 +38,8 @@ type peer struct {
 	probeAt   float64 // a suspect is probed from then on
 	probeWait float64 // the next backoff, seconds
 
-	affinity int32  // piece that the background picker is on, or -1
-	noneGen  uint32 // of Picker.fresh when nothing fresh was found for it
+	affinity metainfo.Piece // piece that the background picker is on, or -1
+	noneGen  uint32         // of Picker.fresh when nothing fresh was found for it
 	noneAny  bool
 	dirty    bool // in Picker.dirty
 	refused  int  // rejects in a row
@@ -46,23 +48,18 @@ type peer struct {
 	kept     bool // kept clear for an unissued urgent block
 }
 
-func (pr *peer) has(piece int) bool { return pr.seed || pr.have.Has(piece) }
+func (pr *peer) has(piece metainfo.Piece) bool { return pr.seed || pr.have.Has(piece) }
 
 // outstanding is the number of requests that the peer still owes an answer or a block, cancelled ones aside.
 func (pr *peer) outstanding() int { return pr.ring.n - pr.cancelled }
 
 // serves reports whether the peer has a piece and would answer a request for it now.
-func (pr *peer) serves(piece int) bool {
+func (pr *peer) serves(piece metainfo.Piece) bool {
 	return pr.has(piece) && (!pr.choked || pr.allows(piece)) && (len(pr.rests) == 0 || !pr.resting(piece))
 }
 
-func (pr *peer) allows(piece int) bool {
-	for _, a := range pr.allowed {
-		if int(a) == piece {
-			return true
-		}
-	}
-	return false
+func (pr *peer) allows(piece metainfo.Piece) bool {
+	return slices.Contains(pr.allowed, piece)
 }
 
 // mute reports that the peer answers no request at all.
@@ -135,7 +132,7 @@ func (p *Picker) PeerAdd(now time.Duration, id PeerID, i PeerInfo) {
 	if i.Seed {
 		pr.seed = true
 	} else {
-		pr.have = bitset.New(p.g.NumPieces)
+		pr.have = bitset.New(p.g.NumPieces())
 	}
 	p.updateInterest(pr)
 }
@@ -193,10 +190,10 @@ func (p *Picker) SetReqq(id PeerID, n int) {
 }
 
 // Have tells that a peer got a piece.
-func (p *Picker) Have(now time.Duration, id PeerID, piece int) {
+func (p *Picker) Have(now time.Duration, id PeerID, piece metainfo.Piece) {
 	p.clock(now)
 	pr := p.table.get(id)
-	if pr == nil || piece < 0 || piece >= p.g.NumPieces || pr.has(piece) {
+	if pr == nil || !p.g.hasPiece(piece) || pr.has(piece) {
 		return
 	}
 	pr.have.Set(piece)
@@ -219,14 +216,14 @@ func (p *Picker) Bitfield(now time.Duration, id PeerID, words []uint64) {
 	if pr == nil {
 		return
 	}
-	have := bitset.New(p.g.NumPieces)
+	have := bitset.New(p.g.NumPieces())
 	copy(have, words)
-	if r := p.g.NumPieces & 63; r != 0 {
+	if r := p.g.NumPieces() & 63; r != 0 {
 		have[len(have)-1] &= 1<<uint(r) - 1
 	}
 	p.uncount(pr)
 	pr.seed, pr.have, pr.missing, pr.noneAny = false, have, 0, false
-	if have.Count() == p.g.NumPieces {
+	if have.Count() == p.g.NumPieces() {
 		pr.seed, pr.have = true, nil
 	}
 	for w, word := range pr.have {
@@ -254,7 +251,7 @@ func (p *Picker) uncount(pr *peer) {
 // cancelLacking cancels requests for pieces that the peer turned out not to have.
 func (p *Picker) cancelLacking(pr *peer) {
 	for i := pr.ring.n - 1; i >= 0; i-- {
-		piece, _ := p.g.Split(pr.ring.at(i).block)
+		piece, _ := p.g.split(pr.ring.at(i).block)
 		if !pr.has(piece) {
 			p.cancel(pr, i)
 		}
@@ -277,15 +274,15 @@ func (p *Picker) HaveAll(now time.Duration, id PeerID) {
 func (p *Picker) HaveNone(now time.Duration, id PeerID) { p.Bitfield(now, id, nil) }
 
 // Unhave tells that a peer no longer has a piece (BEP 54 lt_donthave).
-func (p *Picker) Unhave(now time.Duration, id PeerID, piece int) {
+func (p *Picker) Unhave(now time.Duration, id PeerID, piece metainfo.Piece) {
 	p.clock(now)
 	pr := p.table.get(id)
-	if pr == nil || piece < 0 || piece >= p.g.NumPieces || !pr.has(piece) {
+	if pr == nil || !p.g.hasPiece(piece) || !pr.has(piece) {
 		return
 	}
 	if pr.seed {
-		all := bitset.New(p.g.NumPieces)
-		all.SetRange(0, p.g.NumPieces)
+		all := bitset.New(p.g.NumPieces())
+		all.SetRange(0, p.g.NumPieces())
 		all.Clear(piece)
 		p.Bitfield(now, id, all)
 		return
@@ -323,14 +320,14 @@ func (p *Picker) Choke(now time.Duration, id PeerID, choked bool) {
 }
 
 // AllowedFast tells that a peer serves a piece even while it chokes (BEP 6).
-func (p *Picker) AllowedFast(now time.Duration, id PeerID, piece int) {
+func (p *Picker) AllowedFast(now time.Duration, id PeerID, piece metainfo.Piece) {
 	const most = 64 // as a rule 10; more is a stranger's number
 	p.clock(now)
 	pr := p.table.get(id)
-	if pr == nil || piece < 0 || piece >= p.g.NumPieces || len(pr.allowed) >= most || pr.allows(piece) {
+	if pr == nil || !p.g.hasPiece(piece) || len(pr.allowed) >= most || pr.allows(piece) {
 		return
 	}
-	pr.allowed = append(pr.allowed, int32(piece))
+	pr.allowed = append(pr.allowed, piece)
 	p.touch(pr)
 	p.urgentDirty = true
 }
@@ -340,7 +337,7 @@ func (p *Picker) AllowedFast(now time.Duration, id PeerID, piece int) {
 func (p *Picker) updateInterest(pr *peer) {
 	on := pr.missing > 0
 	if pr.seed {
-		on = p.nheld < p.g.NumPieces
+		on = p.nheld < p.g.NumPieces()
 	}
 	if on != pr.interested {
 		pr.interested = on

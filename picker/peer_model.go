@@ -53,7 +53,7 @@ type model struct {
 
 	bursts
 
-	progBlock BlockID // of the last Progress
+	progBlock blockID // of the last Progress
 	progBytes float64
 	progAt    float64
 }

@@ -1,12 +1,12 @@
 package picker
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 const (
@@ -18,8 +18,8 @@ const (
 // time, which must not run backwards (an earlier one counts as the latest so far). The zero value is not usable.
 type Picker struct {
 	// immutable
-	g   Geometry
-	cfg Config
+	g         geometry
+	readAhead int64 // most bytes of it, for all readers together
 
 	rng *rand.Rand
 	now float64 // seconds, of the last input
@@ -34,7 +34,7 @@ type Picker struct {
 	freeParts []int32
 	nparts    int        // started pieces
 	open      []*partial // wanted ones with free blocks
-	failed    map[int32]retry
+	failed    map[metainfo.Piece]retry
 	whole     bitset.Set // pieces whose leaves cannot be proven; nil: none
 
 	// peers
@@ -80,31 +80,29 @@ type Picker struct {
 }
 
 // New returns a picker that holds nothing, wants nothing and knows no peer. Equal seeds and inputs give equal actions.
-// It panics where g.Validate fails.
-func New(cfg Config, g Geometry, seed uint64) *Picker {
-	if err := g.Validate(); err != nil {
-		panic(fmt.Sprintf("picker: %v", err))
-	}
-	cfg.setDefaults()
+func New(cfg Config, g metainfo.Geometry, seed uint64) *Picker {
 	p := &Picker{
-		g: g, cfg: cfg,
+		g: geometry{g, cfg.LeafVerified}, readAhead: cfg.ReadAhead,
 		rng:     rand.New(rand.NewPCG(seed, 0x70696b6572)),
-		state:   make([]int32, g.NumPieces),
-		heldSet: bitset.New(g.NumPieces),
-		want:    bitset.New(g.NumPieces),
-		failed:  map[int32]retry{},
+		state:   make([]int32, g.NumPieces()),
+		heldSet: bitset.New(g.NumPieces()),
+		want:    bitset.New(g.NumPieces()),
+		failed:  map[metainfo.Piece]retry{},
 		reserve: reserve{until: math.Inf(1)},
 		credit:  Credit{math.MaxInt64, math.MaxInt64, math.MaxInt64},
-		tokens:  float64(cfg.HedgeBurst),
+		tokens:  hedgeBurst,
 		planAt:  math.Inf(-1), fastAt: math.Inf(-1), slowAt: math.Inf(-1),
+	}
+	if p.readAhead == 0 {
+		p.readAhead = defaultReadAhead
 	}
 	for i := range p.state {
 		p.state[i] = stateFresh
 	}
-	for _, v := range g.Virtual {
+	for _, v := range g.VirtualBlocks() {
 		p.state[v.Piece] = p.restState(v.Piece)
 	}
-	p.fresh.init(g.NumPieces)
+	p.fresh.init(g.NumPieces())
 	return p
 }
 
@@ -114,16 +112,15 @@ func (p *Picker) emit(a Action) { p.out = append(p.out, a) }
 
 // SetWant replaces the background interest: pieces that touch a range are downloaded rarest-first. Requests for what is not wanted
 // any more, nor needed by a reader, are cancelled.
-func (p *Picker) SetWant(now time.Duration, ranges []ByteRange) {
+func (p *Picker) SetWant(now time.Duration, ranges []metainfo.ByteRange) {
 	p.clock(now)
 	clear(p.want)
 	for _, r := range ranges {
-		off, end := max(r.Off, 0), min(r.Off+r.Len, p.g.Size)
-		if off < end {
-			p.want.SetRange(int(off/p.g.PieceLength), int((end-1)/p.g.PieceLength)+1)
+		if off, end := p.g.clip(r); off < end {
+			p.want.SetRange(p.g.PieceOf(off), p.g.PieceOf(end-1)+1)
 		}
 	}
-	p.fresh.rebuild(p.rng, func(piece int) bool { return p.state[piece] == stateFresh && p.want.Has(piece) })
+	p.fresh.rebuild(p.rng, func(piece metainfo.Piece) bool { return p.state[piece] == stateFresh && p.want.Has(piece) })
 	for piece, s := range p.state {
 		if s < 0 {
 			continue

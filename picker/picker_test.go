@@ -1,9 +1,10 @@
 package picker
 
 import (
-	"errors"
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 const rtt = 40 * time.Millisecond
@@ -16,9 +17,12 @@ type story struct {
 }
 
 func newStory(t *testing.T, pieces, blocks int) *story {
-	g := Geometry{PieceLength: int64(blocks) * BlockSize, NumPieces: pieces, BlocksPerPiece: blocks}
-	g.Size = int64(pieces) * g.PieceLength
-	return &story{Picker: New(Config{}, g, 1), t: t}
+	return newStoryOf(t, pieces, blocks, Config{})
+}
+
+func newStoryOf(t *testing.T, pieces, blocks int, cfg Config) *story {
+	length := int64(blocks) * BlockSize
+	return &story{Picker: New(cfg, metainfo.NewGeometry(length, int64(pieces)*length), 1), t: t}
 }
 
 // seed adds an unchoked peer that has everything.
@@ -49,14 +53,14 @@ func (s *story) download() {
 		for _, a := range requests {
 			s.now += time.Millisecond
 			if v := s.Received(s.now, a.Peer, a.Block); v != NewBlock {
-				s.t.Fatalf("block %d from peer %d: %v", a.Block, a.Peer, v)
+				s.t.Fatalf("block %v from peer %d: %v", a.Block, a.Peer, v)
 			}
 		}
 	}
 }
 
-func (s *story) want(piece int) {
-	s.SetWant(s.now, []ByteRange{{int64(piece) * s.g.PieceLength, s.g.PieceLength}})
+func (s *story) want(piece metainfo.Piece) {
+	s.SetWant(s.now, []metainfo.ByteRange{{Off: int64(piece) * s.g.PieceLength(), Len: s.g.PieceLength()}})
 }
 
 func TestNothingIsRequestedThatNobodyWants(t *testing.T) {
@@ -70,7 +74,7 @@ func TestNothingIsRequestedThatNobodyWants(t *testing.T) {
 	}
 	s.want(5)
 	for _, a := range s.drain(Request) {
-		if piece, _ := s.g.Split(a.Block); piece != 5 {
+		if piece := a.Block.Piece; piece != 5 {
 			t.Errorf("request for piece %d", piece)
 		}
 	}
@@ -79,7 +83,7 @@ func TestNothingIsRequestedThatNobodyWants(t *testing.T) {
 func TestReadIsDoneAtOnceWhereAllIsHeld(t *testing.T) {
 	s := newStory(t, 4, 4)
 	s.Verified(s.now, 2, true)
-	id := s.Read(s.now, 1, 2*s.g.PieceLength, s.g.PieceLength)
+	id := s.Read(s.now, 1, metainfo.ByteRange{Off: 2 * s.g.PieceLength(), Len: s.g.PieceLength()})
 	if got := s.drain(ReadDone); len(got) != 1 || got[0].Read != id {
 		t.Errorf("got %v, want read %d done", got, id)
 	}
@@ -89,7 +93,7 @@ func TestChoke(t *testing.T) {
 	for _, fast := range []bool{true, false} {
 		s := newStory(t, 2, 4)
 		s.seed(1, fast)
-		s.Read(s.now, 1, 0, 1)
+		s.Read(s.now, 1, metainfo.ByteRange{Off: 0, Len: 1})
 		asked := s.drain(Request)
 		if len(asked) == 0 {
 			t.Fatal("nothing requested")
@@ -113,13 +117,13 @@ func TestAllowedFastPieceIsServedByAChokingPeer(t *testing.T) {
 	s := newStory(t, 4, 4)
 	s.PeerAdd(s.now, 1, PeerInfo{RTT: rtt, Fast: true, Seed: true})
 	s.AllowedFast(s.now, 1, 2)
-	s.Read(s.now, 1, s.g.PieceLength, 2*s.g.PieceLength) // pieces 1 and 2
+	s.Read(s.now, 1, metainfo.ByteRange{Off: s.g.PieceLength(), Len: 2 * s.g.PieceLength()}) // pieces 1 and 2
 	got := s.drain(Request)
 	if len(got) == 0 {
 		t.Fatal("nothing requested")
 	}
 	for _, a := range got {
-		if piece, _ := s.g.Split(a.Block); piece != 2 {
+		if piece := a.Block.Piece; piece != 2 {
 			t.Errorf("request for piece %d of a choking peer", piece)
 		}
 	}
@@ -198,7 +202,7 @@ func TestCreditStopsBackgroundFirst(t *testing.T) {
 			t.Errorf("%+v: background runs: %v", tt.credit, got)
 		}
 		s.seed(2, true)
-		s.Read(s.now, 1, 0, 1)
+		s.Read(s.now, 1, metainfo.ByteRange{Off: 0, Len: 1})
 		if got := len(s.drain(Request)) > 0; got != tt.urgent {
 			t.Errorf("%+v: a read is served: %v", tt.credit, got)
 		}
@@ -208,7 +212,7 @@ func TestCreditStopsBackgroundFirst(t *testing.T) {
 func TestCancelledReadTakesItsRequestsBack(t *testing.T) {
 	s := newStory(t, 4, 16)
 	s.seed(1, true)
-	id := s.Read(s.now, 1, 0, 1)
+	id := s.Read(s.now, 1, metainfo.ByteRange{Off: 0, Len: 1})
 	asked := len(s.drain(Request))
 	s.ReadCancel(s.now, id)
 	if got := len(s.drain(Cancel)); got != asked || asked == 0 {
@@ -218,64 +222,42 @@ func TestCancelledReadTakesItsRequestsBack(t *testing.T) {
 
 func TestLeavesServeReads(t *testing.T) {
 	story := func() *story {
-		s := newStory(t, 4, 16)
-		s.g.LeafVerified = true
-		s.Picker = New(Config{}, s.g, 1)
+		s := newStoryOf(t, 4, 16, Config{LeafVerified: true})
 		s.seed(1, true)
 		s.drain(Interested)
 		return s
 	}
 	s := story()
-	id := s.Read(s.now, 1, 0, BlockSize)
+	id := s.Read(s.now, 1, metainfo.ByteRange{Off: 0, Len: BlockSize})
 	acts := s.Drain(nil)
 	if len(acts) != 1 || acts[0] != (Action{Kind: Request, Peer: 1, On: true}) {
 		t.Fatalf("a read of one block: %v", acts)
 	}
-	s.Received(s.now, 1, 0)
-	s.LeafVerified(s.now, 0, true)
+	s.Received(s.now, 1, metainfo.Block{})
+	s.LeafVerified(s.now, metainfo.Block{}, true)
 	if got := s.drain(ReadDone); len(got) != 1 || got[0].Read != id {
 		t.Fatalf("a verified block: %v", got)
 	}
 
 	// What is on disk needs no peer.
 	s = story()
-	s.Adopt(s.now, 3)
-	s.Read(s.now, 1, 3*BlockSize, BlockSize)
+	s.Adopt(s.now, metainfo.Block{Index: 3})
+	s.Read(s.now, 1, metainfo.ByteRange{Off: 3 * BlockSize, Len: BlockSize})
 	if got := s.drain(ReadDone); len(got) != 1 {
 		t.Fatalf("an adopted block: %v", got)
 	}
 
 	// Where nobody proves leaves, the whole piece is.
 	s = story()
-	s.Read(s.now, 1, 0, BlockSize)
+	s.Read(s.now, 1, metainfo.ByteRange{Off: 0, Len: BlockSize})
 	s.drain(Request)
 	s.Whole(s.now, 0)
 	s.download()
-	s.Received(s.now, 1, 0)
+	s.Received(s.now, 1, metainfo.Block{})
 	s.download()
 	s.Verified(s.now, 0, true)
 	if got := s.drain(ReadDone); len(got) != 1 {
 		t.Fatalf("a whole piece: %v", got)
-	}
-}
-
-func TestValidate(t *testing.T) {
-	good := Geometry{PieceLength: 1 << 15, Size: 100_000, NumPieces: 4, BlocksPerPiece: 2}
-	if err := good.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	for name, spoil := range map[string]func(*Geometry){
-		"piece length": func(g *Geometry) { g.PieceLength = 0 },
-		"blocks":       func(g *Geometry) { g.BlocksPerPiece = 3 },
-		"pieces":       func(g *Geometry) { g.NumPieces = 5 },
-		"too many":     func(g *Geometry) { g.PieceLength, g.BlocksPerPiece, g.NumPieces, g.Size = 1<<16, 4, 1<<30, 1<<46 },
-		"virtual":      func(g *Geometry) { g.Virtual = []BlockRange{{4, 0, 1}} },
-	} {
-		g := good
-		spoil(&g)
-		if err := g.Validate(); !errors.Is(err, ErrGeometry) {
-			t.Errorf("%s: got %v", name, err)
-		}
 	}
 }
 

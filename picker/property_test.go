@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,55 +10,60 @@ import (
 	"pgregory.net/rapid"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // wire is what a peer was asked and told, as the other end sees it.
 type wirePeer struct {
 	fast, choked bool
 	have         bitset.Set
-	allowed      map[int]bool
+	allowed      map[metainfo.Piece]bool
 	reqq         int
-	asked        map[BlockID]bool // requested, not answered; true: cancelled
-	ever         map[BlockID]bool // requested at any time
-	late         []BlockID        // dropped by a choke: may still come
+	asked        map[metainfo.Block]bool // requested, not answered; true: cancelled
+	ever         map[metainfo.Block]bool // requested at any time
+	late         []metainfo.Block        // dropped by a choke: may still come
 	interested   bool
 }
 
 // driver feeds a picker with random events that a swarm could cause and checks what it asks for.
 type driver struct {
-	t     *rapid.T
-	g     Geometry
-	p     *Picker
-	now   time.Duration
-	peers map[PeerID]*wirePeer
-	held  map[int]bool
-	got   map[BlockID]bool
-	leaf  map[BlockID]bool
-	wants bitset.Set
-	reads map[ReadID]ByteRange
-	done  map[ReadID]bool
-	log   []Action
+	t      *rapid.T
+	g      metainfo.Geometry
+	leaves bool
+	p      *Picker
+	now    time.Duration
+	peers  map[PeerID]*wirePeer
+	held   map[metainfo.Piece]bool
+	got    map[metainfo.Block]bool
+	leaf   map[metainfo.Block]bool
+	wants  bitset.Set
+	reads  map[ReadID]metainfo.ByteRange
+	done   map[ReadID]bool
+	log    []Action
 }
 
 func newDriver(t *rapid.T, leaf bool) *driver {
 	bpp := rapid.SampledFrom([]int{1, 2, 5, 64, 70}).Draw(t, "blocks per piece")
 	pieces := rapid.IntRange(1, 12).Draw(t, "pieces")
-	g := Geometry{PieceLength: int64(bpp) * BlockSize, NumPieces: pieces, BlocksPerPiece: bpp, LeafVerified: leaf}
-	g.Size = int64(pieces)*g.PieceLength - int64(rapid.IntRange(0, BlockSize-1).Draw(t, "short"))
-	if bpp > 2 && rapid.Bool().Draw(t, "pads") {
-		g.Virtual = []BlockRange{{0, 1, bpp - 2}, {pieces - 1, 0, bpp}}[:1+rapid.IntRange(0, min(1, pieces-1)).Draw(t, "whole")]
+	length := int64(bpp) * BlockSize
+	size := int64(pieces)*length - int64(rapid.IntRange(0, BlockSize-1).Draw(t, "short"))
+	var pads []metainfo.ByteRange
+	if bpp > 2 && rapid.Bool().Draw(t, "pads") { // all but two blocks of the first piece, and all of the last
+		last := int64(pieces-1) * length
+		pads = []metainfo.ByteRange{{Off: BlockSize, Len: length - 2*BlockSize}, {Off: last, Len: size - last}}
+		pads = pads[:1+rapid.IntRange(0, min(1, pieces-1)).Draw(t, "whole")]
 	}
+	g := metainfo.NewGeometry(length, size, pads...)
 	d := &driver{
-		t: t, g: g, p: New(Config{}, g, 1), peers: map[PeerID]*wirePeer{}, held: map[int]bool{}, got: map[BlockID]bool{},
-		leaf: map[BlockID]bool{}, reads: map[ReadID]ByteRange{}, done: map[ReadID]bool{}, wants: bitset.New(pieces),
+		t: t, g: g, leaves: leaf, p: New(Config{LeafVerified: leaf}, g, 1), peers: map[PeerID]*wirePeer{}, held: map[metainfo.Piece]bool{}, got: map[metainfo.Block]bool{},
+		leaf: map[metainfo.Block]bool{}, reads: map[ReadID]metainfo.ByteRange{}, done: map[ReadID]bool{}, wants: bitset.New(pieces),
 	}
 	return d
 }
 
-func (d *driver) virtual(b BlockID) bool {
-	piece, block := d.g.Split(b)
-	for _, v := range d.g.Virtual {
-		if v.Piece == piece && block >= v.First && block < v.First+v.Count {
+func (d *driver) virtual(b metainfo.Block) bool {
+	for _, v := range d.g.VirtualBlocks() {
+		if v.Piece == b.Piece && b.Index >= v.First && b.Index < v.First+v.Count {
 			return true
 		}
 	}
@@ -65,9 +71,10 @@ func (d *driver) virtual(b BlockID) bool {
 }
 
 // complete reports whether all blocks of a piece came.
-func (d *driver) complete(piece int) bool {
-	for b := range d.g.numBlocks(piece) {
-		if id := d.g.Block(piece, b); !d.got[id] && !d.virtual(id) {
+func (d *driver) complete(piece metainfo.Piece) bool {
+	for b := range d.g.NumBlocks(piece) {
+		id := metainfo.Block{Piece: piece, Index: b}
+		if !d.got[id] && !d.virtual(id) {
 			return false
 		}
 	}
@@ -107,16 +114,16 @@ func (d *driver) opPeer() {
 		return
 	}
 	w := &wirePeer{
-		fast: rapid.Bool().Draw(d.t, "fast"), choked: true, have: bitset.New(d.g.NumPieces), allowed: map[int]bool{},
-		reqq: rapid.SampledFrom([]int{1, 3, 250}).Draw(d.t, "reqq"), asked: map[BlockID]bool{}, ever: map[BlockID]bool{},
+		fast: rapid.Bool().Draw(d.t, "fast"), choked: true, have: bitset.New(d.g.NumPieces()), allowed: map[metainfo.Piece]bool{},
+		reqq: rapid.SampledFrom([]int{1, 3, 250}).Draw(d.t, "reqq"), asked: map[metainfo.Block]bool{}, ever: map[metainfo.Block]bool{},
 	}
 	d.peers[id] = w
 	d.p.PeerAdd(d.now, id, PeerInfo{RTT: 30 * time.Millisecond, Reqq: w.reqq, Fast: w.fast})
 	if rapid.Bool().Draw(d.t, "seed") {
-		w.have.SetRange(0, d.g.NumPieces)
+		w.have.SetRange(0, d.g.NumPieces())
 		d.p.HaveAll(d.now, id)
 	} else {
-		for i := range d.g.NumPieces {
+		for i := range d.g.NumPieces() {
 			if rapid.Bool().Draw(d.t, "has") {
 				w.have.Set(i)
 			}
@@ -135,7 +142,7 @@ func (d *driver) opChoke() {
 		for b := range w.asked {
 			w.late = append(w.late, b)
 		}
-		slices.Sort(w.late)
+		slices.SortFunc(w.late, compareBlocks)
 		clear(w.asked)
 	}
 	d.p.Choke(d.now, id, w.choked)
@@ -146,7 +153,7 @@ func (d *driver) opHave() {
 	if w == nil {
 		return
 	}
-	piece := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "piece")
+	piece := rapid.IntRange(0, d.g.NumPieces()-1).Draw(d.t, "piece")
 	switch rapid.IntRange(0, 4).Draw(d.t, "kind") {
 	case 0:
 		w.have.Clear(piece)
@@ -168,15 +175,15 @@ func (d *driver) opAnswer() {
 	if w == nil {
 		return
 	}
-	var asked []BlockID
+	var asked []metainfo.Block
 	for b := range w.asked {
 		asked = append(asked, b)
 	}
-	slices.Sort(asked)
+	slices.SortFunc(asked, compareBlocks)
 	asked = append(asked, w.late...)
 	if len(asked) == 0 {
-		if !w.ever[0] {
-			if v := d.p.Received(d.now, id, 0); v != Unrequested {
+		if !w.ever[metainfo.Block{}] {
+			if v := d.p.Received(d.now, id, metainfo.Block{}); v != Unrequested {
 				d.t.Fatalf("block that nobody asked for: %v", v)
 			}
 		}
@@ -186,20 +193,20 @@ func (d *driver) opAnswer() {
 	b := asked[i]
 	cancelled, open := w.asked[b]
 	delete(w.asked, b)
-	w.late = slices.DeleteFunc(w.late, func(x BlockID) bool { return x == b })
+	w.late = slices.DeleteFunc(w.late, func(x metainfo.Block) bool { return x == b })
 	if open && w.fast && rapid.IntRange(0, 3).Draw(d.t, "reject") == 0 {
 		if w.choked && !cancelled {
-			delete(w.allowed, d.pieceOf(b)) // a peer that chokes and rejects takes its promise back
+			delete(w.allowed, b.Piece) // a peer that chokes and rejects takes its promise back
 		}
 		d.p.Rejected(d.now, id, b)
 		return
 	}
 	d.p.Progress(d.now, id, b, 4096)
-	missing := !d.got[b] && !d.held[d.pieceOf(b)]
+	missing := !d.got[b] && !d.held[b.Piece]
 	switch v := d.p.Received(d.now, id, b); {
 	case v == NewBlock && missing:
 		d.got[b] = true
-		if d.g.LeafVerified {
+		if d.leaves {
 			ok := rapid.IntRange(0, 9).Draw(d.t, "leaf") > 0
 			d.p.LeafVerified(d.now, b, ok)
 			d.leaf[b] = ok
@@ -209,17 +216,12 @@ func (d *driver) opAnswer() {
 		}
 	case v == Duplicate && !missing:
 	default:
-		d.t.Fatalf("block %d from peer %d, missing %v: %v", b, id, missing, v)
+		d.t.Fatalf("block %v from peer %d, missing %v: %v", b, id, missing, v)
 	}
 }
 
-func (d *driver) pieceOf(b BlockID) int {
-	piece, _ := d.g.Split(b)
-	return piece
-}
-
 func (d *driver) opVerify() {
-	for piece := range d.g.NumPieces {
+	for piece := range d.g.NumPieces() {
 		if d.held[piece] || !d.complete(piece) {
 			continue
 		}
@@ -234,15 +236,15 @@ func (d *driver) opVerify() {
 	}
 }
 
-func (d *driver) forget(piece int) {
-	for b := range d.g.numBlocks(piece) {
-		delete(d.got, d.g.Block(piece, b))
-		delete(d.leaf, d.g.Block(piece, b))
+func (d *driver) forget(piece metainfo.Piece) {
+	for b := range d.g.NumBlocks(piece) {
+		delete(d.got, metainfo.Block{Piece: piece, Index: b})
+		delete(d.leaf, metainfo.Block{Piece: piece, Index: b})
 	}
 }
 
 func (d *driver) opLost() {
-	if piece := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "lost"); d.held[piece] {
+	if piece := rapid.IntRange(0, d.g.NumPieces()-1).Draw(d.t, "lost"); d.held[piece] {
 		delete(d.held, piece)
 		d.forget(piece)
 		d.p.Lost(d.now, piece)
@@ -250,14 +252,15 @@ func (d *driver) opLost() {
 }
 
 func (d *driver) opRead() {
-	off := rapid.Int64Range(0, d.g.Size).Draw(d.t, "off")
+	off := rapid.Int64Range(0, d.g.Size()).Draw(d.t, "off")
 	n := rapid.Int64Range(0, 1<<20).Draw(d.t, "n")
-	id := d.p.Read(d.now, ReaderID(rapid.IntRange(0, 2).Draw(d.t, "reader")), off, n)
-	d.reads[id] = ByteRange{off, min(n, d.g.Size-off)}
+	id := d.p.Read(d.now, ReaderID(rapid.IntRange(0, 2).Draw(d.t, "reader")), metainfo.ByteRange{Off: off, Len: n})
+	d.reads[id] = metainfo.ByteRange{Off: off, Len: min(n, d.g.Size()-off)}
 }
 
 func (d *driver) opHit() {
-	d.p.ReadHit(d.now, ReaderID(rapid.IntRange(0, 2).Draw(d.t, "reader")), rapid.Int64Range(0, d.g.Size).Draw(d.t, "off"), 256<<10)
+	id := ReaderID(rapid.IntRange(0, 2).Draw(d.t, "reader"))
+	d.p.ReadHit(d.now, id, metainfo.ByteRange{Off: rapid.Int64Range(0, d.g.Size()).Draw(d.t, "off"), Len: 256 << 10})
 }
 
 func (d *driver) opCancel() {
@@ -287,12 +290,12 @@ func (d *driver) opClose() {
 
 func (d *driver) opWant() {
 	clear(d.wants)
-	var r []ByteRange
+	var r []metainfo.ByteRange
 	if rapid.Bool().Draw(d.t, "want") {
-		from := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "from")
-		to := rapid.IntRange(from, d.g.NumPieces-1).Draw(d.t, "to")
+		from := rapid.IntRange(0, d.g.NumPieces()-1).Draw(d.t, "from")
+		to := rapid.IntRange(from, d.g.NumPieces()-1).Draw(d.t, "to")
 		d.wants.SetRange(from, to+1)
-		r = []ByteRange{{int64(from) * d.g.PieceLength, int64(to-from)*d.g.PieceLength + 1}}
+		r = []metainfo.ByteRange{{Off: int64(from) * d.g.PieceLength(), Len: int64(to-from)*d.g.PieceLength() + 1}}
 	}
 	d.p.SetWant(d.now, r)
 }
@@ -304,9 +307,9 @@ func (d *driver) opCredit() {
 
 // opAdopt finds a block on disk, or gives up on the leaves of its piece.
 func (d *driver) opAdopt() {
-	piece := rapid.IntRange(0, d.g.NumPieces-1).Draw(d.t, "piece")
-	b := d.g.Block(piece, rapid.IntRange(0, d.g.numBlocks(piece)-1).Draw(d.t, "block"))
-	if !d.g.LeafVerified || rapid.Bool().Draw(d.t, "whole") {
+	piece := rapid.IntRange(0, d.g.NumPieces()-1).Draw(d.t, "piece")
+	b := metainfo.Block{Piece: piece, Index: rapid.IntRange(0, d.g.NumBlocks(piece)-1).Draw(d.t, "block")}
+	if !d.leaves || rapid.Bool().Draw(d.t, "whole") {
 		d.p.Whole(d.now, piece)
 		return
 	}
@@ -339,11 +342,11 @@ func (d *driver) drain() {
 	}
 }
 
-func (d *driver) served(r ByteRange) bool {
+func (d *driver) served(r metainfo.ByteRange) bool {
 	for off := r.Off; off < r.Off+r.Len; off = off/BlockSize*BlockSize + BlockSize {
-		piece := int(off / d.g.PieceLength)
-		b := d.g.Block(piece, int(off%d.g.PieceLength/BlockSize))
-		if !d.held[piece] && !(d.g.LeafVerified && (d.virtual(b) || d.got[b] && d.leaf[b])) {
+		piece := d.g.PieceOf(off)
+		b := metainfo.Block{Piece: piece, Index: int(off % d.g.PieceLength() / BlockSize)}
+		if !d.held[piece] && !(d.leaves && (d.virtual(b) || d.got[b] && d.leaf[b])) {
 			return false
 		}
 	}
@@ -376,7 +379,7 @@ func (d *driver) check(a Action) {
 }
 
 func (d *driver) checkRequest(a Action, w *wirePeer) {
-	piece := d.pieceOf(a.Block)
+	piece := a.Block.Piece
 	_, twice := w.asked[a.Block]
 	switch {
 	case twice:
@@ -396,7 +399,7 @@ func (d *driver) checkRequest(a Action, w *wirePeer) {
 	if !d.wants.Has(piece) && !d.p.reserved(piece) {
 		d.t.Fatalf("%+v: nobody wants it", a)
 	}
-	w.late = slices.DeleteFunc(w.late, func(x BlockID) bool { return x == a.Block })
+	w.late = slices.DeleteFunc(w.late, func(x metainfo.Block) bool { return x == a.Block })
 	w.asked[a.Block], w.ever[a.Block] = false, true
 	live := 0
 	for _, cancelled := range w.asked {
@@ -420,4 +423,8 @@ func TestAnyEvents(t *testing.T) {
 			})
 		})
 	}
+}
+
+func compareBlocks(a, b metainfo.Block) int {
+	return cmp.Or(cmp.Compare(a.Piece, b.Piece), cmp.Compare(a.Index, b.Index))
 }

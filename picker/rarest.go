@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // notFresh is the place of a piece that the order does not hold.
@@ -34,7 +35,7 @@ func (r *rarest) init(pieces int) {
 }
 
 // rebuild makes the pieces for which keep holds the fresh ones, in random order within each group.
-func (r *rarest) rebuild(rng *rand.Rand, keep func(piece int) bool) {
+func (r *rarest) rebuild(rng *rand.Rand, keep func(piece metainfo.Piece) bool) {
 	top := uint16(0)
 	for _, a := range r.avail {
 		top = max(top, a)
@@ -88,7 +89,7 @@ func (r *rarest) grow(a int) {
 }
 
 // more counts one more peer that has the piece.
-func (r *rarest) more(piece int) {
+func (r *rarest) more(piece metainfo.Piece) {
 	a := int(r.avail[piece])
 	r.avail[piece]++
 	r.grow(a + 1)
@@ -99,7 +100,7 @@ func (r *rarest) more(piece int) {
 }
 
 // less counts one peer less that has the piece.
-func (r *rarest) less(piece int) {
+func (r *rarest) less(piece metainfo.Piece) {
 	a := int(r.avail[piece])
 	r.avail[piece]--
 	if i := r.place[piece]; i != notFresh {
@@ -109,7 +110,7 @@ func (r *rarest) less(piece int) {
 }
 
 // remove takes a piece out: one swap in each group up to its own.
-func (r *rarest) remove(piece int) {
+func (r *rarest) remove(piece metainfo.Piece) {
 	i := r.place[piece]
 	if i == notFresh {
 		return
@@ -127,7 +128,7 @@ func (r *rarest) remove(piece int) {
 }
 
 // insert puts a piece back.
-func (r *rarest) insert(piece int) {
+func (r *rarest) insert(piece metainfo.Piece) {
 	if r.place[piece] != notFresh {
 		return
 	}
@@ -151,7 +152,7 @@ func (r *rarest) len() int { return len(r.order) - int(r.bound[0]) }
 
 // pick returns the rarest fresh piece that have holds and ok allows, or -1. It looks at the head of the order, and where that
 // does not answer, at the set of pieces that both sides have, from a random place on.
-func (r *rarest) pick(have bitset.Set, all bool, start int, ok func(piece int) bool) int {
+func (r *rarest) pick(have bitset.Set, all bool, start int, ok func(piece metainfo.Piece) bool) int {
 	const head = 128
 	lo := int(r.bound[0])
 	for i := lo; i < len(r.order) && i < lo+head; i++ {

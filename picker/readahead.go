@@ -3,6 +3,8 @@ package picker
 import (
 	"math"
 	"slices"
+
+	"torrentfs/metainfo"
 )
 
 const (
@@ -10,6 +12,7 @@ const (
 	sequentialSlip = 256 << 10 // bytes by which a read may miss the position and still continue the run: reads of one handle overtake each other
 	priorSpeed     = 2e6       // bytes/s of a reader, until its reads tell
 	speedMemory    = 4e6       // bytes after which a sample has lost most of its weight
+	readAheadTime  = 15.0      // s of reading that a window covers
 	readAheadMin   = 4 << 20   // bytes
 	readAheadRamp  = 4         // window over run
 	deadlineMargin = 0.3       // s
@@ -32,11 +35,11 @@ type reader struct {
 	blockedAt  float64 // since when
 	blockedFor float64 // blocked time since lastAt, seconds
 
-	window int64   // read-ahead beyond pos, bytes
-	end    int     // piece after the window's last; 0: no window
-	swarm  float64 // rate of the peers that serve the window's pieces
-	rateAt float64 // when swarm was measured
-	cursor int     // first piece of the window that may have free blocks
+	window int64          // read-ahead beyond pos, bytes
+	end    metainfo.Piece // piece after the window's last; 0: no window
+	swarm  float64        // rate of the peers that serve the window's pieces
+	rateAt float64        // when swarm was measured
+	cursor metainfo.Piece // first piece of the window that may have free blocks
 }
 
 func (p *Picker) reader(id ReaderID) *reader {
@@ -62,9 +65,10 @@ func (rd *reader) unblock(now float64) {
 	}
 }
 
-// follow learns from a read of n bytes at off.
-func (p *Picker) follow(rd *reader, off, n int64) {
-	end := off + n
+// follow learns from a read.
+func (p *Picker) follow(rd *reader, r metainfo.ByteRange) {
+	off, end := p.g.clip(r)
+	n := end - off
 	slip := max(sequentialSlip, 2*n)
 	switch {
 	case rd.seen && off >= rd.pos-slip && off <= rd.pos+slip:
@@ -104,22 +108,22 @@ func (p *Picker) learnSpeed(rd *reader, n int64) {
 func (p *Picker) resize(rd *reader) {
 	old := rd.end
 	rd.window, rd.end = 0, 0
-	if rd.run >= sequentialRun && p.cfg.ReadAheadMax > 0 {
-		piece := p.g.PieceLength
+	if rd.run >= sequentialRun && p.readAhead > 0 {
+		piece := p.g.PieceLength()
 		if rd.swarm == 0 || p.now-rd.rateAt > 0.05 {
-			rd.swarm, rd.rateAt = p.holdersRate(int(min(rd.pos, p.g.Size-1)/piece)), p.now
+			rd.swarm, rd.rateAt = p.holdersRate(p.g.PieceOf(min(rd.pos, p.g.Size()-1))), p.now
 		}
-		w := int64(min(rd.speed, 1.2*rd.swarm) * p.cfg.ReadAheadTime.Seconds())
+		w := int64(min(rd.speed, 1.2*rd.swarm) * readAheadTime)
 		w = max(w, readAheadMin)
 		least := int64(BlockSize)
-		if !p.g.LeafVerified {
+		if !p.g.leaves {
 			w, least = max(w, 2*piece), piece
 		}
 		w = max(min(w, readAheadRamp*rd.run), least)
-		rd.window = min(w, p.cfg.ReadAheadMax/int64(max(1, p.sequential())))
+		rd.window = min(w, p.readAhead/int64(max(1, p.sequential())))
 	}
 	if rd.window > 0 {
-		rd.end = min(int((rd.pos+rd.window+p.g.PieceLength-1)/p.g.PieceLength), p.g.NumPieces)
+		rd.end = p.g.pieceAfter(rd.pos + rd.window)
 	}
 	if rd.end != old {
 		p.reserve.dirty = true
@@ -144,7 +148,7 @@ func (p *Picker) touchReadAhead(rd *reader) {
 }
 
 // rewindReaders has the readers look again at a piece that got free blocks.
-func (p *Picker) rewindReaders(piece int) {
+func (p *Picker) rewindReaders(piece metainfo.Piece) {
 	for _, rd := range p.readers {
 		if piece < rd.cursor {
 			rd.cursor = piece
@@ -153,19 +157,19 @@ func (p *Picker) rewindReaders(piece int) {
 }
 
 // span is pieces [lo, hi).
-type span struct{ lo, hi int }
+type span struct{ lo, hi metainfo.Piece }
 
 // spans are sorted and apart.
 type spans []span
 
-func (s spans) has(piece int) bool {
-	i, _ := slices.BinarySearchFunc(s, piece, func(x span, piece int) int { return x.hi - piece - 1 })
+func (s spans) has(piece metainfo.Piece) bool {
+	i, _ := slices.BinarySearchFunc(s, piece, func(x span, piece metainfo.Piece) int { return int(x.hi - piece - 1) })
 	return i < len(s) && s[i].lo <= piece
 }
 
 // join sorts spans and joins those that touch.
 func (s spans) join() spans {
-	slices.SortFunc(s, func(a, b span) int { return a.lo - b.lo })
+	slices.SortFunc(s, func(a, b span) int { return int(a.lo - b.lo) })
 	n := 0
 	for _, x := range s {
 		if n > 0 && x.lo <= s[n-1].hi {
@@ -202,9 +206,9 @@ func (p *Picker) updateReserved() {
 		if rd.end == 0 {
 			continue
 		}
-		window := span{int(min(rd.pos, p.g.Size-1) / p.g.PieceLength), rd.end}
+		window := span{p.g.PieceOf(min(rd.pos, p.g.Size()-1)), rd.end}
 		all = append(all, window)
-		idleAt := rd.lastAt + p.cfg.ReaderLinger.Seconds()
+		idleAt := rd.lastAt + readerLinger
 		if rd.hint || rd.blocked > 0 || p.now < idleAt {
 			busy = append(busy, window)
 		}
@@ -234,10 +238,10 @@ func (p *Picker) reconsider() {
 }
 
 // reserved reports whether a reader needs a piece, now or soon.
-func (p *Picker) reserved(piece int) bool { return p.reserve.all.has(piece) }
+func (p *Picker) reserved(piece metainfo.Piece) bool { return p.reserve.all.has(piece) }
 
 // holdersRate is the rate of the peers that serve a piece.
-func (p *Picker) holdersRate(piece int) float64 {
+func (p *Picker) holdersRate(piece metainfo.Piece) float64 {
 	s := 0.0
 	for _, pr := range p.peers {
 		if pr.blocks > 0 && !pr.suspect && pr.serves(piece) {
@@ -251,7 +255,7 @@ func (p *Picker) holdersRate(piece int) float64 {
 // well before the reader comes to it, or no later than the swarm would come to it. It returns how many were requested.
 func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 	end := rd.end
-	first := int(min(rd.pos, p.g.Size-1) / p.g.PieceLength)
+	first := p.g.PieceOf(min(rd.pos, p.g.Size()-1))
 	rd.cursor = max(rd.cursor, first)
 	for rd.cursor < end && !p.hasFree(rd.cursor) {
 		rd.cursor++
@@ -263,7 +267,7 @@ func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 		if !p.hasFree(piece) {
 			continue
 		}
-		blocks := p.g.numBlocks(piece)
+		blocks := p.g.NumBlocks(piece)
 		free := blocks
 		if pt := p.part(piece); pt != nil {
 			free = int(pt.free)
@@ -272,8 +276,8 @@ func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 			ahead += float64(free) * BlockSize
 			continue
 		}
-		from, at := 0, int64(piece)*p.g.PieceLength
-		if p.g.LeafVerified && rd.pos > at {
+		from, at := 0, int64(piece)*p.g.PieceLength()
+		if p.g.leaves && rd.pos > at {
 			from = int((rd.pos - at) / BlockSize)
 		}
 		for b := from; got < n && free > 0; b++ {
@@ -283,13 +287,13 @@ func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 			free--
 			due := at
 			place := p.now + 0.05 + (ahead+BlockSize)/rd.swarm
-			if p.g.LeafVerified {
+			if p.g.leaves {
 				due += int64(b) * BlockSize
 			} else {
 				place += float64(free) * BlockSize / rd.swarm
 			}
 			deadline := p.now + float64(max(0, due-rd.pos))/rd.speed
-			id := p.g.Block(piece, b)
+			id := p.g.id(piece, b)
 			tooLate := !rd.hint && p.now+2*(finish-p.now)+deadlineMargin > deadline && finish+pr.dev > place
 			if tooLate || pr.cancelled > 0 && pr.owes(id) {
 				ahead += BlockSize
@@ -304,7 +308,7 @@ func (p *Picker) fillReadAhead(pr *peer, rd *reader, n int) int {
 }
 
 // hasFree reports whether a piece has a block that is neither held nor requested.
-func (p *Picker) hasFree(piece int) bool {
+func (p *Picker) hasFree(piece metainfo.Piece) bool {
 	switch s := p.state[piece]; {
 	case s >= 0:
 		return p.parts[s].free > 0
@@ -314,8 +318,8 @@ func (p *Picker) hasFree(piece int) bool {
 }
 
 // nextFree returns a piece's first free block from a block on, or -1; the piece may be fresh.
-func (p *Picker) nextFree(piece, from int) int {
-	blocks := p.g.numBlocks(piece)
+func (p *Picker) nextFree(piece metainfo.Piece, from int) int {
+	blocks := p.g.NumBlocks(piece)
 	if from >= blocks {
 		return -1
 	}

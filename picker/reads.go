@@ -1,6 +1,10 @@
 package picker
 
-import "time"
+import (
+	"time"
+
+	"torrentfs/metainfo"
+)
 
 // read is one blocked read, of the bytes [off, end).
 type read struct {
@@ -8,36 +12,33 @@ type read struct {
 	reader   *reader
 	since    float64
 	off, end int64
-	piece    int // first that is not known to be served, and for leaf-verified geometries
-	block    int // its first block that is not
-	last     int // piece of the last byte
-	turn     int // earlier reads of the reader, as of the last plan
+	piece    metainfo.Piece // first that is not known to be served, and for leaf-verified geometries
+	block    int            // its first block that is not
+	last     metainfo.Piece // piece of the last byte
+	turn     int            // earlier reads of the reader, as of the last plan
 }
 
-// Read tells that a reader is blocked on n bytes at off of the piece space. ReadDone follows when all are verified, at once where
+// Read tells that a reader is blocked on a range. ReadDone follows when all are verified, at once where
 // they are. Bytes past the end do not count.
-func (p *Picker) Read(now time.Duration, id ReaderID, off, n int64) ReadID {
+func (p *Picker) Read(now time.Duration, id ReaderID, r metainfo.ByteRange) ReadID {
 	p.clock(now)
-	off = min(max(off, 0), p.g.Size)
-	n = min(max(n, 0), p.g.Size-off)
 	rd := p.reader(id)
-	p.follow(rd, off, n)
-	return p.admit(rd, off, n)
+	p.follow(rd, r)
+	return p.admit(rd, r)
 }
 
-// admit has n bytes at off fetched for a reader, which is told when they are all verified.
-func (p *Picker) admit(rd *reader, off, n int64) ReadID {
+// admit has a range fetched for a reader, which is told when all of it is verified.
+func (p *Picker) admit(rd *reader, bytes metainfo.ByteRange) ReadID {
 	p.nextRead++
 	rid := p.nextRead
-	off = min(max(off, 0), p.g.Size)
-	n = min(max(n, 0), p.g.Size-off)
+	off, end := p.g.clip(bytes)
 	p.readerAt, p.readerSeen = p.now, true
-	r := &read{id: rid, reader: rd, since: p.now, off: off, end: off + n}
-	if n > 0 {
-		r.piece, r.last = int(off/p.g.PieceLength), int((r.end-1)/p.g.PieceLength)
-		r.block = int(off % p.g.PieceLength / BlockSize)
+	r := &read{id: rid, reader: rd, since: p.now, off: off, end: end}
+	if off < end {
+		r.piece, r.last = p.g.PieceOf(off), p.g.PieceOf(r.end-1)
+		r.block = int(off % p.g.PieceLength() / BlockSize)
 	}
-	if n == 0 || p.advance(r) {
+	if off == end || p.advance(r) {
 		p.emit(Action{Kind: ReadDone, Read: rid})
 		p.touchReadAhead(rd)
 		return rid
@@ -48,17 +49,15 @@ func (p *Picker) admit(rd *reader, off, n int64) ReadID {
 	return rid
 }
 
-// ReadHit tells that a reader was served n bytes at off without waiting: its speed and its run are learned from these too.
-func (p *Picker) ReadHit(now time.Duration, id ReaderID, off, n int64) {
+// ReadHit tells that a reader was served a range without waiting: its speed and its run are learned from these too.
+func (p *Picker) ReadHit(now time.Duration, id ReaderID, r metainfo.ByteRange) {
 	p.clock(now)
-	off = min(max(off, 0), p.g.Size)
-	n = min(max(n, 0), p.g.Size-off)
-	if n == 0 {
+	if off, end := p.g.clip(r); off == end {
 		return
 	}
 	rd := p.reader(id)
 	p.readerAt, p.readerSeen = p.now, true
-	p.follow(rd, off, n)
+	p.follow(rd, r)
 	p.touchReadAhead(rd)
 }
 
@@ -106,11 +105,11 @@ func (p *Picker) advance(r *read) bool {
 		if p.held(r.piece) {
 			continue
 		}
-		if !p.g.LeafVerified {
+		if !p.g.leaves {
 			return false
 		}
 		pt := p.part(r.piece)
-		_, end := p.ownBlocks(r, r.piece, p.g.numBlocks(r.piece))
+		_, end := p.ownBlocks(r, r.piece, p.g.NumBlocks(r.piece))
 		for ; r.block < end; r.block++ {
 			if pt != nil && !pt.leaf.Has(r.block) || pt == nil && !p.virtual(r.piece, r.block) {
 				return false
@@ -121,7 +120,7 @@ func (p *Picker) advance(r *read) bool {
 }
 
 // readBlocks returns the blocks of a piece that a read needs: its own where blocks verify one by one, else all.
-func (p *Picker) readBlocks(r *read, piece, blocks int) (from, end int) {
+func (p *Picker) readBlocks(r *read, piece metainfo.Piece, blocks int) (from, end int) {
 	if !p.byLeaves(piece) {
 		return 0, blocks
 	}
@@ -129,20 +128,20 @@ func (p *Picker) readBlocks(r *read, piece, blocks int) (from, end int) {
 }
 
 // ownBlocks returns the blocks of a piece that a read covers and that it is not known to have.
-func (p *Picker) ownBlocks(r *read, piece, blocks int) (from, end int) {
+func (p *Picker) ownBlocks(r *read, piece metainfo.Piece, blocks int) (from, end int) {
 	if piece == r.piece {
 		from = r.block
 	}
 	end = blocks
 	if piece == r.last {
-		at := int64(piece) * p.g.PieceLength
+		at := int64(piece) * p.g.PieceLength()
 		end = min(blocks, int((r.end-at+BlockSize-1)/BlockSize))
 	}
 	return from, end
 }
 
 // serve completes the reads that a newly verified piece or block ends.
-func (p *Picker) serve(piece int) {
+func (p *Picker) serve(piece metainfo.Piece) {
 	for i := 0; i < len(p.reads); {
 		r := p.reads[i]
 		if piece != r.piece || !p.advance(r) {
@@ -164,7 +163,7 @@ func (p *Picker) abandon() {
 			if !x.live() {
 				continue
 			}
-			piece, block := p.g.Split(x.block)
+			piece, block := p.g.split(x.block)
 			if x.flags&flagUrgent != 0 && !p.awaited(piece, block) {
 				x.flags &^= flagUrgent
 			}
@@ -177,12 +176,12 @@ func (p *Picker) abandon() {
 }
 
 // awaited reports whether a blocked read needs a block.
-func (p *Picker) awaited(piece, block int) bool {
+func (p *Picker) awaited(piece metainfo.Piece, block int) bool {
 	for _, r := range p.reads {
 		if piece < r.piece || piece > r.last {
 			continue
 		}
-		from, end := p.readBlocks(r, piece, p.g.numBlocks(piece))
+		from, end := p.readBlocks(r, piece, p.g.NumBlocks(piece))
 		if block >= from && block < end {
 			return true
 		}

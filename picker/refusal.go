@@ -1,5 +1,11 @@
 package picker
 
+import (
+	"slices"
+
+	"torrentfs/metainfo"
+)
+
 const (
 	refusals      = 16   // rejects in a row, while not choked, that make a peer a suspect
 	restFirst     = 0.25 // s for which a peer is not asked for a piece of which it rejected a block
@@ -10,16 +16,16 @@ const (
 // rest is a piece of which a peer rejected a block: it said that it has the piece, and does not give it, as one does whose disk
 // fails. Asked again at once it would reject again, as often as the round trip lets it.
 type rest struct {
-	piece int32
+	piece metainfo.Piece
 	on    bool    // the peer is not asked
 	until float64 // while on
 	pause float64 // s, the last
 }
 
 // resting reports whether a peer is not to be asked for a piece yet.
-func (pr *peer) resting(piece int) bool {
+func (pr *peer) resting(piece metainfo.Piece) bool {
 	for i := range pr.rests {
-		if r := &pr.rests[i]; int(r.piece) == piece {
+		if r := &pr.rests[i]; r.piece == piece {
 			return r.on
 		}
 	}
@@ -27,19 +33,15 @@ func (pr *peer) resting(piece int) bool {
 }
 
 // refusal counts a request that a peer did not want, so that it is not asked again at once, for ever.
-func (p *Picker) refusal(pr *peer, b BlockID) {
-	piece, _ := p.g.Split(b)
+func (p *Picker) refusal(pr *peer, piece metainfo.Piece) {
 	if pr.choked {
 		p.recovered(pr)
-		for i, a := range pr.allowed {
-			if int(a) == piece {
-				pr.allowed = append(pr.allowed[:i], pr.allowed[i+1:]...)
-				break
-			}
+		if i := slices.Index(pr.allowed, piece); i >= 0 {
+			pr.allowed = slices.Delete(pr.allowed, i, i+1)
 		}
 		return
 	}
-	p.rest(pr, int32(piece))
+	p.rest(pr, piece)
 	if pr.refused++; pr.refused >= refusals {
 		if pr.refused == refusals {
 			pr.probeWait = restFirst // it does talk to us: soon it may give what it rejected
@@ -53,7 +55,7 @@ func (p *Picker) refusal(pr *peer, b BlockID) {
 }
 
 // rest begins the pause of a piece at a peer; rejects of several blocks that were asked for together count as one.
-func (p *Picker) rest(pr *peer, piece int32) {
+func (p *Picker) rest(pr *peer, piece metainfo.Piece) {
 	i := 0
 	for i < len(pr.rests) && pr.rests[i].piece != piece {
 		i++
@@ -77,9 +79,9 @@ func (p *Picker) rest(pr *peer, piece int32) {
 }
 
 // served forgets that a peer rejected blocks of a piece.
-func (p *Picker) served(pr *peer, piece int) {
+func (p *Picker) served(pr *peer, piece metainfo.Piece) {
 	for i := range pr.rests {
-		if int(pr.rests[i].piece) == piece {
+		if pr.rests[i].piece == piece {
 			if pr.rests[i].on {
 				p.resting--
 			}
@@ -115,7 +117,7 @@ func (p *Picker) restsEnd(at float64) float64 {
 	}
 	for _, pr := range p.peers {
 		for i := range pr.rests {
-			if r := &pr.rests[i]; r.on && !p.held(int(r.piece)) {
+			if r := &pr.rests[i]; r.on && !p.held(r.piece) {
 				at = min(at, max(r.until, p.slowAt+slowTick))
 			}
 		}

@@ -1,12 +1,16 @@
 package picker
 
-import "time"
+import (
+	"time"
+
+	"torrentfs/metainfo"
+)
 
 // goneMemory is how many dropped requests of a peer are remembered, at most.
 const goneMemory = 1024
 
 // request asks a peer for a block. The caller made sure that the peer serves it, does not owe it yet and has room.
-func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
+func (p *Picker) request(pr *peer, b blockID, flags uint8) {
 	if pr.ring.n == 0 {
 		flags |= flagEmpty
 	}
@@ -14,18 +18,18 @@ func (p *Picker) request(pr *peer, b BlockID, flags uint8) {
 	pr.warmUp(p.now)
 	pr.ring.push(request{block: b, sent: p.now, pred: pred, seq: pr.requested, flags: flags})
 	pr.requested++
-	piece, block := p.g.Split(b)
+	piece, block := p.g.split(b)
 	pt := p.start(piece)
 	p.hold(pt, block)
 	p.inflight++
 	if pt.sole && pt.owner < 0 {
 		pt.owner = pr.id
 	}
-	p.emit(Action{Kind: Request, Peer: pr.id, Block: b, On: flags&(flagUrgent|flagReadAhead) != 0})
+	p.emit(Action{Kind: Request, Peer: pr.id, Block: p.g.block(b), On: flags&(flagUrgent|flagReadAhead) != 0})
 }
 
 // owes reports whether a peer may still send a block: the only way in which it could be asked for it twice.
-func (pr *peer) owes(b BlockID) bool { return pr.ring.find(b) >= 0 }
+func (pr *peer) owes(b blockID) bool { return pr.ring.find(b) >= 0 }
 
 // cancel sends CANCEL for request i. It stays in the ring, without holding its block, until it is resolved.
 func (p *Picker) cancel(pr *peer, i int) {
@@ -37,7 +41,7 @@ func (p *Picker) cancel(pr *peer, i int) {
 	x.flags |= flagCancelled
 	x.seq = pr.requested
 	pr.cancelled++
-	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: x.block})
+	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: p.g.block(x.block)})
 	p.releaseBlock(x.block)
 }
 
@@ -53,8 +57,8 @@ func (p *Picker) take(pr *peer, i int) request {
 	return x
 }
 
-func (p *Picker) releaseBlock(b BlockID) {
-	piece, block := p.g.Split(b)
+func (p *Picker) releaseBlock(b blockID) {
+	piece, block := p.g.split(b)
 	if pt := p.part(piece); pt != nil {
 		p.unhold(pt, block)
 	}
@@ -72,7 +76,7 @@ func (p *Picker) drop(pr *peer, i int) {
 }
 
 // ungone reports whether a block was requested and given up, and forgets it.
-func (pr *peer) ungone(b BlockID) bool {
+func (pr *peer) ungone(b blockID) bool {
 	for i, g := range pr.gone {
 		if g == b {
 			last := len(pr.gone) - 1
@@ -87,29 +91,30 @@ func (pr *peer) ungone(b BlockID) bool {
 
 // Progress tells that bytes of a block have come from a peer so far. Steps of 4 KiB or more are enough, for urgent blocks alone
 // or for all: a slow block is then told from a stalled one.
-func (p *Picker) Progress(now time.Duration, id PeerID, block BlockID, bytes int) {
+func (p *Picker) Progress(now time.Duration, id PeerID, block metainfo.Block, bytes int) {
 	p.clock(now)
 	pr := p.table.get(id)
-	if pr == nil || bytes <= 0 {
+	if pr == nil || bytes <= 0 || !p.g.hasBlock(block) {
 		return
 	}
-	pr.progBlock, pr.progBytes, pr.progAt = block, float64(min(bytes, BlockSize)), p.now
+	pr.progBlock, pr.progBytes, pr.progAt = p.g.id(block.Piece, block.Index), float64(min(bytes, BlockSize)), p.now
 	pr.lastByte = p.now
 	p.recovered(pr)
 }
 
 // Received tells that a peer sent a whole block and returns what it is good for. Data that came after its request was cancelled
 // or given up is as good as any.
-func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
+func (p *Picker) Received(now time.Duration, id PeerID, block metainfo.Block) Verdict {
 	p.clock(now)
 	pr := p.table.get(id)
-	piece, index := p.g.Split(block)
-	if pr == nil || piece >= p.g.NumPieces || index >= p.g.numBlocks(piece) {
+	if pr == nil || !p.g.hasBlock(block) {
 		return Unrequested
 	}
-	if i := pr.ring.find(block); i >= 0 {
+	piece, index := block.Piece, block.Index
+	b := p.g.id(piece, index)
+	if i := pr.ring.find(b); i >= 0 {
 		p.answeredBefore(pr, i)
-		x := p.takeAnswered(pr, pr.ring.find(block))
+		x := p.takeAnswered(pr, pr.ring.find(b))
 		pr.followBursts(p.now, &x)
 		pr.observe(p.now, &x)
 		switch {
@@ -118,7 +123,7 @@ func (p *Picker) Received(now time.Duration, id PeerID, block BlockID) Verdict {
 		case int32(x.seq-pr.answered) > 0:
 			pr.answered = x.seq
 		}
-	} else if !pr.ungone(block) {
+	} else if !pr.ungone(b) {
 		return Unrequested
 	}
 	pr.lastArr, pr.lastByte = p.now, p.now
@@ -146,7 +151,7 @@ func (p *Picker) takeAnswered(pr *peer, i int) request {
 	if !x.live() {
 		return p.take(pr, i)
 	}
-	piece, block := p.g.Split(x.block)
+	piece, block := p.g.split(x.block)
 	pt := p.part(piece)
 	if pt == nil || pt.have.Has(block) {
 		return p.take(pr, i)
@@ -200,12 +205,12 @@ func (p *Picker) keep(pt *partial, index int) {
 	pt.have.Set(index)
 	pt.left--
 	if pt.req[0].Has(index) {
-		p.cancelBlock(p.g.Block(int(pt.piece), index))
+		p.cancelBlock(p.g.id(pt.piece, index))
 	}
 }
 
 // cancelBlock cancels a block at all peers.
-func (p *Picker) cancelBlock(b BlockID) {
+func (p *Picker) cancelBlock(b blockID) {
 	for _, pr := range p.peers {
 		if i := pr.ring.find(b); i >= 0 && pr.ring.at(i).live() {
 			p.cancel(pr, i)
@@ -215,15 +220,16 @@ func (p *Picker) cancelBlock(b BlockID) {
 }
 
 // Rejected tells that a peer refused a request (BEP 6).
-func (p *Picker) Rejected(now time.Duration, id PeerID, block BlockID) {
+func (p *Picker) Rejected(now time.Duration, id PeerID, block metainfo.Block) {
 	p.clock(now)
 	pr := p.table.get(id)
-	if pr == nil {
+	if pr == nil || !p.g.hasBlock(block) {
 		return
 	}
-	i := pr.ring.find(block)
+	b := p.g.id(block.Piece, block.Index)
+	i := pr.ring.find(b)
 	if i < 0 {
-		pr.ungone(block)
+		pr.ungone(b)
 		return
 	}
 	x := p.take(pr, i)
@@ -232,7 +238,7 @@ func (p *Picker) Rejected(now time.Duration, id PeerID, block BlockID) {
 		p.recovered(pr)
 		pr.learnLead(&x, false)
 	} else {
-		p.refusal(pr, block)
+		p.refusal(pr, block.Piece)
 	}
 	p.touch(pr)
 	p.urgentDirty = true

@@ -14,7 +14,7 @@ type request struct {
 	sent  float64
 	pred  float64 // when the block was expected, at the time of sending
 	lead  float32 // cancelled: the wait that was predicted when CANCEL was sent, seconds
-	block BlockID
+	block blockID
 	seq   uint32 // of the peer's requests; cancelled: how many the peer was sent before the CANCEL
 	flags uint8
 }
@@ -56,7 +56,7 @@ func (r *ring) remove(i int) request {
 }
 
 // find returns the index of the request of a block, or -1.
-func (r *ring) find(b BlockID) int {
+func (r *ring) find(b blockID) int {
 	for i := range r.n {
 		if r.at(i).block == b {
 			return i

@@ -3,6 +3,8 @@ package picker
 import (
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // TestQueueInStartup: while a peer's rate still grows, a reader that seeks finds a shorter queue in its way than one that reads
@@ -10,13 +12,13 @@ import (
 func TestQueueInStartup(t *testing.T) {
 	const read = 64 << 10
 	queue := func(reads ...int64) int {
-		p := New(Config{}, Geometry{PieceLength: 1 << 20, Size: 64 << 20, NumPieces: 64, BlocksPerPiece: 64}, 1)
-		p.SetWant(0, []ByteRange{{0, 64 << 20}})
+		p := New(Config{}, metainfo.NewGeometry(1<<20, 64<<20), 1)
+		p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: 64 << 20}})
 		p.PeerAdd(0, 1, PeerInfo{RTT: 50 * time.Millisecond, Reqq: 500})
 		p.HaveAll(0, 1)
 		p.Choke(0, 1, false)
 		for i, off := range reads {
-			p.ReadHit(time.Duration(i)*time.Millisecond, 1, off, read)
+			p.ReadHit(time.Duration(i)*time.Millisecond, 1, metainfo.ByteRange{Off: off, Len: read})
 		}
 		pr := p.table.get(1)
 		pr.rate, pr.blocks = 2.5e6, 20 // 125 kB on their way, in 8 blocks

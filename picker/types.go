@@ -1,10 +1,10 @@
 package picker
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // BlockSize is the size of a block on the wire, in bytes (BEP 3: 2^14); only a piece's last block may be shorter.
@@ -20,72 +20,7 @@ type (
 	ReaderID int32
 	// ReadID names one blocked read. Read hands it out, starting at 1.
 	ReadID int64
-	// BlockID is piece*BlocksPerPiece + block.
-	BlockID uint32
 )
-
-// BlockRange is Count blocks of one piece, from First on.
-type BlockRange struct{ Piece, First, Count int }
-
-// ByteRange is the bytes [Off, Off+Len) of the piece space.
-type ByteRange struct{ Off, Len int64 }
-
-// Geometry is the torrent's division into pieces and blocks.
-type Geometry struct {
-	PieceLength    int64                 // bytes of a full piece
-	Size           int64                 // end of the piece space, bytes
-	NumPieces      int                   //
-	BlocksPerPiece int                   // of a full piece: ⌈PieceLength/BlockSize⌉
-	PieceSize      func(piece int) int64 // bytes of a piece; nil: all full but the last
-	LeafVerified   bool                  // blocks verify one by one (BEP 52 leaf hashes): LeafVerified serves reads, not only Verified
-	Virtual        []BlockRange          // sorted; blocks known to be zeros (pads): never requested, count as received
-}
-
-// ErrGeometry says that a geometry contradicts itself or does not fit block numbers.
-var ErrGeometry = errors.New("invalid geometry")
-
-// Validate reports whether g can be scheduled; New panics where it cannot. Errors wrap ErrGeometry.
-func (g Geometry) Validate() error {
-	switch {
-	case g.PieceLength <= 0 || g.NumPieces < 0 || g.Size < 0:
-		return fmt.Errorf("check geometry: sizes out of range: %w", ErrGeometry)
-	case int64(g.BlocksPerPiece) != (g.PieceLength+BlockSize-1)/BlockSize:
-		return fmt.Errorf("check geometry: %d blocks in a piece of %d bytes: %w", g.BlocksPerPiece, g.PieceLength, ErrGeometry)
-	case int64(g.NumPieces) != (g.Size+g.PieceLength-1)/g.PieceLength:
-		return fmt.Errorf("check geometry: %d pieces in %d bytes: %w", g.NumPieces, g.Size, ErrGeometry)
-	case int64(g.NumPieces)*int64(g.BlocksPerPiece) > math.MaxUint32 || g.NumPieces > math.MaxInt32-1:
-		return fmt.Errorf("check geometry: more than 2^32 blocks: %w", ErrGeometry)
-	}
-	last := -1
-	for _, v := range g.Virtual {
-		if v.Piece < last || v.Piece >= g.NumPieces || v.First < 0 || v.Count < 0 || v.First+v.Count > g.BlocksPerPiece {
-			return fmt.Errorf("check geometry: virtual blocks %v: %w", v, ErrGeometry)
-		}
-		last = v.Piece
-	}
-	return nil
-}
-
-// Block returns the number of a piece's block.
-func (g *Geometry) Block(piece, block int) BlockID {
-	return BlockID(uint32(piece)*uint32(g.BlocksPerPiece) + uint32(block))
-}
-
-// Split is the inverse of Block.
-func (g *Geometry) Split(b BlockID) (piece, block int) {
-	return int(uint32(b) / uint32(g.BlocksPerPiece)), int(uint32(b) % uint32(g.BlocksPerPiece))
-}
-
-func (g *Geometry) pieceSize(piece int) int64 {
-	if g.PieceSize != nil {
-		return g.PieceSize(piece)
-	}
-	return min(g.PieceLength, g.Size-int64(piece)*g.PieceLength)
-}
-
-func (g *Geometry) numBlocks(piece int) int {
-	return min(int((g.pieceSize(piece)+BlockSize-1)/BlockSize), g.BlocksPerPiece)
-}
 
 // PeerInfo is what the handshakes told about a peer.
 type PeerInfo struct {
@@ -138,53 +73,15 @@ func (k ActionKind) String() string {
 type Action struct {
 	Kind  ActionKind
 	Peer  PeerID
-	Block BlockID
+	Block metainfo.Block
 	Read  ReadID
 	On    bool
 }
 
-// Config tunes a Picker; zero fields take the defaults of the comments.
+// Config says how a Picker works.
 type Config struct {
-	SlackReader  time.Duration // 20 ms: queue beyond the bandwidth-delay product while a reader was seen lately
-	SlackSeek    time.Duration // 3 ms: the same while no reader reads in order; its next read waits behind the queue
-	SlackUrgent  time.Duration // 20 ms: the same for urgent blocks, and for all while a read of a reader in order is blocked
-	SlackBulk    time.Duration // 100 ms: the same with no reader
-	ReaderLinger time.Duration // 30 s: how long a reader counts as seen lately
-
-	HedgeBusy  float64 // 0.05: hedged share of the bytes received while a background download runs
-	HedgeIdle  float64 // 0.10: the same while none does
-	HedgeBurst int     // 64 blocks: most hedges saved up
-	HedgeDebt  int     // 128 blocks: debt that rescues from a stall may run up
-
-	ReadAheadTime time.Duration // 15 s of reading
-	ReadAheadMax  int64         // 128 MiB for all readers together; negative: no read-ahead
+	LeafVerified bool  // blocks verify one by one (BEP 52 leaf hashes): LeafVerified serves reads, not only Verified
+	ReadAhead    int64 // most bytes of read-ahead, for all readers together; 0: 128 MiB; negative: none
 }
 
-func (c *Config) setDefaults() {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	def(&c.SlackReader, 20*time.Millisecond)
-	def(&c.SlackSeek, 3*time.Millisecond)
-	def(&c.SlackUrgent, 20*time.Millisecond)
-	def(&c.SlackBulk, 100*time.Millisecond)
-	def(&c.ReaderLinger, 30*time.Second)
-	def(&c.ReadAheadTime, 15*time.Second)
-	if c.HedgeBusy == 0 {
-		c.HedgeBusy = 0.05
-	}
-	if c.HedgeIdle == 0 {
-		c.HedgeIdle = 0.10
-	}
-	if c.HedgeBurst == 0 {
-		c.HedgeBurst = 64
-	}
-	if c.HedgeDebt == 0 {
-		c.HedgeDebt = 128
-	}
-	if c.ReadAheadMax == 0 {
-		c.ReadAheadMax = 128 << 20
-	}
-}
+const defaultReadAhead = 128 << 20

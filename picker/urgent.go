@@ -1,6 +1,10 @@
 package picker
 
-import "math"
+import (
+	"math"
+
+	"torrentfs/metainfo"
+)
 
 const (
 	urgentSlop     = 0.002 // s by which a block may come after T*
@@ -10,8 +14,9 @@ const (
 
 // unit is the part of a piece that blocked reads wait for.
 type unit struct {
-	piece, from, end int
-	free             int // blocks neither held nor requested
+	piece     metainfo.Piece
+	from, end int
+	free      int // blocks neither held nor requested
 }
 
 // candidate is a peer as a plan sees it; base moves with what the plan gives to it.
@@ -73,13 +78,13 @@ func (p *Picker) collectUnits() {
 	}
 }
 
-func (p *Picker) addUnit(r *read, piece int) {
+func (p *Picker) addUnit(r *read, piece metainfo.Piece) {
 	if s := p.state[piece]; s == stateHeld || s == stateVirtual {
 		return
 	}
 	pt := p.part(piece)
 	if pt == nil {
-		from, end := p.readBlocks(r, piece, p.g.numBlocks(piece))
+		from, end := p.readBlocks(r, piece, p.g.NumBlocks(piece))
 		from = p.pastUnits(piece, from)
 		free := end - from
 		for _, v := range p.virtualOf(piece) {
@@ -108,7 +113,7 @@ func (p *Picker) addUnit(r *read, piece int) {
 }
 
 // pastUnits moves a block past the units that cover it: reads may overlap, and each free block is to be planned once.
-func (p *Picker) pastUnits(piece, from int) int {
+func (p *Picker) pastUnits(piece metainfo.Piece, from int) int {
 	for i := range p.units {
 		if u := &p.units[i]; u.piece == piece && u.from <= from && from < u.end {
 			from = u.end
@@ -123,12 +128,11 @@ func (p *Picker) collectCandidates() {
 	if n := len(p.peers); p.unissued >= n*firstUrgentDepth {
 		first = firstUrgentDepth
 	}
-	slack := p.cfg.SlackUrgent.Seconds()
 	for _, pr := range p.peers {
 		if pr.mute() {
 			continue
 		}
-		c := candidate{pr: pr, base: pr.base(p.now), bt: pr.blockTime(), room: pr.room(pr.depth(p.now, slack, startupGain, first))}
+		c := candidate{pr: pr, base: pr.base(p.now), bt: pr.blockTime(), room: pr.room(pr.depth(p.now, slackUrgent, startupGain, first))}
 		if pr.suspect && pr.ring.n > 0 {
 			c.room = 0
 		}
@@ -140,7 +144,7 @@ func (p *Picker) collectCandidates() {
 func (p *Picker) issueUnit(u *unit, rem int) {
 	p.issued = 0
 	t := p.makespan(u.piece, rem)
-	blocks := p.g.numBlocks(u.piece)
+	blocks := p.g.NumBlocks(u.piece)
 	skip := p.skip[:0]
 	for next := u.from; u.free > 0 && p.mayRequest(p.credit.Urgent); {
 		best := p.bestCandidate(u.piece, t+urgentSlop, skip)
@@ -153,7 +157,7 @@ func (p *Picker) issueUnit(u *unit, rem int) {
 			skip = append(skip, best)
 			continue
 		}
-		p.request(c.pr, p.g.Block(u.piece, b), flagUrgent)
+		p.request(c.pr, p.g.id(u.piece, b), flagUrgent)
 		c.base = c.pr.base(p.now)
 		c.room--
 		u.free--
@@ -177,14 +181,14 @@ func (p *Picker) nextFreeAt(pr *peer, u *unit, from, blocks int) int {
 		if b < 0 || b >= u.end {
 			return -1
 		}
-		if pr.cancelled == 0 || !pr.owes(p.g.Block(u.piece, b)) {
+		if pr.cancelled == 0 || !pr.owes(p.g.id(u.piece, b)) {
 			return b
 		}
 	}
 }
 
 // bestCandidate is the peer with room that finishes a block first, by t.
-func (p *Picker) bestCandidate(piece int, t float64, skip []int) int {
+func (p *Picker) bestCandidate(piece metainfo.Piece, t float64, skip []int) int {
 	best, finish := -1, t
 next:
 	for i := range p.cands {
@@ -202,7 +206,7 @@ next:
 }
 
 // mayAsk reports whether a peer serves a piece, and where the piece is for one peer alone, whether that is the one.
-func (p *Picker) mayAsk(pr *peer, piece int) bool {
+func (p *Picker) mayAsk(pr *peer, piece metainfo.Piece) bool {
 	if !pr.serves(piece) {
 		return false
 	}
@@ -214,7 +218,7 @@ func (p *Picker) mayAsk(pr *peer, piece int) bool {
 
 // makespan is T*: the smallest T by which the holders of a piece complete n blocks, each a whole number of them. A fluid bound would
 // be earlier than any peer can finish the last block, and nobody would get it.
-func (p *Picker) makespan(piece, n int) float64 {
+func (p *Picker) makespan(piece metainfo.Piece, n int) float64 {
 	s := p.span[:0]
 	lo, hi := math.Inf(1), math.Inf(1)
 	for i := range p.cands {
@@ -258,7 +262,7 @@ func (p *Picker) preempt() {
 		}
 		for i := range pr.ring.n {
 			x := pr.ring.at(i)
-			if piece, block := p.g.Split(x.block); x.live() && p.awaited(piece, block) {
+			if piece, block := p.g.split(x.block); x.live() && p.awaited(piece, block) {
 				x.flags |= flagUrgent
 			}
 		}
@@ -271,7 +275,7 @@ func (p *Picker) preempt() {
 			if x.flags&flagUrgent != 0 || !x.live() {
 				continue
 			}
-			if piece, _ := p.g.Split(x.block); p.reserved(piece) {
+			if piece, _ := p.g.split(x.block); p.reserved(piece) {
 				continue // a reader comes to it next: another peer would be asked for it at once
 			}
 			if pr.arrival(p.now, i)-p.now <= wait {

@@ -1,6 +1,10 @@
 package picker
 
-import "time"
+import (
+	"time"
+
+	"torrentfs/metainfo"
+)
 
 // retry is what is known of a piece that failed its hash.
 type retry struct {
@@ -10,9 +14,9 @@ type retry struct {
 // Verified tells the outcome of a piece's hash. If it failed, all its blocks are free again, and the piece is fetched from a
 // single peer next, so that the caller's smart ban knows whom a second failure is to be blamed on. A piece found on disk may be
 // reported verified at any time.
-func (p *Picker) Verified(now time.Duration, piece int, ok bool) {
+func (p *Picker) Verified(now time.Duration, piece metainfo.Piece, ok bool) {
 	p.clock(now)
-	if piece < 0 || piece >= p.g.NumPieces {
+	if !p.g.hasPiece(piece) {
 		return
 	}
 	if ok {
@@ -27,16 +31,16 @@ func (p *Picker) Verified(now time.Duration, piece int, ok bool) {
 	if pt == nil || pt.left > 0 {
 		return
 	}
-	r := p.failed[int32(piece)]
+	r := p.failed[piece]
 	r.sources = append(r.sources, pt.source[:pt.nsource]...)
 	if len(r.sources) > 4*maxSources {
 		r.sources = r.sources[len(r.sources)-4*maxSources:]
 	}
-	p.failed[int32(piece)] = r
+	p.failed[piece] = r
 	p.refetch(pt)
 }
 
-func (p *Picker) setHeld(piece int) {
+func (p *Picker) setHeld(piece metainfo.Piece) {
 	if p.held(piece) {
 		return
 	}
@@ -50,13 +54,13 @@ func (p *Picker) setHeld(piece int) {
 	p.state[piece] = stateHeld
 	p.heldSet.Set(piece)
 	p.nheld++
-	delete(p.failed, int32(piece))
+	delete(p.failed, piece)
 	if p.whole != nil {
 		p.whole.Clear(piece)
 	}
 	for _, pr := range p.peers {
 		if pr.seed {
-			if p.nheld == p.g.NumPieces {
+			if p.nheld == p.g.NumPieces() {
 				p.updateInterest(pr)
 			}
 		} else if pr.have.Has(piece) {
@@ -76,7 +80,7 @@ func (p *Picker) cancelPiece(pt *partial) {
 	for _, pr := range p.peers {
 		for i := pr.ring.n - 1; i >= 0; i-- {
 			if x := pr.ring.at(i); x.live() {
-				if piece, _ := p.g.Split(x.block); piece == int(pt.piece) {
+				if piece, _ := p.g.split(x.block); piece == pt.piece {
 					p.cancel(pr, i)
 					p.touch(pr)
 				}
@@ -95,22 +99,22 @@ func (p *Picker) refetch(pt *partial) {
 		pt.sole = true
 	}
 	p.list(pt)
-	p.rewindReaders(int(pt.piece))
+	p.rewindReaders(pt.piece)
 	p.urgentDirty, p.wake = true, true
-	p.rewindReads(int(pt.piece))
+	p.rewindReads(pt.piece)
 	p.unstart(pt)
 }
 
 // LeafVerified tells the outcome of a block's leaf hash (BEP 52). A good block serves reads at once. A bad one is free
 // again.
-func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
+func (p *Picker) LeafVerified(now time.Duration, block metainfo.Block, ok bool) {
 	p.clock(now)
-	piece, index := p.g.Split(block)
-	if !p.g.LeafVerified || piece >= p.g.NumPieces {
+	if !p.g.leaves || !p.g.hasBlock(block) {
 		return
 	}
+	piece, index := block.Piece, block.Index
 	pt := p.part(piece)
-	if pt == nil || index >= int(pt.blocks) || !pt.have.Has(index) {
+	if pt == nil || !pt.have.Has(index) {
 		return
 	}
 	if ok {
@@ -129,9 +133,9 @@ func (p *Picker) LeafVerified(now time.Duration, block BlockID, ok bool) {
 }
 
 // Lost tells that a piece is no longer held: evicted, or found wrong on disk.
-func (p *Picker) Lost(now time.Duration, piece int) {
+func (p *Picker) Lost(now time.Duration, piece metainfo.Piece) {
 	p.clock(now)
-	if piece < 0 || piece >= p.g.NumPieces {
+	if !p.g.hasPiece(piece) {
 		return
 	}
 	if pt := p.part(piece); pt != nil {
@@ -159,12 +163,12 @@ func (p *Picker) Lost(now time.Duration, piece int) {
 }
 
 // rewindReads has reads that have passed a piece wait for it again.
-func (p *Picker) rewindReads(piece int) {
+func (p *Picker) rewindReads(piece metainfo.Piece) {
 	for _, r := range p.reads {
-		if first := int(r.off / p.g.PieceLength); piece >= first && piece <= r.piece {
+		if first := p.g.PieceOf(r.off); piece >= first && piece <= r.piece {
 			r.piece, r.block = piece, 0
 			if piece == first {
-				r.block = int(r.off % p.g.PieceLength / BlockSize)
+				r.block = int(r.off % p.g.PieceLength() / BlockSize)
 			}
 			p.reserve.dirty = true
 		}
@@ -172,12 +176,12 @@ func (p *Picker) rewindReads(piece int) {
 }
 
 // restState is the state of a piece of which nothing is received.
-func (p *Picker) restState(piece int) int32 {
+func (p *Picker) restState(piece metainfo.Piece) int32 {
 	n := 0
 	for _, v := range p.virtualOf(piece) {
 		n += v.Count
 	}
-	if n >= p.g.numBlocks(piece) {
+	if n >= p.g.NumBlocks(piece) {
 		return stateVirtual
 	}
 	return stateFresh
@@ -185,8 +189,8 @@ func (p *Picker) restState(piece int) int32 {
 
 // mayRetry reports whether a peer may be asked for a block of a piece that failed its hash before: only the one that began the new
 // try, while it lives; first choice are peers that had no part in the failures.
-func (p *Picker) mayRetry(pr *peer, piece int) bool {
-	r, ok := p.failed[int32(piece)]
+func (p *Picker) mayRetry(pr *peer, piece metainfo.Piece) bool {
+	r, ok := p.failed[piece]
 	if !ok {
 		return true
 	}

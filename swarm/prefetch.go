@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -56,7 +57,7 @@ type hinting struct {
 func (t *Torrent) takeHint(h hinting) {
 	t.endExpected(h.id)
 	if !h.urgent {
-		t.picker.WillNeed(t.now(), h.id, h.off, int64(h.n))
+		t.picker.WillNeed(t.now(), h.id, metainfo.ByteRange{Off: h.off, Len: int64(h.n)})
 		return
 	}
 	n := int(min(int64(h.n), t.info.Size()-h.off))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -23,9 +24,8 @@ type Reader struct {
 	label any
 	hints hints
 
-	mu     sync.Mutex // guards what follows; a leaf
-	hitOff int64      // bytes read without a wait and not yet reported
-	hitLen int64
+	mu         sync.Mutex         // guards what follows; a leaf
+	unreported metainfo.ByteRange // read without a wait
 }
 
 // NewReader opens a reader. The label comes back in [Stats] for reads that wait.
@@ -124,34 +124,34 @@ func (r *Reader) noteHit(off, n int64) {
 		return // nothing left to predict
 	}
 	r.mu.Lock()
-	if r.hitLen > 0 && r.hitOff+r.hitLen != off {
-		h := readHit{r.id, r.hitOff, r.hitLen}
-		r.hitOff, r.hitLen = off, n
+	if r.unreported.Len > 0 && r.unreported.Off+r.unreported.Len != off {
+		h := readHit{r.id, r.unreported}
+		r.unreported = metainfo.ByteRange{Off: off, Len: n}
 		r.mu.Unlock()
 		r.report(h)
 		return
 	}
-	if r.hitLen == 0 {
-		r.hitOff = off
+	if r.unreported.Len == 0 {
+		r.unreported.Off = off
 	}
-	r.hitLen += n
+	r.unreported.Len += n
 	var h readHit
-	if r.hitLen >= hitReport {
-		h = readHit{r.id, r.hitOff, r.hitLen}
-		r.hitLen = 0
+	if r.unreported.Len >= hitReport {
+		h = readHit{r.id, r.unreported}
+		r.unreported.Len = 0
 	}
 	r.mu.Unlock()
-	if h.n > 0 {
+	if h.bytes.Len > 0 {
 		r.report(h)
 	}
 }
 
 func (r *Reader) flushHits() {
 	r.mu.Lock()
-	h := readHit{r.id, r.hitOff, r.hitLen}
-	r.hitLen = 0
+	h := readHit{r.id, r.unreported}
+	r.unreported.Len = 0
 	r.mu.Unlock()
-	if h.n > 0 {
+	if h.bytes.Len > 0 {
 		r.report(h)
 	}
 }

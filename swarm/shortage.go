@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"torrentfs/picker"
+	"torrentfs/metainfo"
 )
 
 // shortage is how the torrent goes about pieces that it lacks and nobody shows. The loop owns it.
@@ -67,7 +67,7 @@ func (t *Torrent) coax(now time.Duration) {
 	s.coaxed = shown
 	want := t.wanted()
 	for _, p := range shown {
-		want = append(want, picker.ByteRange{Off: int64(p) * t.info.PieceLength(), Len: t.info.PieceSize(p)})
+		want = append(want, metainfo.ByteRange{Off: int64(p) * t.info.PieceLength(), Len: t.info.PieceSize(p)})
 	}
 	t.picker.SetWant(now, want)
 }
@@ -80,12 +80,12 @@ func (t *Torrent) coaxSoon(now time.Duration) {
 }
 
 // wanted is what is fetched though nobody reads it.
-func (t *Torrent) wanted() []picker.ByteRange {
+func (t *Torrent) wanted() []metainfo.ByteRange {
 	switch {
 	case !t.cfg.Prefetch:
 		return nil
 	case t.cfg.Want == nil:
-		return []picker.ByteRange{{Off: 0, Len: t.info.Size()}}
+		return []metainfo.ByteRange{{Off: 0, Len: t.info.Size()}}
 	}
 	return slices.Clone(t.cfg.Want)
 }

@@ -30,16 +30,16 @@ type TorrentConfig struct {
 	// Metadata is what the search for Info brought, nil if there was none. Add takes it over, also when it fails.
 	Metadata *Metadata
 
-	Sources   []PeerSource       // run until the torrent is closed
-	Peers     []netip.AddrPort   // known beforehand
-	WebSeeds  []WebSeedOpener    // web servers that have the content; the first few are used
-	Prefetch  bool               // download everything, not only what is read
-	Want      []picker.ByteRange // what to prefetch of it, in the piece space; nil: all
-	ReadAhead int64              // most bytes ahead of a sequential reader, 0 = the picker's default
-	NoUpload  bool               // serve nobody
-	MaxPeers  int                // connections, 0 = 80
-	Slots     int                // unchoke slots, 0 = 8
-	Memory    int64              // bytes requested or received and not yet on disk, 0 = 64 MiB
+	Sources   []PeerSource         // run until the torrent is closed
+	Peers     []netip.AddrPort     // known beforehand
+	WebSeeds  []WebSeedOpener      // web servers that have the content; the first few are used
+	Prefetch  bool                 // download everything, not only what is read
+	Want      []metainfo.ByteRange // what to prefetch of it, in the piece space; nil: all
+	ReadAhead int64                // most bytes ahead of a sequential reader, 0 = the picker's default
+	NoUpload  bool                 // serve nobody
+	MaxPeers  int                  // connections, 0 = 80
+	Slots     int                  // unchoke slots, 0 = 8
+	Memory    int64                // bytes requested or received and not yet on disk, 0 = 64 MiB
 }
 
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
@@ -218,24 +218,11 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	}
 	t.choker = choke.New(cfg.Slots, t.rand)
 	t.known.rand, t.known.gate = t.rand, &s.dials
-	t.picker = picker.New(picker.Config{ReadAheadMax: cfg.ReadAhead}, pickerGeometry(info), seed)
+	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
 	t.measured = t.start
 	t.knowWebSeeds()
 	return t
-}
-
-// pickerGeometry is the torrent as the picker sees it. It is valid for whatever
-// package metainfo has let pass.
-func pickerGeometry(info *metainfo.Info) picker.Geometry {
-	g := picker.Geometry{
-		PieceLength: info.PieceLength(), Size: info.Size(), NumPieces: info.NumPieces(), BlocksPerPiece: info.BlocksPerPiece(),
-		PieceSize: info.PieceSize, LeafVerified: info.Hash.HasV2,
-	}
-	for _, r := range info.VirtualBlocks() {
-		g.Virtual = append(g.Virtual, picker.BlockRange{Piece: r.Piece, First: r.First, Count: r.Count})
-	}
-	return g
 }
 
 // adopt takes over what the store has at the start. Pieces in doubt count as
@@ -255,7 +242,7 @@ func (t *Torrent) adopt() {
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {
 			if blocks[b/64]&(1<<(b%64)) != 0 && !t.ledger.InDoubt(piece) {
-				t.picker.Adopt(0, t.blockID(piece, b))
+				t.picker.Adopt(0, metainfo.Block{Piece: piece, Index: b})
 			}
 		}
 	}

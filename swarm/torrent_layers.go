@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -75,7 +76,7 @@ func (t *Torrent) adoptBlocks(piece int) {
 	}
 	for b := range t.info.NumBlocks(piece) {
 		if t.store.HasBlock(piece, b) {
-			t.picker.Adopt(t.now(), t.blockID(piece, b))
+			t.picker.Adopt(t.now(), metainfo.Block{Piece: piece, Index: b})
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
-	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
 
@@ -48,7 +47,7 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 		if b != nil {
 			b.good.Set(block)
 		}
-		t.picker.LeafVerified(now, t.blockID(r.piece, block), true)
+		t.picker.LeafVerified(now, metainfo.Block{Piece: r.piece, Index: block}, true)
 	}
 	for _, block := range r.bad {
 		if b != nil {
@@ -56,12 +55,8 @@ func (t *Torrent) leafVerdicts(r hashResult) {
 		}
 		t.wasted += int64(t.info.BlockLen(r.piece, block))
 		t.apply(t.ledger.BlockFailed(metainfo.Block{Piece: r.piece, Index: block}))
-		t.picker.LeafVerified(now, t.blockID(r.piece, block), false)
+		t.picker.LeafVerified(now, metainfo.Block{Piece: r.piece, Index: block}, false)
 	}
-}
-
-func (t *Torrent) blockID(piece, block int) picker.BlockID {
-	return picker.BlockID(piece*t.info.BlocksPerPiece() + block)
 }
 
 // hurryProofs looks for proofs that are overdue although their block is here,

@@ -41,7 +41,7 @@ func (t *Torrent) run() {
 		case d := <-t.dropped:
 			t.dropDemand(d)
 		case h := <-t.hits:
-			t.picker.ReadHit(t.now(), h.reader, h.off, h.n)
+			t.picker.ReadHit(t.now(), h.reader, h.bytes)
 		case h := <-t.hintings:
 			t.takeHint(h)
 		case f := <-t.found:
@@ -147,22 +147,15 @@ func (t *Torrent) carryOut(a picker.Action) {
 	}
 	switch a.Kind {
 	case picker.Request:
-		piece, block := t.split(a.Block)
-		t.sendRequest(c, piece, block)
+		t.sendRequest(c, a.Block)
 		if t.trees != nil {
-			t.requested(c, piece, block, a.On)
+			t.requested(c, a.Block.Piece, a.Block.Index, a.On)
 		}
 	case picker.Cancel:
-		piece, block := t.split(a.Block)
-		t.sendCancel(c, piece, block)
+		t.sendCancel(c, a.Block)
 	case picker.Interested:
 		t.sendInterested(c, a.On)
 	}
-}
-
-func (t *Torrent) split(b picker.BlockID) (piece, block int) {
-	n := t.info.BlocksPerPiece()
-	return int(b) / n, int(b) % n
 }
 
 // updateCredit tells the picker how much may still be asked for. What was

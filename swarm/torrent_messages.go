@@ -3,7 +3,7 @@ package swarm
 import (
 	"fmt"
 
-	"torrentfs/picker"
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -15,7 +15,7 @@ func (t *Torrent) handlePeerEvent(e peerEvent) {
 		t.removePeer(c, e.err)
 		return
 	case eventProgress:
-		t.picker.Progress(t.now(), c.id, picker.BlockID(e.piece*t.info.BlocksPerPiece()+e.begin/blockSize), e.n)
+		t.picker.Progress(t.now(), c.id, metainfo.Block{Piece: e.piece, Index: e.begin / blockSize}, e.n)
 		return
 	}
 	c.messages++
@@ -67,12 +67,12 @@ func (t *Torrent) handleMessage(e peerEvent) error {
 }
 
 // blockOf is the block that a message names, if it is one that we may have asked for.
-func (t *Torrent) blockOf(e peerEvent) (picker.BlockID, bool) {
+func (t *Torrent) blockOf(e peerEvent) (block metainfo.Block, ok bool) {
 	b := e.begin / blockSize
 	if e.begin%blockSize != 0 || e.piece >= t.info.NumPieces() || b >= t.info.NumBlocks(e.piece) || e.n != t.info.BlockLen(e.piece, b) {
-		return 0, false
+		return metainfo.Block{}, false
 	}
-	return picker.BlockID(e.piece*t.info.BlocksPerPiece() + b), true
+	return metainfo.Block{Piece: e.piece, Index: b}, true
 }
 
 func (t *Torrent) handleHave(c *peerConn, piece int) {
@@ -159,19 +159,19 @@ func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
 	}
 }
 
-func (t *Torrent) sendRequest(c *peerConn, piece, block int) {
+func (t *Torrent) sendRequest(c *peerConn, block metainfo.Block) {
 	if c.waitingSince == 0 {
 		c.waitingSince = t.now()
 	}
 	c.limit.asked.Add(1)
 	t.post(c, func(b []byte) []byte {
-		return wire.AppendRequest(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
+		return wire.AppendRequest(b, uint32(block.Piece), uint32(block.Index*blockSize), uint32(t.info.BlockLen(block.Piece, block.Index)))
 	})
 }
 
-func (t *Torrent) sendCancel(c *peerConn, piece, block int) {
+func (t *Torrent) sendCancel(c *peerConn, block metainfo.Block) {
 	t.post(c, func(b []byte) []byte {
-		return wire.AppendCancel(b, uint32(piece), uint32(block*blockSize), uint32(t.info.BlockLen(piece, block)))
+		return wire.AppendCancel(b, uint32(block.Piece), uint32(block.Index*blockSize), uint32(t.info.BlockLen(block.Piece, block.Index)))
 	})
 }
 

@@ -16,8 +16,7 @@ func (t *Torrent) handleBlock(e peerEvent) {
 	c.down.add(int64(e.n))
 	c.waitingSince = 0
 	block := e.begin / blockSize
-	id := picker.BlockID(e.piece*t.info.BlocksPerPiece() + block)
-	switch t.picker.Received(t.now(), c.id, id) {
+	switch t.picker.Received(t.now(), c.id, metainfo.Block{Piece: e.piece, Index: block}) {
 	case picker.NewBlock:
 		t.takeBlock(smartban.Sender{Peer: c.addr}, metainfo.Block{Piece: e.piece, Index: block}, e.data)
 		if t.trees != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -285,7 +286,7 @@ func (t *Torrent) hasSent(c *peerConn, piece int) bool {
 // owes reports whether a peer is to send a block of a piece.
 func (t *Torrent) owes(c *peerConn, piece int) bool {
 	for i := range t.info.NumBlocks(piece) {
-		if t.picker.Owes(c.id, t.blockID(piece, i)) {
+		if t.picker.Owes(c.id, metainfo.Block{Piece: piece, Index: i}) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package swarm
 import (
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -27,8 +28,7 @@ func (d *demand) finish(err error) { d.done <- err }
 // readHit tells the picker of bytes that a reader got without waiting.
 type readHit struct {
 	reader picker.ReaderID
-	off    int64
-	n      int64
+	bytes  metainfo.ByteRange
 }
 
 // admitDemand hands a blocked read to the picker; one that touches bytes in
@@ -50,10 +50,10 @@ func (t *Torrent) admitDemand(d *demand) {
 
 // await hands a read to the picker whose bytes are not in doubt.
 func (t *Torrent) await(d *demand) {
-	if d.expected {
-		d.id = t.picker.Expect(t.now(), d.reader, d.off, int64(d.n))
+	if bytes := (metainfo.ByteRange{Off: d.off, Len: int64(d.n)}); d.expected {
+		d.id = t.picker.Expect(t.now(), d.reader, bytes)
 	} else {
-		d.id = t.picker.Read(t.now(), d.reader, d.off, int64(d.n))
+		d.id = t.picker.Read(t.now(), d.reader, bytes)
 	}
 	t.waiting[d.id] = d
 	if t.trees != nil {

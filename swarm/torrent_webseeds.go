@@ -200,7 +200,7 @@ func (t *Torrent) isWebSeed(id picker.PeerID) (w *webPeer, ok bool) {
 // askWebSeed carries out the picker's action on a web seed. Interest is
 // nothing that a server cares for.
 func (t *Torrent) askWebSeed(w *webPeer, a picker.Action) {
-	piece, block := t.split(a.Block)
+	piece, block := a.Block.Piece, a.Block.Index
 	switch a.Kind {
 	case picker.Request:
 		w.seed.Request(piece, block*blockSize, t.info.BlockLen(piece, block))

@@ -3,13 +3,14 @@ package sim
 import (
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
 // bound is the earliest that the missing blocks could come, given the nominal rates of the peers that serve them now and empty
 // pipes: list scheduling, exact for equal blocks. Where no download keeps the pipes warm, TCP slow start counts.
-func (w *World) bound(missing []picker.BlockID) time.Duration {
-	piece, _ := w.client.g.Split(missing[0])
+func (w *World) bound(missing []metainfo.Block) time.Duration {
+	piece := missing[0].Piece
 	var holders []*remote
 	least := time.Hour
 	for _, r := range w.remotes {

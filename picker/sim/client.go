@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -19,15 +21,16 @@ type Read struct {
 
 // client is what stands around a picker in a program: it does what the picker asks and verifies at once.
 type client struct {
-	w    *World
-	g    picker.Geometry
-	p    *picker.Picker
-	acts []picker.Action
+	w      *World
+	g      metainfo.Geometry
+	leaves bool // blocks verify one by one
+	p      *picker.Picker
+	acts   []picker.Action
 
-	have    []uint64 // blocks received
-	started []bool   // pieces of which something was requested
-	left    []int32  // blocks missing of each piece
-	held    int      // blocks received, in all
+	have    bitset.Set // blocks received
+	started []bool     // pieces of which something was requested
+	left    []int32    // blocks missing of each piece
+	held    int        // blocks received, in all
 	reads   map[picker.ReadID]*Read
 	tickAt  time.Duration
 	ticking uint64
@@ -38,18 +41,21 @@ type client struct {
 	trace io.Writer // what happened, for a person to read
 }
 
-func newClient(w *World, g picker.Geometry, cfg picker.Config, seed uint64) *client {
+func newClient(w *World, g metainfo.Geometry, cfg picker.Config, seed uint64) *client {
 	c := &client{
-		w: w, g: g, p: picker.New(cfg, g, seed), reads: map[picker.ReadID]*Read{}, tickAt: picker.Never,
-		have: make([]uint64, (g.NumPieces*g.BlocksPerPiece+63)/64), started: make([]bool, g.NumPieces), left: make([]int32, g.NumPieces),
+		w: w, g: g, leaves: cfg.LeafVerified, p: picker.New(cfg, g, seed), reads: map[picker.ReadID]*Read{}, tickAt: picker.Never,
+		have: bitset.New(g.NumPieces() * g.BlocksPerPiece()), started: make([]bool, g.NumPieces()), left: make([]int32, g.NumPieces()),
 	}
 	for i := range c.left {
-		c.left[i] = int32(g.BlocksPerPiece)
+		c.left[i] = int32(g.BlocksPerPiece())
 	}
 	return c
 }
 
-func (c *client) has(b picker.BlockID) bool { return c.have[b>>6]&(1<<(b&63)) != 0 }
+// number is a block's place in have. All pieces of a simulation are full.
+func (c *client) number(b metainfo.Block) int { return int(b.Piece)*c.g.BlocksPerPiece() + b.Index }
+
+func (c *client) has(b metainfo.Block) bool { return c.have.Has(c.number(b)) }
 
 func (c *client) connect(r *remote) {
 	c.p.PeerAdd(c.w.now, r.id, picker.PeerInfo{RTT: r.RTT, Reqq: r.Reqq, Fast: !r.Slow})
@@ -67,34 +73,33 @@ func (c *client) choke(r *remote, choked bool) {
 	c.act()
 }
 
-func (c *client) rejected(r *remote, b picker.BlockID) {
+func (c *client) rejected(r *remote, b metainfo.Block) {
 	c.log("peer %d rejects %s", r.id, c.name(b))
 	c.p.Rejected(c.w.now, r.id, b)
 	c.act()
 }
 
-func (c *client) received(r *remote, b picker.BlockID) {
+func (c *client) received(r *remote, b metainfo.Block) {
 	c.w.Received += picker.BlockSize
 	v := c.p.Received(c.w.now, r.id, b)
 	c.log("peer %d sends %s: %v", r.id, c.name(b), v)
 	if v != picker.NewBlock {
 		c.w.Wasted += picker.BlockSize
 		if !c.has(b) {
-			panic(fmt.Sprintf("sim: block %d is missing, yet %v", b, v))
+			panic(fmt.Sprintf("sim: block %v is missing, yet %v", b, v))
 		}
 	} else {
 		if c.has(b) {
-			panic(fmt.Sprintf("sim: block %d is held, yet %v", b, v))
+			panic(fmt.Sprintf("sim: block %v is held, yet %v", b, v))
 		}
-		c.have[b>>6] |= 1 << (b & 63)
+		c.have.Set(c.number(b))
 		c.held++
-		piece, _ := c.g.Split(b)
-		if c.g.LeafVerified {
+		if c.leaves {
 			c.p.LeafVerified(c.w.now, b, true)
 		}
-		if c.left[piece]--; c.left[piece] == 0 {
-			c.log("piece %d verified", piece)
-			c.p.Verified(c.w.now, piece, true)
+		if c.left[b.Piece]--; c.left[b.Piece] == 0 {
+			c.log("piece %d verified", b.Piece)
+			c.p.Verified(c.w.now, b.Piece, true)
 		}
 	}
 	c.act()
@@ -103,9 +108,9 @@ func (c *client) received(r *remote, b picker.BlockID) {
 // download asks for the whole torrent in the background, or for nothing.
 func (c *client) download(on bool) {
 	c.busy = on
-	var want []picker.ByteRange
+	var want []metainfo.ByteRange
 	if on {
-		want = []picker.ByteRange{{Off: 0, Len: c.g.Size}}
+		want = []metainfo.ByteRange{{Off: 0, Len: c.g.Size()}}
 	}
 	c.p.SetWant(c.w.now, want)
 	c.act()
@@ -116,13 +121,13 @@ func (c *client) read(id picker.ReaderID, off, n int64, done func(*Read)) picker
 	r := &Read{Off: off, Len: n, At: c.w.now, done: done}
 	missing := c.missing(off, n)
 	if len(missing) == 0 {
-		c.p.ReadHit(c.w.now, id, off, n)
+		c.p.ReadHit(c.w.now, id, metainfo.ByteRange{Off: off, Len: n})
 		c.act()
 		c.w.after(0, func() { done(r) })
 		return 0
 	}
 	r.Bound = c.w.bound(missing)
-	rid := c.p.Read(c.w.now, id, off, n)
+	rid := c.p.Read(c.w.now, id, metainfo.ByteRange{Off: off, Len: n})
 	c.reads[rid] = r
 	c.log("reader %d blocks on %d bytes at %d (read %d)", id, n, off, rid)
 	c.act()
@@ -139,16 +144,16 @@ func (c *client) cancelRead(id picker.ReadID) {
 }
 
 // missing lists the blocks that must come before a read is served.
-func (c *client) missing(off, n int64) []picker.BlockID {
-	bpp := int64(c.g.BlocksPerPiece)
+func (c *client) missing(off, n int64) []metainfo.Block {
+	bpp := int64(c.g.BlocksPerPiece())
 	lo, hi := off/picker.BlockSize, (off+n-1)/picker.BlockSize+1
-	if !c.g.LeafVerified {
+	if !c.leaves {
 		lo, hi = lo/bpp*bpp, (hi+bpp-1)/bpp*bpp
 	}
-	var out []picker.BlockID
+	var out []metainfo.Block
 	for b := lo; b < hi; b++ {
-		if id := picker.BlockID(b); !c.has(id) {
-			out = append(out, id)
+		if x := (metainfo.Block{Piece: metainfo.Piece(b / bpp), Index: int(b % bpp)}); !c.has(x) {
+			out = append(out, x)
 		}
 	}
 	return out
@@ -168,8 +173,7 @@ func (c *client) act() {
 		case picker.Request:
 			r, b := c.w.remotes[a.Peer], a.Block
 			c.log("  request %s from peer %d", c.name(b), a.Peer)
-			piece, _ := c.g.Split(b)
-			c.started[piece] = true
+			c.started[b.Piece] = true
 			c.w.after(r.RTT/2, func() { r.onRequest(b) })
 		case picker.Cancel:
 			r, b := c.w.remotes[a.Peer], a.Block
@@ -226,9 +230,8 @@ func (c *client) tick() {
 	c.act()
 }
 
-func (c *client) name(b picker.BlockID) string {
-	piece, block := c.g.Split(b)
-	return fmt.Sprintf("%d/%d", piece, block)
+func (c *client) name(b metainfo.Block) string {
+	return fmt.Sprintf("%d/%d", b.Piece, b.Index)
 }
 
 func (c *client) log(format string, args ...any) {

@@ -4,13 +4,13 @@ import (
 	"math"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
 // Setup is one swarm, torrent and picker to try.
 type Setup struct {
 	Scenario Scenario
-	Config   picker.Config
 	Piece    int64 // piece length, bytes
 	Leaf     bool  // BEP 52 leaf hashes: blocks verify one by one
 	Busy     bool  // a background download of the whole torrent runs
@@ -19,9 +19,8 @@ type Setup struct {
 }
 
 func (s *Setup) world(size int64) *World {
-	g := picker.Geometry{PieceLength: s.Piece, NumPieces: int(size / s.Piece), BlocksPerPiece: int(s.Piece / picker.BlockSize), LeafVerified: s.Leaf}
-	g.Size = int64(g.NumPieces) * s.Piece
-	w := NewWorld(s.Seed, g, s.Config, s.Scenario.Peers, s.Scenario.Down)
+	cfg := picker.Config{LeafVerified: s.Leaf}
+	w := NewWorld(s.Seed, metainfo.NewGeometry(s.Piece, size/s.Piece*s.Piece), cfg, s.Scenario.Peers, s.Scenario.Down)
 	w.client.check = s.Check
 	return w
 }
@@ -88,7 +87,7 @@ func Seek(s Setup, n int, think time.Duration) SeekResult {
 func (w *World) untouchedPiece() int {
 	c := w.client
 	for try := 0; ; try++ {
-		piece := w.rng.IntN(c.g.NumPieces - 1)
+		piece := w.rng.IntN(c.g.NumPieces() - 1)
 		if try < 100000 && (c.started[piece] || c.started[piece+1]) {
 			continue
 		}
@@ -114,7 +113,7 @@ func Cold(s Setup, n int) SeekResult {
 		w := s.world(1 << 30)
 		w.Start()
 		w.at(600*time.Millisecond, func() {
-			off := w.rng.Int64N(w.client.g.Size-2*s.Piece) / 4096 * 4096
+			off := w.rng.Int64N(w.client.g.Size()-2*s.Piece) / 4096 * 4096
 			w.client.read(0, off, 64<<10, func(r *Read) {
 				res.Reads = append(res.Reads, *r)
 				w.Stop()
@@ -189,7 +188,7 @@ func Full(s Setup, size int64) FullResult {
 	w := s.world(size)
 	w.Start()
 	w.client.download(true)
-	blocks := w.client.g.NumPieces * w.client.g.BlocksPerPiece
+	blocks := w.client.g.NumPieces() * w.client.g.BlocksPerPiece()
 	at95, done := time.Duration(0), false
 	var look func()
 	look = func() {

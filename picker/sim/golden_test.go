@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"torrentfs/picker"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden traces in testdata")
@@ -134,7 +132,7 @@ func compare(t *testing.T, file string, got []byte) {
 func TestReplay(t *testing.T) {
 	sc, _ := ScenarioNamed("hetero30")
 	run := func() []byte {
-		s := Setup{Scenario: sc, Piece: 512 << 10, Config: picker.Config{}, Seed: 5}
+		s := Setup{Scenario: sc, Piece: 512 << 10, Seed: 5}
 		w := s.world(128 << 20)
 		out := &gate{open: true}
 		w.client.trace = out

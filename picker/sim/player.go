@@ -66,8 +66,8 @@ func (pl *player) seek() {
 		w.client.cancelRead(id)
 	}
 	for {
-		pl.pos = w.rng.Int64N(w.client.g.Size-playerTail) / playerRead * playerRead
-		if !w.client.started[pl.pos/w.client.g.PieceLength] {
+		pl.pos = w.rng.Int64N(w.client.g.Size()-playerTail) / playerRead * playerRead
+		if !w.client.started[pl.pos/w.client.g.PieceLength()] {
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -41,7 +42,7 @@ const (
 
 // wireItem is data or a reject that the remote has committed to send.
 type wireItem struct {
-	block  picker.BlockID
+	block  metainfo.Block
 	reject bool
 }
 
@@ -54,7 +55,7 @@ type remote struct {
 
 	choked bool             // it chokes us
 	seen   bool             // the client knows that it is unchoked
-	queue  []picker.BlockID // requests that a CANCEL still reaches
+	queue  []metainfo.Block // requests that a CANCEL still reaches
 	wire   []wireItem
 	wireB  int // bytes of data in wire
 
@@ -76,7 +77,7 @@ type remote struct {
 	slowStartB  float64
 
 	reported      int // progress of the current block last told, bytes
-	reportedBlock picker.BlockID
+	reportedBlock metainfo.Block
 }
 
 func (r *remote) has(piece int) bool { return r.have[piece>>6]&(1<<(uint(piece)&63)) != 0 }
@@ -158,7 +159,7 @@ func (r *remote) setChoked(choked bool) {
 	}
 }
 
-func (r *remote) onRequest(b picker.BlockID) {
+func (r *remote) onRequest(b metainfo.Block) {
 	switch {
 	case r.Dead || r.Slow && r.choked:
 	case r.choked || len(r.queue)+len(r.wire) >= r.Reqq:
@@ -171,7 +172,7 @@ func (r *remote) onRequest(b picker.BlockID) {
 	}
 }
 
-func (r *remote) onCancel(b picker.BlockID) {
+func (r *remote) onCancel(b metainfo.Block) {
 	for i, q := range r.queue {
 		if q == b {
 			r.queue = append(r.queue[:i], r.queue[i+1:]...)
@@ -320,9 +321,9 @@ func (r *remote) finish() {
 }
 
 // progress is how many bytes of the block on the wire have reached the client, about.
-func (r *remote) progress() (picker.BlockID, int) {
+func (r *remote) progress() (metainfo.Block, int) {
 	if !r.sending || len(r.wire) == 0 {
-		return 0, 0
+		return metainfo.Block{}, 0
 	}
 	rest := r.rest - r.rate*(r.w.now-r.RTT/2-r.at).Seconds()
 	return r.wire[0].block, picker.BlockSize - int(min(max(rest, 0), picker.BlockSize))

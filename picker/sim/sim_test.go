@@ -33,7 +33,7 @@ func TestInvariants(t *testing.T) {
 				for i := range int64(24) {
 					var id picker.ReadID
 					w.at(time.Duration(i)*150*time.Millisecond, func() {
-						off := i * 99 << 14 % (w.client.g.Size - 1<<20)
+						off := i * 99 << 14 % (w.client.g.Size() - 1<<20)
 						id = w.client.read(picker.ReaderID(i%3), off, 64<<10, func(*Read) { served++ })
 					})
 					if i%4 == 3 {

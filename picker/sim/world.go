@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 )
 
@@ -26,12 +27,12 @@ type World struct {
 }
 
 // NewWorld builds a swarm around a fresh picker.
-func NewWorld(seed uint64, g picker.Geometry, cfg picker.Config, specs []PeerSpec, down float64) *World {
+func NewWorld(seed uint64, g metainfo.Geometry, cfg picker.Config, specs []PeerSpec, down float64) *World {
 	w := &World{rng: rand.New(rand.NewPCG(seed, 0x73696d)), down: down}
 	for i, s := range specs {
 		r := &remote{PeerSpec: s, w: w, id: picker.PeerID(i), noise: 1, choked: true}
-		r.have = make([]uint64, (g.NumPieces+63)/64)
-		for piece := range g.NumPieces {
+		r.have = make([]uint64, (g.NumPieces()+63)/64)
+		for piece := range g.NumPieces() {
 			if s.Avail >= 1 || w.rng.Float64() < s.Avail {
 				r.have[piece>>6] |= 1 << (uint(piece) & 63)
 			}
