@@ -53,15 +53,15 @@ func newDiscovery() *discovery {
 
 // openDHT makes the node, which does nothing before run. Where the port has no
 // address of a family, that one is left out.
-func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpmux.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
+func (d *discovery) openDHT(cfg Discovery, network *egress.Network, port *udpmux.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
 	if cfg.DHTState != "" {
 		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
 	}
 	c := dht.Config{
 		IPv4: port.IPv4(), IPv6: port.IPv6(), Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState,
-		Ignore: blocked, Lookup: way.LookupNetIP, Logger: log.With("from", "dht"),
+		Ignore: blocked, Lookup: network.LookupNetIP, Logger: log.With("from", "dht"),
 	}
-	if way.Proxied() {
+	if network.Proxied() {
 		c.ReadOnly = true // who does not know us cannot reach us
 		if c.StateFile != "" {
 			c.StateFile += proxiedSuffix
@@ -78,14 +78,14 @@ func (d *discovery) openDHT(cfg Discovery, way *egress.Way, port *udpmux.Port, b
 
 // openPorts makes the mapper of the ports that peers and nodes come to: one
 // number, but where others have that for UDP. udp is 0 where there is none.
-func (d *discovery) openPorts(way *egress.Way, tcp, udp uint16, log *slog.Logger) {
+func (d *discovery) openPorts(network *egress.Network, tcp, udp uint16, log *slog.Logger) {
 	c := portmap.Config{
 		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: tcp}},
 		Mapped: func(m portmap.Mapping, external netip.AddrPort) {
 			log.Info("the router lets peers in", "protocol", m.Protocol.String(), "port", m.Port, "external", external.String())
 		},
-		Way:    way,
-		Logger: log.With("from", "portmap"),
+		Network: network,
+		Logger:  log.With("from", "portmap"),
 	}
 	if udp != 0 {
 		c.Mappings = append(c.Mappings, portmap.Mapping{Protocol: portmap.UDP, Port: udp})

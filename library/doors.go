@@ -35,10 +35,10 @@ func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 		return d, nil
 	}
 	wantUDP := !cfg.DisableUTP || cfg.Discovery.DHT
-	if cfg.Way.Proxied() {
+	if cfg.Network.Proxied() {
 		return d, d.openRelay(cfg, wantUDP, log)
 	}
-	tcp, udp, err := listenBoth(cfg.Way, cfg.ListenAddr, wantUDP, log)
+	tcp, udp, err := listenBoth(cfg.Network, cfg.ListenAddr, wantUDP, log)
 	if err != nil {
 		return nil, &ListenError{cfg.ListenAddr, err}
 	}
@@ -64,11 +64,11 @@ func (d *doors) share(udp net.PacketConn, cfg Config, c utp.Config) {
 // openRelay opens a UDP port at the proxy, where that has some. Peers and nodes
 // are reached by it; where they would reach us nobody knows, so nothing tells them.
 func (d *doors) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
-	if !wantUDP || cfg.Way.NoRelay() != nil {
+	if !wantUDP || cfg.Network.NoRelay() != nil {
 		return nil
 	}
 	d.relayed = make(chan struct{}, 1)
-	udp, err := cfg.Way.OpenRelay(func() {
+	udp, err := cfg.Network.OpenRelay(func() {
 		select {
 		case d.relayed <- struct{}{}:
 		default:
@@ -84,7 +84,7 @@ func (d *doors) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
 // listenBoth opens a TCP and a UDP port of one number. Where the user named it
 // and another program has it for UDP, that one is another: what we begin
 // ourselves works by it.
-func listenBoth(way *egress.Way, addr string, wantUDP bool, log *slog.Logger) (net.Listener, net.PacketConn, error) {
+func listenBoth(network *egress.Network, addr string, wantUDP bool, log *slog.Logger) (net.Listener, net.PacketConn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, nil, err
@@ -92,12 +92,12 @@ func listenBoth(way *egress.Way, addr string, wantUDP bool, log *slog.Logger) (n
 	ctx := context.Background() // nothing here waits
 	named := port != "0"
 	for try := 1; ; try++ {
-		tcp, err := way.Listen(ctx, "tcp", addr)
+		tcp, err := network.Listen(ctx, "tcp", addr)
 		if err != nil || !wantUDP {
 			return tcp, nil, err
 		}
 		number := tcp.Addr().(*net.TCPAddr).Port
-		udp, err := way.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(number)))
+		udp, err := network.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(number)))
 		if err == nil {
 			return tcp, udp, nil
 		}
@@ -105,7 +105,7 @@ func listenBoth(way *egress.Way, addr string, wantUDP bool, log *slog.Logger) (n
 			defer tcp.Close() // not yet: the system would offer it again
 			continue
 		}
-		udp, second := way.ListenPacket(ctx, "udp", net.JoinHostPort(host, "0"))
+		udp, second := network.ListenPacket(ctx, "udp", net.JoinHostPort(host, "0"))
 		if second != nil {
 			log.Warn("there is no uTP and no DHT: no UDP port can be opened", "err", second)
 			return tcp, nil, nil

@@ -45,7 +45,7 @@ type Config struct {
 	Trust       *guard.Trust          // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
 	TrustPeers  *guard.Trust          // addresses of peers that are not public and yet may be asked of a proxy; nil: none
 	Discovery   Discovery
-	Way         *egress.Way // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
+	Network     *egress.Network // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
 	Logger      *slog.Logger
 }
 
@@ -134,7 +134,7 @@ func Open(cfg Config) (*Library, error) {
 		cfg.ListenAddr = ":0"
 	}
 	blocked := behindProxy(cfg)
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Way, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
 	var err error
 	if l.doors, err = openDoors(cfg, l.log); err != nil {
 		return nil, err
@@ -144,16 +144,16 @@ func Open(cfg Config) (*Library, error) {
 		l.doors.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
-	l.trackers = announce.NewClient(announce.ClientConfig{Way: cfg.Way, Trust: cfg.Trust, Logger: cfg.Logger})
+	l.trackers = announce.NewClient(announce.ClientConfig{Network: cfg.Network, Trust: cfg.Trust, Logger: cfg.Logger})
 	l.discover = newDiscovery()
 	if cfg.Discovery.DHT && l.doors.shared != nil {
-		l.discover.openDHT(cfg.Discovery, cfg.Way, l.doors.shared, blocked, l.log)
+		l.discover.openDHT(cfg.Discovery, cfg.Network, l.doors.shared, blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
-		l.discover.local.port, l.discover.local.way = uint16(l.port), cfg.Way
+		l.discover.local.port, l.discover.local.network = uint16(l.port), cfg.Network
 	}
 	sc := swarm.Config{
-		Listener: l.doors.tcp, Dialer: cfg.Way, Logger: cfg.Logger, Client: Client,
+		Listener: l.doors.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: blocked,
 	}
 	if l.doors.utp != nil {
@@ -163,7 +163,7 @@ func Open(cfg Config) (*Library, error) {
 		sc.DHTPort, sc.DHTNode = l.doors.udpPort(), l.discover.dht.AddNode
 	}
 	if cfg.Discovery.PortMap && l.port != 0 {
-		l.discover.openPorts(cfg.Way, uint16(l.port), l.doors.udpPort(), l.log)
+		l.discover.openPorts(cfg.Network, uint16(l.port), l.doors.udpPort(), l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)

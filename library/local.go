@@ -15,8 +15,8 @@ import (
 // computer is: a group is joined on an interface, and left with it.
 type localPeers struct {
 	// Immutable once run.
-	port uint16 // where peers reach us; 0: off
-	way  *egress.Way
+	port    uint16 // where peers reach us; 0: off
+	network *egress.Network
 
 	mu      sync.Mutex // guards what follows; a leaf
 	seekers map[[20]byte]swarm.Seeker
@@ -30,7 +30,7 @@ func (l *localPeers) begin(ctx context.Context, wg *sync.WaitGroup, log *slog.Lo
 	if l.port == 0 || ctx.Err() != nil {
 		return
 	}
-	groups, err := lsd.Groups(l.way, nil)
+	groups, err := lsd.Groups(l.network, nil)
 	if len(groups) == 0 {
 		log.Debug("no local service discovery", "err", err)
 	}

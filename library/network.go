@@ -80,7 +80,7 @@ func (s *trackers) networkChanged() {
 
 // sourceOf is the address of ours that the system would send from to a peer.
 func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
-	probe, err := l.cfg.Way.DialContext(context.Background(), "udp", to.String()) // sends nothing
+	probe, err := l.cfg.Network.DialContext(context.Background(), "udp", to.String()) // sends nothing
 	if err != nil {
 		return netip.Addr{}
 	}
@@ -95,7 +95,7 @@ func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
 // those of the blocklist, and behind a proxy those that are not public. Such an
 // address, which a stranger named, would be the proxy's own or in its network.
 func behindProxy(cfg Config) func(netip.Addr) bool {
-	if !cfg.Way.Proxied() {
+	if !cfg.Network.Proxied() {
 		return cfg.Blocked
 	}
 	return func(a netip.Addr) bool {

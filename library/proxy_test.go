@@ -25,11 +25,11 @@ func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way, err := egress.Open(egress.Config{Proxy: proxy})
+	network, err := egress.Open(egress.Config{Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := way.Check(deadline(t)); err != nil {
+	if err := network.Check(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
 	peers, err := guard.ParseTrust("127.0.0.1") // where the peers of these tests are
@@ -37,13 +37,13 @@ func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 		t.Fatal(err)
 	}
 	l, err := Open(Config{
-		DataDir: t.TempDir(), Way: way, TrustPeers: peers,
+		DataDir: t.TempDir(), Network: network, TrustPeers: peers,
 		Discovery: Discovery{DHT: true, LSD: true, PortMap: true, DHTBootstrap: []string{"dht.example:1"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close(context.Background()); way.Close() })
+	t.Cleanup(func() { l.Close(context.Background()); network.Close() })
 	return l
 }
 
@@ -138,7 +138,7 @@ func TestProxyDiesAndComesBack(t *testing.T) {
 	p.Close()
 	peer := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seeder.Port()))
 	tor := addTorrent(t, l, mi, AddOptions{Peers: []netip.AddrPort{peer}})
-	for ctx := deadline(t); tor.Stats().WayErr == nil; {
+	for ctx := deadline(t); tor.Stats().NetworkErr == nil; {
 		select {
 		case <-ctx.Done():
 			t.Fatal("nobody says that the proxy is dead")
@@ -147,7 +147,7 @@ func TestProxyDiesAndComesBack(t *testing.T) {
 	}
 	startFakeProxy(t, p.Addr(), fakeproxy.Config{})
 	awaitComplete(t, tor)
-	if err := tor.Stats().WayErr; err != nil {
+	if err := tor.Stats().NetworkErr; err != nil {
 		t.Error(err)
 	}
 }
@@ -218,12 +218,12 @@ func TestNoPrivateAddressesOfTheProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way, err := egress.Open(egress.Config{Proxy: proxy})
+	network, err := egress.Open(egress.Config{Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer way.Close()
-	l, err := Open(Config{DataDir: t.TempDir(), Way: way})
+	defer network.Close()
+	l, err := Open(Config{DataDir: t.TempDir(), Network: network})
 	if err != nil {
 		t.Fatal(err)
 	}

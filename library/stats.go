@@ -28,7 +28,7 @@ type Stats struct {
 	// while there is nothing. It has no passkeys.
 	TrackerTrouble string
 	DiskErr        error // the disk's last complaint, nil while it works
-	WayErr         error // why nothing can go out: a proxy or interface that is not there; nil while it can
+	NetworkErr     error // why nothing can go out: a proxy or interface that is not there; nil while it can
 	Err            error // why the torrent was stopped, nil while it was not: its two halves contradict each other
 }
 
@@ -61,7 +61,7 @@ func (t *Torrent) Stats() Stats {
 		Peers:    s.Peers, Seeds: s.Seeds, Unchoked: s.Unchoked,
 		DownRate: s.DownRate, UpRate: s.UpRate,
 		Downloaded: s.Downloaded, Uploaded: s.Uploaded, Wasted: s.Wasted, Taken: s.Taken,
-		DiskErr: t.store.Err(), WayErr: t.l.cfg.Way.Err(), Err: t.swarm.Err(),
+		DiskErr: t.store.Err(), NetworkErr: t.l.cfg.Network.Err(), Err: t.swarm.Err(),
 	}
 	out.Verified = share(t.info, s.Held)
 	out.Checking = share(t.info, s.Doubtful)

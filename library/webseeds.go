@@ -50,12 +50,12 @@ func (l *Library) webSeedOpeners(mi *metainfo.MetaInfo) []swarm.WebSeedOpener {
 
 // newWebDialer connects to the servers that torrents name, but for those at an
 // address that is blocked. What a proxy connects to is not seen.
-func newWebDialer(way *egress.Way, blocked func(netip.Addr) bool, trust *guard.Trust) *guard.Dialer {
-	d := guard.For(way, trust)
-	if blocked == nil || way.Proxied() {
+func newWebDialer(network *egress.Network, blocked func(netip.Addr) bool, trust *guard.Trust) *guard.Dialer {
+	d := guard.For(network, trust)
+	if blocked == nil || network.Proxied() {
 		return d
 	}
-	d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d.Dial = func(ctx context.Context, proto, addr string) (net.Conn, error) {
 		a, err := netip.ParseAddrPort(addr)
 		if err != nil {
 			return nil, fmt.Errorf("dial web seed: %w", err)
@@ -63,7 +63,7 @@ func newWebDialer(way *egress.Way, blocked func(netip.Addr) bool, trust *guard.T
 		if blocked(a.Addr().Unmap()) {
 			return nil, fmt.Errorf("dial web seed: %s is on the blocklist", a.Addr())
 		}
-		return way.DialContext(ctx, network, addr)
+		return network.DialContext(ctx, proto, addr)
 	}
 	return d
 }

@@ -82,7 +82,7 @@ func outcomeOf(err error) dialOutcome {
 	switch {
 	case err == nil:
 		return dialAnswered
-	case errors.Is(err, egress.ErrShut), errors.Is(err, errBlocked), errors.Is(err, errOurself), errors.Is(err, context.Canceled),
+	case errors.Is(err, egress.ErrDown), errors.Is(err, errBlocked), errors.Is(err, errOurself), errors.Is(err, context.Canceled),
 		errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EADDRNOTAVAIL),
 		errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EPERM):
 		return dialUnsent

@@ -203,7 +203,7 @@ func TestDialOutcomes(t *testing.T) {
 	for err, want := range map[error]dialOutcome{
 		nil:                                 dialAnswered,
 		errOurself:                          dialUnsent,
-		egress.ErrShut:                      dialUnsent,
+		egress.ErrDown:                      dialUnsent,
 		syscall.ENETUNREACH:                 dialUnsent,
 		syscall.ECONNREFUSED:                dialFailed,
 		errHandshake{errors.New("no peer")}: dialFailed,

@@ -61,8 +61,8 @@ type Store interface {
 	Section(off int64, n int) (f *os.File, at int64, ok bool)
 }
 
-// Dialer opens outgoing connections. [net.Dialer] is one, and [egress.Way], whose
-// ErrShut does not speak against the peer.
+// Dialer opens outgoing connections. [net.Dialer] is one, and [egress.Network], whose
+// ErrDown does not speak against the peer.
 type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }

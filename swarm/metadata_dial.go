@@ -128,7 +128,7 @@ func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error)
 	case err == nil, a.dials > 0: // another way to it may work, or does
 	case m.ctx.Err() != nil: // not for the peer's sake
 		a.inUse, a.due = false, now
-	case errors.Is(err, egress.ErrShut):
+	case errors.Is(err, egress.ErrDown):
 		a.postponed(now)
 	case p != nil && p.shy() && !a.plain && !errors.Is(err, errNoMetadata):
 		a.plain, a.inUse, a.due = true, false, now

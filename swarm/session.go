@@ -84,7 +84,7 @@ type Session struct {
 // NewSession starts a session. The caller owns it and ends it with Close.
 func NewSession(cfg Config) *Session {
 	if cfg.Dialer == nil {
-		cfg.Dialer = (*egress.Way)(nil)
+		cfg.Dialer = (*egress.Network)(nil)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

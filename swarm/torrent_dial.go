@@ -189,7 +189,7 @@ func (t *Torrent) handleDialed(r dialResult) {
 	if a == nil || a.dials > 0 || t.reaches(r.addr) { // another way to it may work, or does
 		return
 	}
-	if errors.Is(r.err, egress.ErrShut) {
+	if errors.Is(r.err, egress.ErrDown) {
 		a.postponed(t.now())
 		t.connectPeers()
 		return

@@ -32,7 +32,7 @@ var (
 // fetcher gets what the user named by its URL. The host that the user named may be
 // anywhere; what it redirects to must be public, or trusted.
 type fetcher struct {
-	way     *egress.Way
+	network *egress.Network
 	trust   *guard.Trust
 	timeout time.Duration
 }
@@ -132,20 +132,20 @@ func withoutURL(err error) error {
 // environment is the user's word as well, wherever it is; proxied reports whether it
 // was asked.
 func (f fetcher) client(named string) (client *http.Client, proxied func() bool) {
-	guarded := guard.For(f.way, f.trust)
+	guarded := guard.For(f.network, f.trust)
 	var proxy atomic.Pointer[string] // "host:port"
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
 			if p := proxy.Load(); err == nil && host == named || p != nil && *p == addr {
-				return f.way.DialContext(ctx, network, addr)
+				return f.network.DialContext(ctx, network, addr)
 			}
 			return guarded.DialContext(ctx, network, addr)
 		},
 		TLSHandshakeTimeout:   20 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
 	}
-	if !f.way.Proxied() {
+	if !f.network.Proxied() {
 		transport.Proxy = func(req *http.Request) (*url.URL, error) {
 			p, err := http.ProxyFromEnvironment(req)
 			if err != nil || p == nil {
@@ -172,7 +172,7 @@ func (f fetcher) client(named string) (client *http.Client, proxied func() bool)
 			}
 			return nil
 		},
-	}, func() bool { return proxy.Load() != nil || f.way.Proxied() }
+	}, func() bool { return proxy.Load() != nil || f.network.Proxied() }
 }
 
 // proxyAddr is where the transport connects to for a proxy.

@@ -16,11 +16,11 @@ import (
 )
 
 type infoCmd struct {
-	Torrent string   `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
-	Way     wayFlags `embed:""`
-	JSON    bool     `name:"json" help:"Print one JSON object."`
-	Save    string   `placeholder:"FILE" complete:"torrent" help:"Also write the .torrent to FILE; to - instead of what is in it."`
-	Force   bool     `short:"f" help:"Let --save replace a file."`
+	Torrent string       `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
+	Way     networkFlags `embed:""`
+	JSON    bool         `name:"json" help:"Print one JSON object."`
+	Save    string       `placeholder:"FILE" complete:"torrent" help:"Also write the .torrent to FILE; to - instead of what is in it."`
+	Force   bool         `short:"f" help:"Let --save replace a file."`
 }
 
 // Help is the text below the summary.

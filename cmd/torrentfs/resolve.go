@@ -193,13 +193,13 @@ func metadataText(label string, p swarm.MetadataProgress) string {
 
 // linkPeers are the peers that a link names (x.pe, BEP 9). Addresses count as
 // written; a name must lead to public ones.
-func (a *app) linkPeers(ctx context.Context, way *egress.Way, m *metainfo.Magnet) []netip.AddrPort {
+func (a *app) linkPeers(ctx context.Context, network *egress.Network, m *metainfo.Magnet) []netip.AddrPort {
 	if m == nil || len(m.Peers) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(guard.WithLocal(ctx, true), linkPeerTimeout)
 	defer cancel()
-	guarded := guard.For(way, nil)
+	guarded := guard.For(network, nil)
 	var peers []netip.AddrPort
 	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
 		host, port, err := net.SplitHostPort(p)

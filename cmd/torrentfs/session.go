@@ -32,22 +32,22 @@ const lockPatience = 5 * time.Second
 
 // peerFlags are the flags of every command that talks to peers.
 type peerFlags struct {
-	ListenPort      uint16     `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"Port for incoming peers, TCP and UDP; 0 takes any free one."`
-	Peer            []peerAddr `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
-	PeerLimit       int        `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
-	MaxDownloadRate rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
-	MaxUploadRate   rate       `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
-	Encryption      encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
-	DisableDHT      bool       `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
-	DHTBootstrap    []peerAddr `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
-	DisablePortmap  bool       `name:"disable-portmap" env:"TORRENTFS_DISABLE_PORTMAP" group:"peers" help:"Do not ask the router to let peers in."`
-	Blocklist       []string   `name:"blocklist" group:"peers" placeholder:"FILE" complete:"file" help:"Have nothing to do with the addresses in this file or at this URL (P2P, DAT or plain, also with gzip). May be repeated."`
-	DisableUTP      bool       `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
-	DisableLSD      bool       `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
-	NoTrackers      bool       `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
-	Way             wayFlags   `embed:""`
-	MemoryCache     size       `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
-	MemoryLimit     size       `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
+	ListenPort      uint16       `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"Port for incoming peers, TCP and UDP; 0 takes any free one."`
+	Peer            []peerAddr   `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
+	PeerLimit       int          `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
+	MaxDownloadRate rate         `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
+	MaxUploadRate   rate         `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
+	Encryption      encryption   `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
+	DisableDHT      bool         `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
+	DHTBootstrap    []peerAddr   `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
+	DisablePortmap  bool         `name:"disable-portmap" env:"TORRENTFS_DISABLE_PORTMAP" group:"peers" help:"Do not ask the router to let peers in."`
+	Blocklist       []string     `name:"blocklist" group:"peers" placeholder:"FILE" complete:"file" help:"Have nothing to do with the addresses in this file or at this URL (P2P, DAT or plain, also with gzip). May be repeated."`
+	DisableUTP      bool         `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
+	DisableLSD      bool         `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
+	NoTrackers      bool         `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
+	Network         networkFlags `embed:""`
+	MemoryCache     size         `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
+	MemoryLimit     size         `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
 }
 
 // Validate checks what the types of the flags do not.
@@ -124,10 +124,10 @@ func (e *encryption) UnmarshalText(text []byte) error {
 }
 
 // resolvePeers turns the addresses of --peer into numbers.
-func resolvePeers(ctx context.Context, way *egress.Way, peers []peerAddr) ([]netip.AddrPort, error) {
+func resolvePeers(ctx context.Context, network *egress.Network, peers []peerAddr) ([]netip.AddrPort, error) {
 	var addrs []netip.AddrPort
 	for _, p := range peers {
-		ips, err := way.LookupNetIP(ctx, p.host)
+		ips, err := network.LookupNetIP(ctx, p.host)
 		switch {
 		case errors.Is(err, egress.ErrProxied):
 			return nil, fail(exitNetwork, "give its address", "resolve peer %s: the proxy resolves names, and does not tell", p.host)
@@ -215,7 +215,7 @@ type session struct {
 	meta    *metainfo.MetaInfo
 	dir     string
 	started time.Time
-	way     *egress.Way
+	network *egress.Network
 	selects bool // a part of the torrent is enough
 }
 
@@ -223,11 +223,11 @@ type session struct {
 // every is how often a wait is logged. An empty dataDir is the default one.
 func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
 	outliveReaders()
-	way, err := a.openWay(ctx, p.Way)
+	network, err := a.openNetwork(ctx, p.Network)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{app: a, started: time.Now(), way: way}
+	s := &session{app: a, started: time.Now(), network: network}
 	if err := s.start(ctx, ref, dataDir, p, every, add); err != nil {
 		s.closeQuietly()
 		return nil, err
@@ -240,17 +240,17 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 // start does what openSession does, but for the way out and the cleaning up.
 func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) error {
 	a := s.app
-	peers, err := resolvePeers(ctx, s.way, p.Peer)
+	peers, err := resolvePeers(ctx, s.network, p.Peer)
 	if err != nil {
 		return err
 	}
-	trust := p.Way.trust()
-	blocked, err := a.loadBlocklists(ctx, fetcher{way: s.way, trust: trust, timeout: fetchTimeout}, p.Blocklist)
+	trust := p.Network.trust()
+	blocked, err := a.loadBlocklists(ctx, fetcher{network: s.network, trust: trust, timeout: fetchTimeout}, p.Blocklist)
 	if err != nil {
 		return err
 	}
 	if ref.url != "" {
-		if ref, err = a.fetchTorrent(ctx, s.way, trust, ref.url); err != nil {
+		if ref, err = a.fetchTorrent(ctx, s.network, trust, ref.url); err != nil {
 			return err
 		}
 	}
@@ -273,13 +273,13 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 		TrustPeers:  p.trustPeers(),
 		Discovery:   p.discovery(),
 		Encryption:  swarm.Encryption(p.Encryption),
-		Way:         s.way,
+		Network:     s.network,
 		Logger:      a.log,
 	})
 	if err != nil {
 		return openFailure(err)
 	}
-	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, s.way, ref.magnet)...), p.NoTrackers
+	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, s.network, ref.magnet)...), p.NoTrackers
 	return s.open(ctx, ref, dataDir, every, add)
 }
 
@@ -366,7 +366,7 @@ func (s *session) close() error {
 	defer cancel()
 	stats := s.torrent.Stats()
 	err := s.lib.Close(ctx)
-	_ = s.way.Close() // only stops looking
+	_ = s.network.Close() // only stops looking
 	s.app.logStats("stopped", stats, "after", time.Since(s.started).Round(time.Millisecond).String())
 	if hang := (*cache.HangError)(nil); errors.As(err, &hang) {
 		return fail(exitDisk, "the process ends when the disk answers or is taken away; what was not written will be hashed or fetched again", "stop torrent: %w", err)
@@ -381,7 +381,7 @@ func (s *session) close() error {
 func (s *session) closeQuietly() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	defer s.way.Close() //nolint:errcheck // only stops looking
+	defer s.network.Close() //nolint:errcheck // only stops looking
 	if s.lib == nil {
 		return
 	}

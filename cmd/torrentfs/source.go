@@ -84,14 +84,14 @@ func sourceFailure(what string, err error) error {
 }
 
 // fetchTorrent gets a .torrent by its URL, or the magnet link that the URL leads to.
-func (a *app) fetchTorrent(ctx context.Context, way *egress.Way, trust *guard.Trust, raw string) (torrentRef, error) {
+func (a *app) fetchTorrent(ctx context.Context, network *egress.Network, trust *guard.Trust, raw string) (torrentRef, error) {
 	u, err := parseURL(raw)
 	if err != nil {
 		return torrentRef{}, err
 	}
 	var ref torrentRef
 	foreign := true
-	err = fetcher{way: way, trust: trust, timeout: fetchTimeout}.get(ctx, u, func(got answer) error {
+	err = fetcher{network: network, trust: trust, timeout: fetchTimeout}.get(ctx, u, func(got answer) error {
 		foreign = got.foreign
 		if ref, err = readSource(got.body); err != nil {
 			return sourceFailure(guard.Redact(raw), err)

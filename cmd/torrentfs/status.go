@@ -94,8 +94,8 @@ func statusLine(st library.Stats, h *hashing, now time.Time) string {
 	if st.DiskErr != nil {
 		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
 	}
-	if st.WayErr != nil {
-		parts = append([]string{printable(st.WayErr.Error())}, parts...)
+	if st.NetworkErr != nil {
+		parts = append([]string{printable(st.NetworkErr.Error())}, parts...)
 	}
 	return strings.Join(parts, "  ")
 }
@@ -167,8 +167,8 @@ func (a *app) logStats(msg string, st library.Stats, more ...any) {
 	if st.DiskErr != nil {
 		args = append(args, "disk_err", st.DiskErr)
 	}
-	if st.WayErr != nil {
-		args = append(args, "network_err", st.WayErr)
+	if st.NetworkErr != nil {
+		args = append(args, "network_err", st.NetworkErr)
 	}
 	if st.TrackerTrouble != "" {
 		args = append(args, "trackers", st.TrackerTrouble)

@@ -94,17 +94,17 @@ func keptMetadata(m *metainfo.Magnet) (*metainfo.MetaInfo, error) {
 
 // loadSource reads a .torrent file or link, or fetches it from its URL, for a
 // command that talks to no peers.
-func (a *app) loadSource(ctx context.Context, f wayFlags, name string) (torrentRef, error) {
+func (a *app) loadSource(ctx context.Context, f networkFlags, name string) (torrentRef, error) {
 	ref, err := a.refer(name)
 	if err != nil || ref.url == "" {
 		return ref, err
 	}
-	way, err := a.openWay(ctx, f)
+	network, err := a.openNetwork(ctx, f)
 	if err != nil {
 		return torrentRef{}, err
 	}
-	defer way.Close() //nolint:errcheck // only stops looking
-	return a.fetchTorrent(ctx, way, f.trust(), ref.url)
+	defer network.Close() //nolint:errcheck // only stops looking
+	return a.fetchTorrent(ctx, network, f.trust(), ref.url)
 }
 
 func (a *app) readTorrent(name string) (torrentRef, error) {

@@ -12,12 +12,12 @@ import (
 )
 
 type verifyCmd struct {
-	Torrent string      `arg:"" help:"A .torrent file or its URL, or a magnet link or info-hash whose metadata is kept; - is standard input." complete:"torrent"`
-	DataDir string      `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
-	JSON    bool        `name:"json" help:"Print one JSON object."`
-	Quiet   bool        `short:"q" help:"Print nothing; the exit code tells."`
-	Status  statusFlags `embed:""`
-	Way     wayFlags    `embed:""`
+	Torrent string       `arg:"" help:"A .torrent file or its URL, or a magnet link or info-hash whose metadata is kept; - is standard input." complete:"torrent"`
+	DataDir string       `short:"d" aliases:"data-directory" default:"." placeholder:"DIR" complete:"dir" help:"Where the data lies, laid out as the torrent says (default: here)."`
+	JSON    bool         `name:"json" help:"Print one JSON object."`
+	Quiet   bool         `short:"q" help:"Print nothing; the exit code tells."`
+	Status  statusFlags  `embed:""`
+	Way     networkFlags `embed:""`
 }
 
 // Validate checks what the types of the flags do not.

@@ -18,58 +18,58 @@ type relaying struct {
 }
 
 // NoRelay is why no datagrams go through the proxy; nil where it relays them, or
-// [Way.Check] did not ask.
-func (w *Way) NoRelay() error {
+// [Network.Check] did not ask.
+func (nw *Network) NoRelay() error {
 	switch {
-	case !w.Proxied():
+	case !nw.Proxied():
 		return nil
-	case w.cfg.Proxy.http:
+	case nw.cfg.Proxy.http:
 		return errors.New("HTTP proxies carry no UDP")
 	}
-	w.relaying.mu.Lock()
-	defer w.relaying.mu.Unlock()
-	return w.relaying.none
+	nw.relaying.mu.Lock()
+	defer nw.relaying.mu.Unlock()
+	return nw.relaying.none
 }
 
 // OpenRelay opens a UDP port at the proxy, in the background. opened is called
 // each time that the proxy has agreed to it, and must not block; nil: nobody wants
 // to know. The error wraps ErrProxied where the proxy is known to relay nothing.
-func (w *Way) OpenRelay(opened func()) (*Relay, error) {
-	if !w.Proxied() {
+func (nw *Network) OpenRelay(opened func()) (*Relay, error) {
+	if !nw.Proxied() {
 		return nil, errors.New("open a UDP port at the proxy: there is none")
 	}
-	if err := w.NoRelay(); err != nil {
+	if err := nw.NoRelay(); err != nil {
 		return nil, fmt.Errorf("open a UDP port at the proxy: %w: %w", ErrProxied, err)
 	}
 	if opened == nil {
 		opened = func() {}
 	}
-	return newRelay(w.associate, opened), nil
+	return newRelay(nw.associate, opened), nil
 }
 
 // associate asks the proxy for an association, and says in the log when that
 // begins or ceases to work.
-func (w *Way) associate(ctx context.Context) (*association, error) {
+func (nw *Network) associate(ctx context.Context) (*association, error) {
 	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
-	c, err := w.reachProxy(ctx)
+	c, err := nw.reachProxy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.greet(ctx, c); err != nil {
+	if err := nw.greet(ctx, c); err != nil {
 		_ = c.Close()
 		if errors.Is(err, ErrProxyAuth) || errors.Is(err, ErrNoProxy) {
-			w.proxy.down(w, err)
+			nw.proxy.down(nw, err)
 		}
 		return nil, err
 	}
-	w.proxy.up(w)
-	relay, err := w.askRelay(ctx, c)
+	nw.proxy.up(nw)
+	relay, err := nw.askRelay(ctx, c)
 	if ctx.Err() != nil {
 		_ = c.Close()
 		return nil, context.Cause(ctx)
 	}
-	w.relaying.note(w, err)
+	nw.relaying.note(nw, err)
 	if err != nil {
 		_ = c.Close()
 		return nil, err
@@ -77,7 +77,7 @@ func (w *Way) associate(ctx context.Context) (*association, error) {
 	if tcp, ok := c.(*net.TCPConn); ok { // nothing is ever said on it, and a proxy may vanish
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3})
 	}
-	packets, err := w.direct(ctx, "udp", relay.String())
+	packets, err := nw.direct(ctx, "udp", relay.String())
 	if err != nil {
 		_ = c.Close()
 		return nil, err
@@ -86,8 +86,8 @@ func (w *Way) associate(ctx context.Context) (*association, error) {
 }
 
 // askRelay asks over c for an association, and returns where the relay is.
-func (w *Way) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPort, err error) {
-	inner, cancel := context.WithTimeout(ctx, w.patience)
+func (nw *Network) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPort, err error) {
+	inner, cancel := context.WithTimeout(ctx, nw.patience)
 	defer cancel()
 	err = during(inner, c, func() (err error) { relay, err = associateSOCKS(c); return err })
 	switch {
@@ -122,28 +122,28 @@ func relayAt(bound netip.AddrPort, proxy netip.Addr) (netip.AddrPort, error) {
 }
 
 // note takes the proxy's answer, and logs what is new.
-func (r *relaying) note(w *Way, err error) {
+func (r *relaying) note(nw *Network, err error) {
 	r.mu.Lock()
 	before := r.failing
 	r.failing = err
 	r.mu.Unlock()
 	switch {
 	case err != nil && before == nil:
-		w.log.Warn("the proxy relays no UDP: there are no uTP, DHT and UDP trackers until it does, trying on", "proxy", w.cfg.Proxy.String(), "err", err)
+		nw.log.Warn("the proxy relays no UDP: there are no uTP, DHT and UDP trackers until it does, trying on", "proxy", nw.cfg.Proxy.String(), "err", err)
 	case err == nil && before != nil:
-		w.log.Info("the proxy relays UDP", "proxy", w.cfg.Proxy.String())
+		nw.log.Info("the proxy relays UDP", "proxy", nw.cfg.Proxy.String())
 	}
 }
 
 // checkRelay finds out over c, on which the proxy has taken us, whether it relays
 // datagrams.
-func (w *Way) checkRelay(ctx context.Context, c net.Conn) error {
-	_, err := w.askRelay(ctx, c)
+func (nw *Network) checkRelay(ctx context.Context, c net.Conn) error {
+	_, err := nw.askRelay(ctx, c)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	w.relaying.mu.Lock()
-	defer w.relaying.mu.Unlock()
-	w.relaying.none = err
+	nw.relaying.mu.Lock()
+	defer nw.relaying.mu.Unlock()
+	nw.relaying.none = err
 	return nil
 }

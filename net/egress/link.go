@@ -29,15 +29,15 @@ type link struct {
 	at    int        // the index that sockets are bound to; 0: the interface is gone
 	gen   int        // counts its changes
 	conns []weak.Pointer[net.TCPConn]
-	kept  map[renewable]struct{}
+	kept  map[rebindable]struct{}
 }
 
-// renewable is a socket that listens.
-type renewable interface {
+// rebindable is a socket that listens.
+type rebindable interface {
 	// end closes the socket, and its owner waits for the next one.
 	end()
-	// renew opens it again, where it was ended.
-	renew() error
+	// rebind opens it again, if it was ended.
+	rebind() error
 }
 
 func openLink(name string, log *slog.Logger) (*link, error) {
@@ -50,7 +50,7 @@ func openLink(name string, log *slog.Logger) (*link, error) {
 	}
 	l := &link{
 		name: name, loopback: i.Flags&net.FlagLoopback != 0, log: log, index: func() int { return indexOf(name) },
-		done: make(chan struct{}), at: i.Index, kept: map[renewable]struct{}{},
+		done: make(chan struct{}), at: i.Index, kept: map[rebindable]struct{}{},
 	}
 	l.wg.Go(l.watch)
 	return l, nil
@@ -108,7 +108,7 @@ func (l *link) look() {
 		l.gen++
 		conns, l.conns = l.conns, nil
 	}
-	kept := make([]renewable, 0, len(l.kept))
+	kept := make([]rebindable, 0, len(l.kept))
 	for k := range l.kept {
 		kept = append(kept, k)
 	}
@@ -132,7 +132,7 @@ func (l *link) look() {
 		return
 	}
 	for _, k := range kept {
-		if err := k.renew(); err != nil {
+		if err := k.rebind(); err != nil {
 			l.log.Warn("a port cannot be opened again, trying on", "interface", l.name, "err", err)
 		}
 	}
@@ -178,18 +178,18 @@ func (l *link) track(c net.Conn, generation int) {
 // explain marks the error of a socket that the interface is missing for.
 func (l *link) explain(err error) error {
 	if errors.Is(err, syscall.ENODEV) || l.index() == 0 {
-		return fmt.Errorf("interface %s is not there: %w", l.name, ErrShut)
+		return fmt.Errorf("interface %s is not there: %w", l.name, ErrDown)
 	}
 	return err
 }
 
-func (l *link) keep(k renewable) {
+func (l *link) keep(k rebindable) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept[k] = struct{}{}
 }
 
-func (l *link) drop(k renewable) {
+func (l *link) drop(k rebindable) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.kept, k)

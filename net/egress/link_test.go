@@ -19,7 +19,7 @@ import (
 )
 
 // bound is a way over the loopback interface, whose index is as the test says.
-func bound(t *testing.T) (w *Way, index *atomic.Int64, log *syncBuffer) {
+func bound(t *testing.T) (w *Network, index *atomic.Int64, log *syncBuffer) {
 	t.Helper()
 	log = new(syncBuffer)
 	w, err := Open(Config{Interface: "lo", Logger: slog.New(slog.NewTextHandler(log, nil))})
@@ -86,7 +86,7 @@ func TestSocketsAreBound(t *testing.T) {
 	}
 	defer group.Close()
 	for name, s := range map[string]any{
-		"dialled": c, "accepted": in, "listening": l.(renewedListener).socket(), "UDP": pc.(*RenewedConn).Socket(), "UDP dialled": udp, "group": group,
+		"dialled": c, "accepted": in, "listening": l.(rebindingListener).socket(), "UDP": pc.(*RebindingConn).Socket(), "UDP dialled": udp, "group": group,
 	} {
 		if got := deviceOf(t, s); got != "lo" {
 			t.Errorf("%s: bound to %q", name, got)
@@ -167,7 +167,7 @@ func TestInterfaceComesBack(t *testing.T) {
 	if err := w.Err(); err == nil || err.Error() != "interface lo is not there" {
 		t.Errorf("the way: %v", err)
 	}
-	if _, err := pc.WriteTo([]byte("x"), pc.LocalAddr()); !errors.Is(err, ErrShut) {
+	if _, err := pc.WriteTo([]byte("x"), pc.LocalAddr()); !errors.Is(err, ErrDown) {
 		t.Errorf("sent: %v", err)
 	}
 	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
@@ -220,7 +220,7 @@ func TestCloseWhileGone(t *testing.T) {
 	w.link.look()
 	ended := make(chan error)
 	go func() { _, _, err := pc.ReadFrom(make([]byte, 1)); ended <- err }()
-	go func() { _, err := pc.(*RenewedConn).SocketAfter(pc.(*RenewedConn).Socket()); ended <- err }()
+	go func() { _, err := pc.(*RebindingConn).SocketAfter(pc.(*RebindingConn).Socket()); ended <- err }()
 	pc.Close()
 	for range 2 {
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
@@ -255,7 +255,7 @@ func TestNoSuchInterface(t *testing.T) {
 	w, index, _ := bound(t)
 	w.cfg.Interface = "nosuch0"
 	index.Store(0)
-	if _, err := w.DialContext(t.Context(), "tcp", "127.0.0.1:9"); !errors.Is(err, ErrShut) {
+	if _, err := w.DialContext(t.Context(), "tcp", "127.0.0.1:9"); !errors.Is(err, ErrDown) {
 		t.Error(err)
 	}
 }

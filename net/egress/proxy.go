@@ -97,13 +97,13 @@ func (p *Proxy) loopback() bool {
 // greet agrees with a SOCKS5 proxy on who we are. That takes nobody but the
 // proxy: silence is its own. Its error wraps ErrProxyAuth, ErrNoProxy, or is that
 // of ctx.
-func (w *Way) greet(ctx context.Context, c net.Conn) error {
-	if w.cfg.Proxy.http {
+func (nw *Network) greet(ctx context.Context, c net.Conn) error {
+	if nw.cfg.Proxy.http {
 		return nil
 	}
-	inner, cancel := context.WithTimeout(ctx, w.patience)
+	inner, cancel := context.WithTimeout(ctx, nw.patience)
 	defer cancel()
-	err := during(inner, c, func() error { return w.cfg.Proxy.greetSOCKS(c) })
+	err := during(inner, c, func() error { return nw.cfg.Proxy.greetSOCKS(c) })
 	switch {
 	case err == nil, errors.Is(err, ErrProxyAuth), errors.Is(err, ErrNoProxy):
 		return err
@@ -124,32 +124,32 @@ func (p *Proxy) ask(c net.Conn, target string) error {
 }
 
 // dialProxy connects by way of the proxy, which resolves names.
-func (w *Way) dialProxy(ctx context.Context, target string) (net.Conn, error) {
+func (nw *Network) dialProxy(ctx context.Context, target string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
-	c, err := w.reachProxy(ctx)
+	c, err := nw.reachProxy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err = w.greet(ctx, c); err == nil {
-		err = during(ctx, c, func() error { return w.cfg.Proxy.ask(c, target) })
+	if err = nw.greet(ctx, c); err == nil {
+		err = during(ctx, c, func() error { return nw.cfg.Proxy.ask(c, target) })
 	}
 	if err == nil {
-		w.proxy.up(w)
+		nw.proxy.up(nw)
 		return c, nil
 	}
 	_ = c.Close()
 	switch {
 	case errors.Is(err, ErrTarget):
-		w.proxy.up(w)
+		nw.proxy.up(nw)
 	case errors.Is(err, ErrProxyForbids):
-		w.proxy.up(w)
-		w.proxy.forbids.Do(func() {
-			w.log.Warn("the proxy forbids a connection; peers, trackers and web seeds have any port, and its rules must allow them", "proxy", w.cfg.Proxy.String(), "err", err)
+		nw.proxy.up(nw)
+		nw.proxy.forbids.Do(func() {
+			nw.log.Warn("the proxy forbids a connection; peers, trackers and web seeds have any port, and its rules must allow them", "proxy", nw.cfg.Proxy.String(), "err", err)
 		})
 	case errors.Is(err, ErrProxyAuth), errors.Is(err, ErrNoProxy):
-		w.proxy.down(w, err)
-		return nil, fmt.Errorf("%w: proxy %v: %w", ErrShut, w.cfg.Proxy, err)
+		nw.proxy.down(nw, err)
+		return nil, fmt.Errorf("%w: proxy %v: %w", ErrDown, nw.cfg.Proxy, err)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("dial through proxy: %w", context.Cause(ctx))
 	}
@@ -157,15 +157,15 @@ func (w *Way) dialProxy(ctx context.Context, target string) (net.Conn, error) {
 }
 
 // reachProxy connects to the proxy itself.
-func (w *Way) reachProxy(ctx context.Context) (net.Conn, error) {
-	c, err := w.direct(ctx, "tcp", w.cfg.Proxy.addr())
+func (nw *Network) reachProxy(ctx context.Context) (net.Conn, error) {
+	c, err := nw.direct(ctx, "tcp", nw.cfg.Proxy.addr())
 	if err == nil {
 		return c, nil
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) { // by who asked: no word on the proxy
-		w.proxy.down(w, err)
+		nw.proxy.down(nw, err)
 	}
-	return nil, fmt.Errorf("%w: proxy %v: %w", ErrShut, w.cfg.Proxy, err)
+	return nil, fmt.Errorf("%w: proxy %v: %w", ErrDown, nw.cfg.Proxy, err)
 }
 
 // during runs f, whose reads and writes on c end with ctx.
@@ -183,29 +183,29 @@ func during(ctx context.Context, c net.Conn, f func() error) error {
 }
 
 // Check asks the proxy whether it is one, and takes us, and whether it relays
-// datagrams, which is no error if not: see [Way.NoRelay]. It connects to nobody
+// datagrams, which is no error if not: see [Network.NoRelay]. It connects to nobody
 // else; an HTTP proxy is asked for a name that cannot exist, since it can be
 // asked for nothing less. Without a proxy there is nothing to check.
-func (w *Way) Check(ctx context.Context) error {
-	if !w.Proxied() {
+func (nw *Network) Check(ctx context.Context) error {
+	if !nw.Proxied() {
 		return nil
 	}
-	p := w.cfg.Proxy
-	if w.link != nil && !w.link.loopback && p.loopback() {
-		return fmt.Errorf("the proxy is on this machine, and does not send by interface %s because we do: bind the proxy itself", w.cfg.Interface)
+	p := nw.cfg.Proxy
+	if nw.link != nil && !nw.link.loopback && p.loopback() {
+		return fmt.Errorf("the proxy is on this machine, and does not send by interface %s because we do: bind the proxy itself", nw.cfg.Interface)
 	}
 	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
-	c, err := w.direct(ctx, "tcp", p.addr())
+	c, err := nw.direct(ctx, "tcp", p.addr())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	if !p.http {
-		if err := w.greet(ctx, c); err != nil {
+		if err := nw.greet(ctx, c); err != nil {
 			return err
 		}
-		return w.checkRelay(ctx, c)
+		return nw.checkRelay(ctx, c)
 	}
 	patience, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -228,7 +228,7 @@ type health struct {
 	since time.Time
 }
 
-func (h *health) down(w *Way, err error) {
+func (h *health) down(nw *Network, err error) {
 	h.mu.Lock()
 	first := h.err == nil
 	h.err = err
@@ -237,17 +237,17 @@ func (h *health) down(w *Way, err error) {
 	}
 	h.mu.Unlock()
 	if first {
-		w.log.Warn("the proxy cannot be used: nothing goes out until it can, trying on", "proxy", w.cfg.Proxy.String(), "err", err)
+		nw.log.Warn("the proxy cannot be used: nothing goes out until it can, trying on", "proxy", nw.cfg.Proxy.String(), "err", err)
 	}
 }
 
-func (h *health) up(w *Way) {
+func (h *health) up(nw *Network) {
 	h.mu.Lock()
 	was, since := h.err, h.since
 	h.err = nil
 	h.mu.Unlock()
 	if was != nil {
-		w.log.Info("the proxy works again", "proxy", w.cfg.Proxy.String(), "after", time.Since(since).Round(time.Second).String())
+		nw.log.Info("the proxy works again", "proxy", nw.cfg.Proxy.String(), "after", time.Since(since).Round(time.Second).String())
 	}
 }
 

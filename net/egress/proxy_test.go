@@ -66,7 +66,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func openVia(t *testing.T, url string) (*Way, *syncBuffer) {
+func openVia(t *testing.T, url string) (*Network, *syncBuffer) {
 	t.Helper()
 	p, err := ParseProxy(url)
 	if err != nil {
@@ -163,7 +163,7 @@ func TestThroughProxy(t *testing.T) {
 				}
 				refusedBeside(t, w)
 				_, err := w.DialContext(t.Context(), "tcp", "nobody.example:80")
-				if !errors.Is(err, ErrTarget) || errors.Is(err, ErrShut) || w.Err() != nil {
+				if !errors.Is(err, ErrTarget) || errors.Is(err, ErrDown) || w.Err() != nil {
 					t.Errorf("nobody there: %v; the way: %v", err, w.Err())
 				}
 			})
@@ -172,7 +172,7 @@ func TestThroughProxy(t *testing.T) {
 }
 
 // refusedBeside tries every other way out.
-func refusedBeside(t *testing.T, w *Way) {
+func refusedBeside(t *testing.T, w *Network) {
 	t.Helper()
 	_, udp := w.DialContext(t.Context(), "udp", "192.0.2.1:1")
 	_, from := w.DialFrom(t.Context(), netip.Addr{}, udpNowhere)
@@ -203,15 +203,15 @@ func TestWrongProxy(t *testing.T) {
 		want      error // of the check
 		later     error // of a connection
 	}{
-		{"refused", "socks5://" + closed.Addr().String(), fakeproxy.Config{}, syscall.ECONNREFUSED, ErrShut},
-		{"SOCKS5, no password", "socks5://", fakeproxy.Config{User: "u", Password: "p"}, ErrProxyAuth, ErrShut},
-		{"SOCKS5, wrong password", "socks5://u:secret@", fakeproxy.Config{User: "u", Password: "p"}, ErrProxyAuth, ErrShut},
-		{"HTTP, no password", "http://", fakeproxy.Config{HTTP: true, User: "u", Password: "p"}, ErrProxyAuth, ErrShut},
-		{"HTTP, wrong password", "http://u:secret@", fakeproxy.Config{HTTP: true, User: "u", Password: "p"}, ErrProxyAuth, ErrShut},
+		{"refused", "socks5://" + closed.Addr().String(), fakeproxy.Config{}, syscall.ECONNREFUSED, ErrDown},
+		{"SOCKS5, no password", "socks5://", fakeproxy.Config{User: "u", Password: "p"}, ErrProxyAuth, ErrDown},
+		{"SOCKS5, wrong password", "socks5://u:secret@", fakeproxy.Config{User: "u", Password: "p"}, ErrProxyAuth, ErrDown},
+		{"HTTP, no password", "http://", fakeproxy.Config{HTTP: true, User: "u", Password: "p"}, ErrProxyAuth, ErrDown},
+		{"HTTP, wrong password", "http://u:secret@", fakeproxy.Config{HTTP: true, User: "u", Password: "p"}, ErrProxyAuth, ErrDown},
 		{"HTTP, forbidden", "http://", fakeproxy.Config{HTTP: true, Forbids: all}, ErrProxyForbids, ErrProxyForbids},
-		{"SOCKS5 asked, HTTP there", "socks5://", fakeproxy.Config{HTTP: true}, ErrNoProxy, ErrShut},
+		{"SOCKS5 asked, HTTP there", "socks5://", fakeproxy.Config{HTTP: true}, ErrNoProxy, ErrDown},
 		{"HTTP asked, SOCKS5 there", "http://", fakeproxy.Config{}, ErrNoProxy, io.ErrUnexpectedEOF},
-		{"SOCKS5, a web server", "socks5://" + l.Addr().String(), fakeproxy.Config{}, ErrNoProxy, ErrShut},
+		{"SOCKS5, a web server", "socks5://" + l.Addr().String(), fakeproxy.Config{}, ErrNoProxy, ErrDown},
 		{"HTTP, a web server", "http://" + l.Addr().String(), fakeproxy.Config{}, nil, ErrTarget},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestWrongProxy(t *testing.T) {
 				}
 			}
 			said := strings.Count(log.String(), "level=WARN")
-			if want := errors.Is(tt.later, ErrShut) || errors.Is(tt.later, ErrProxyForbids); want != (said == 1) || errors.Is(tt.later, ErrShut) != (w.Err() != nil) {
+			if want := errors.Is(tt.later, ErrDown) || errors.Is(tt.later, ErrProxyForbids); want != (said == 1) || errors.Is(tt.later, ErrDown) != (w.Err() != nil) {
 				t.Errorf("said %d times: %s; the way: %v", said, log, w.Err())
 			}
 		})
@@ -254,7 +254,7 @@ func TestProxyComesBack(t *testing.T) {
 	}
 	p.Close()
 	for range 5 {
-		if err := dial(); !errors.Is(err, ErrShut) {
+		if err := dial(); !errors.Is(err, ErrDown) {
 			t.Fatal(err)
 		}
 	}

@@ -16,7 +16,7 @@ const (
 	maxRelayed   = 1 << 16 // bytes of a datagram with its header
 )
 
-var errNoAssociation = fmt.Errorf("%w: the proxy relays no datagrams at the moment", ErrShut)
+var errNoAssociation = fmt.Errorf("%w: the proxy relays no datagrams at the moment", ErrDown)
 
 // association is what a proxy granted for datagrams.
 type association struct {
@@ -34,7 +34,7 @@ func (a *association) close() {
 // can reach it, and where, the proxy does not tell.
 //
 // It asks the proxy in the background, and again when the association has ended.
-// Meanwhile nothing comes, and what is sent fails with ErrShut. One goroutine reads.
+// Meanwhile nothing comes, and what is sent fails with ErrDown. One goroutine reads.
 type Relay struct {
 	// Immutable.
 	associate func(context.Context) (*association, error)

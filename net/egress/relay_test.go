@@ -49,7 +49,7 @@ func echo(t *testing.T, addr string) netip.AddrPort {
 	return pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-func openRelay(t *testing.T, w *Way, opened func()) *Relay {
+func openRelay(t *testing.T, w *Network, opened func()) *Relay {
 	t.Helper()
 	r, err := w.OpenRelay(opened)
 	if err != nil {
@@ -208,7 +208,7 @@ func TestNoRelay(t *testing.T) {
 		}
 		refusedBeside(t, w)
 	}
-	if _, err := (*Way)(nil).OpenRelay(nil); err == nil {
+	if _, err := (*Network)(nil).OpenRelay(nil); err == nil {
 		t.Error("a relay without a proxy")
 	}
 }

@@ -36,10 +36,10 @@ func (c simConn) Read(b []byte) (n int, err error) {
 
 // relayWorld is a proxy and a client of it, in memory and in virtual time.
 type relayWorld struct {
-	t      *testing.T
-	server *simnet.Host
-	way    *Way
-	log    *syncBuffer
+	t       *testing.T
+	server  *simnet.Host
+	network *Network
+	log     *syncBuffer
 }
 
 func newRelayWorld(t *testing.T) *relayWorld {
@@ -52,10 +52,10 @@ func newRelayWorld(t *testing.T) *relayWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.way, err = Open(Config{Proxy: proxy, Logger: slog.New(slog.NewTextHandler(w.log, nil))}); err != nil {
+	if w.network, err = Open(Config{Proxy: proxy, Logger: slog.New(slog.NewTextHandler(w.log, nil))}); err != nil {
 		t.Fatal(err)
 	}
-	w.way.direct = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.network.direct = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if network != "udp" {
 			return client.DialContext(ctx, network, addr)
 		}
@@ -91,11 +91,11 @@ func TestAssociationComesBack(t *testing.T) {
 		w := newRelayWorld(t)
 		p := w.serve(true)
 		opened := make(chan time.Time, 100)
-		r, err := w.way.OpenRelay(func() { opened <- time.Now() })
+		r, err := w.network.OpenRelay(func() { opened <- time.Now() })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.WriteTo(nil, NameAddr{"a", 1}); !errors.Is(err, ErrShut) {
+		if _, err := r.WriteTo(nil, NameAddr{"a", 1}); !errors.Is(err, ErrDown) {
 			t.Errorf("sent before there is an association: %v", err)
 		}
 		<-opened
@@ -107,17 +107,17 @@ func TestAssociationComesBack(t *testing.T) {
 		}
 		p.Close()
 		time.Sleep(time.Minute)
-		if _, err := r.WriteTo(nil, NameAddr{"a", 1}); !errors.Is(err, ErrShut) {
+		if _, err := r.WriteTo(nil, NameAddr{"a", 1}); !errors.Is(err, ErrDown) {
 			t.Errorf("sent without a proxy: %v", err)
 		}
-		if w.way.Err() == nil {
+		if w.network.Err() == nil {
 			t.Error("nobody knows that the proxy is gone")
 		}
 		time.Sleep(time.Hour)
 		p = w.serve(false) // it is another one now
 		time.Sleep(2 * longestAgain)
-		if err := w.way.NoRelay(); err != nil || w.way.Err() != nil {
-			t.Errorf("%v; the way: %v", err, w.way.Err())
+		if err := w.network.NoRelay(); err != nil || w.network.Err() != nil {
+			t.Errorf("%v; the way: %v", err, w.network.Err())
 		}
 		p.Close()
 		began = time.Now()
@@ -174,14 +174,14 @@ func TestSilentAboutUDP(t *testing.T) {
 				}
 			}()
 			began := time.Now()
-			if err := w.way.Check(t.Context()); err != nil {
+			if err := w.network.Check(t.Context()); err != nil {
 				t.Error(err)
 			}
 			want := "it says nothing when it is asked for UDP"
 			if hangsUp {
 				want = "the proxy hung up: unexpected EOF"
 			}
-			if err := w.way.NoRelay(); err == nil || err.Error() != want || time.Since(began) > 2*greetPatience {
+			if err := w.network.NoRelay(); err == nil || err.Error() != want || time.Since(began) > 2*greetPatience {
 				t.Errorf("after %v: %v", time.Since(began), err)
 			}
 			l.Close()

@@ -28,9 +28,9 @@ type Dialer struct {
 	// Own reports whether an address is of this machine or its network; nil is
 	// [IsOwn].
 	Own func(netip.Addr) bool
-	// Lookup resolves a name; nil asks DNS, the system's way. Addresses are checked after it.
+	// Lookup resolves a name; nil asks DNS, the system's network. Addresses are checked after it.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Dial connects to a checked address; nil means the system's way.
+	// Dial connects to a checked address; nil means the system's network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Via, where it is set, connects by name in place of Lookup and Dial: a
 	// proxy that resolves names itself. See [CheckRemote].
@@ -48,13 +48,13 @@ func WithLocal(ctx context.Context, local bool) context.Context {
 	return context.WithValue(ctx, localKey{}, local)
 }
 
-// For returns a dialer that takes a way, for hosts that strangers name and for
+// For returns a dialer over a network, for hosts that strangers name and for
 // those that the user did.
-func For(way *egress.Way, trust *Trust) *Dialer {
-	if way.Proxied() {
-		return &Dialer{Via: way.DialContext, Trust: trust}
+func For(network *egress.Network, trust *Trust) *Dialer {
+	if network.Proxied() {
+		return &Dialer{Via: network.DialContext, Trust: trust}
 	}
-	return &Dialer{Lookup: way.LookupNetIP, Dial: way.DialContext, Trust: trust}
+	return &Dialer{Lookup: network.LookupNetIP, Dial: network.DialContext, Trust: trust}
 }
 
 // Resolve returns the addresses of host that may be contacted, at least one.
@@ -114,7 +114,7 @@ func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	if d.Lookup != nil {
 		return d.Lookup(ctx, host)
 	}
-	return (*egress.Way)(nil).LookupNetIP(ctx, host)
+	return (*egress.Network)(nil).LookupNetIP(ctx, host)
 }
 
 // private reports whether addresses that are not public are allowed for host.
@@ -164,7 +164,7 @@ func (d *Dialer) dialOne(ctx context.Context, network, addr string) (net.Conn, e
 	if d.Dial != nil {
 		return d.Dial(ctx, network, addr)
 	}
-	return (*egress.Way)(nil).DialContext(ctx, network, addr)
+	return (*egress.Network)(nil).DialContext(ctx, network, addr)
 }
 
 func (d *Dialer) dialFirst(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {

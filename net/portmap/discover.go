@@ -17,7 +17,7 @@ import (
 // systemRoute finds the way to the Internet in the system's tables. It sends
 // nothing. Where another interface than the one that we are bound to leads
 // there, there is no router that we could ask, unless it hears UPnP's call.
-func systemRoute(way *egress.Way) (Route, error) {
+func systemRoute(network *egress.Network) (Route, error) {
 	router, err := netroute.New()
 	if err != nil {
 		return Route{}, fmt.Errorf("read routes: %w", err)
@@ -26,7 +26,7 @@ func systemRoute(way *egress.Way) (Route, error) {
 	if err != nil {
 		return Route{}, fmt.Errorf("find route: %w", err)
 	}
-	if name := way.Interface(); name != "" && (on == nil || on.Name != name) {
+	if name := network.Interface(); name != "" && (on == nil || on.Name != name) {
 		return Route{}, fmt.Errorf("find route: it is not by %s", name)
 	}
 	g, ok := netip.AddrFromSlice(gateway)
@@ -34,7 +34,7 @@ func systemRoute(way *egress.Way) (Route, error) {
 	if !ok || !ok2 || g.IsUnspecified() {
 		return Route{}, errors.New("find route: no gateway")
 	}
-	return Route{Local: l.Unmap(), Gateway: g.Unmap(), Way: way}, nil
+	return Route{Local: l.Unmap(), Gateway: g.Unmap(), Network: network}, nil
 }
 
 // findNewer finds a router that speaks PCP, or NAT-PMP, whose successor it is:

@@ -20,7 +20,7 @@ const (
 func exchange(ctx context.Context, r Route, port uint16, req []byte, check func(b []byte) (bool, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	conn, err := r.Way.DialFrom(ctx, r.Local, netip.AddrPortFrom(r.Gateway, port))
+	conn, err := r.Network.DialFrom(ctx, r.Local, netip.AddrPortFrom(r.Gateway, port))
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ type Gateway interface {
 // Route is how this computer reaches the Internet.
 type Route struct {
 	Local, Gateway netip.Addr
-	Way            *egress.Way // that packets to the gateway take; nil: the system's
+	Network        *egress.Network // that packets to the gateway take; nil: the system's
 }
 
 // Config configures a Mapper. Mappings are required.
@@ -64,7 +64,7 @@ type Config struct {
 	Mapped func(m Mapping, external netip.AddrPort)
 	Logger *slog.Logger // nil logs nothing
 
-	Way *egress.Way // of everything that is sent; nil: the system's
+	Network *egress.Network // of everything that is sent; nil: the system's
 
 	// What follows stands between the mapper and the network, for tests.
 	Route    func() (Route, error)                             // nil asks the system
@@ -117,7 +117,7 @@ func New(cfg Config) *Mapper {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Route == nil {
-		cfg.Route = func() (Route, error) { return systemRoute(cfg.Way) }
+		cfg.Route = func() (Route, error) { return systemRoute(cfg.Network) }
 	}
 	if cfg.Discover == nil {
 		cfg.Discover = func(ctx context.Context, r Route) <-chan Gateway {
@@ -192,7 +192,7 @@ func (m *Mapper) moved() bool {
 	r, err := m.cfg.Route()
 	if err != nil {
 		m.cfg.Logger.Debug("find default route", "err", err)
-		r = Route{Way: m.cfg.Way}
+		r = Route{Network: m.cfg.Network}
 	}
 	if r == m.route {
 		return false

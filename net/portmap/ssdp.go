@@ -36,7 +36,7 @@ func searchSSDP(ctx context.Context, r Route, to []netip.AddrPort, found func(*u
 	if r.Local.IsValid() {
 		listen = netip.AddrPortFrom(r.Local, 0).String()
 	}
-	conn, err := r.Way.ListenPacket(ctx, "udp4", listen)
+	conn, err := r.Network.ListenPacket(ctx, "udp4", listen)
 	if err != nil {
 		return err
 	}

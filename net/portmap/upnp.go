@@ -61,17 +61,17 @@ func findUPnP(ctx context.Context, r Route, description string) (Gateway, error)
 }
 
 func searchUPnP(ctx context.Context, r Route, to []netip.AddrPort, description string) (Gateway, error) {
-	client, done := newUPnPClient(r.Way)
+	client, done := newUPnPClient(r.Network)
 	defer done()
 	var g *upnp
 	err := searchSSDP(ctx, r, to, func(loc *url.URL) bool {
-		wan, err := describe(ctx, client, loc, r.Way)
+		wan, err := describe(ctx, client, loc, r.Network)
 		if err != nil {
 			return false
 		}
 		g = &upnp{wan: wan, host: loc.Host, local: r.Local, description: description}
 		if !g.local.IsValid() {
-			g.local = localTowards(ctx, r.Way, loc.Host)
+			g.local = localTowards(ctx, r.Network, loc.Host)
 		}
 		return true
 	})
@@ -82,7 +82,7 @@ func searchUPnP(ctx context.Context, r Route, to []netip.AddrPort, description s
 }
 
 // describe gets a router's description and picks the service that maps ports.
-func describe(ctx context.Context, client *http.Client, loc *url.URL, way *egress.Way) (wanConnection, error) {
+func describe(ctx context.Context, client *http.Client, loc *url.URL, network *egress.Network) (wanConnection, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, loc.String(), nil)
@@ -97,10 +97,10 @@ func describe(ctx context.Context, client *http.Client, loc *url.URL, way *egres
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("get router's description: status %d", resp.StatusCode)
 	}
-	return parseDescription(resp.Body, loc, way)
+	return parseDescription(resp.Body, loc, network)
 }
 
-func parseDescription(r io.Reader, loc *url.URL, way *egress.Way) (wanConnection, error) {
+func parseDescription(r io.Reader, loc *url.URL, network *egress.Network) (wanConnection, error) {
 	host, err := netip.ParseAddr(loc.Hostname())
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func parseDescription(r io.Reader, loc *url.URL, way *egress.Way) (wanConnection
 	var best wanConnection
 	pick := func(c goupnp.ServiceClient, wan wanConnection) {
 		if best == nil && onHost(&c.SOAPClient.EndpointURL, host) == nil {
-			c.SOAPClient.HTTPClient = http.Client{Transport: cappedTransport{way}, CheckRedirect: noRedirect}
+			c.SOAPClient.HTTPClient = http.Client{Transport: cappedTransport{network}, CheckRedirect: noRedirect}
 			best = wan
 		}
 	}
@@ -147,8 +147,8 @@ func parseDescription(r io.Reader, loc *url.URL, way *egress.Way) (wanConnection
 }
 
 // newUPnPClient returns a client for one search, and what closes it.
-func newUPnPClient(way *egress.Way) (*http.Client, func()) {
-	t := &http.Transport{DialContext: way.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
+func newUPnPClient(network *egress.Network) (*http.Client, func()) {
+	t := &http.Transport{DialContext: network.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 	return &http.Client{Transport: t, CheckRedirect: noRedirect, Timeout: requestTimeout}, t.CloseIdleConnections
 }
 
@@ -158,10 +158,10 @@ func noRedirect(*http.Request, []*http.Request) error {
 
 // cappedTransport makes one connection for each request and bounds the answer,
 // which the library reads to its end.
-type cappedTransport struct{ way *egress.Way }
+type cappedTransport struct{ network *egress.Network }
 
 func (c cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	t := &http.Transport{DialContext: c.way.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: requestTimeout}
+	t := &http.Transport{DialContext: c.network.DialContext, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: requestTimeout}
 	resp, err := t.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -174,8 +174,8 @@ func (c cappedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // localTowards is our address on the way to a host. Nothing is sent.
-func localTowards(ctx context.Context, way *egress.Way, hostport string) netip.Addr {
-	conn, err := way.DialContext(ctx, "udp", hostport)
+func localTowards(ctx context.Context, network *egress.Network, hostport string) netip.Addr {
+	conn, err := network.DialContext(ctx, "udp", hostport)
 	if err != nil {
 		return netip.Addr{}
 	}

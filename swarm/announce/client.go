@@ -29,7 +29,7 @@ type ClientConfig struct {
 	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
 	Logger       *slog.Logger  // nil logs nothing
 
-	Way *egress.Way // that everything takes; nil: the system's
+	Network *egress.Network // that everything takes; nil: the system's
 
 	// What follows stands between the client and the network, for tests.
 	// Addresses are checked after Lookup and before Dial.
@@ -56,17 +56,17 @@ func (cfg ClientConfig) withDefaults() ClientConfig {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Lookup == nil {
-		cfg.Lookup = cfg.Way.LookupNetIP
+		cfg.Lookup = cfg.Network.LookupNetIP
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = cfg.Way.DialContext
+		cfg.Dial = cfg.Network.DialContext
 	}
 	if cfg.ListenPacket == nil {
 		cfg.ListenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
-			if cfg.Way.Proxied() {
-				return cfg.Way.OpenRelay(nil)
+			if cfg.Network.Proxied() {
+				return cfg.Network.OpenRelay(nil)
 			}
-			return cfg.Way.ListenPacket(ctx, network, ":0")
+			return cfg.Network.ListenPacket(ctx, network, ":0")
 		}
 	}
 	return cfg
@@ -88,8 +88,8 @@ var _ Transport = (*Client)(nil)
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
 	c.dialer = &guard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
-	if cfg.Way.Proxied() {
-		c.dialer.Via = cfg.Way.DialContext
+	if cfg.Network.Proxied() {
+		c.dialer.Via = cfg.Network.DialContext
 	}
 	c.http = c.newHTTP()
 	c.udp = newUDPClient(c.cfg)

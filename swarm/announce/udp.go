@@ -112,8 +112,8 @@ func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 		return nil, fmt.Errorf("parse tracker URL: port: %w", ErrURL)
 	}
 	ctx, host := guard.WithLocal(ctx, t.local), t.url.Hostname()
-	if c.cfg.Way.Proxied() {
-		if err := c.cfg.Way.NoRelay(); err != nil {
+	if c.cfg.Network.Proxied() {
+		if err := c.cfg.Network.NoRelay(); err != nil {
 			return nil, fmt.Errorf("ask a UDP tracker: %w: %w", egress.ErrProxied, err)
 		}
 		if err := c.dialer.CheckRemote(host); err != nil {

@@ -84,7 +84,7 @@ type reply struct {
 func newUDPClient(cfg ClientConfig) *udpClient {
 	return &udpClient{
 		listen:  cfg.ListenPacket,
-		proxied: cfg.Way.Proxied(),
+		proxied: cfg.Network.Proxied(),
 		retries: cfg.UDPRetries,
 		log:     cfg.Logger,
 		sockets: make(map[string]*udpSocket),

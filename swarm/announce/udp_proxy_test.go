@@ -42,12 +42,12 @@ func behindProxy(t *testing.T, u *udpTracker) (*Client, *relay) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way, err := egress.Open(egress.Config{Proxy: proxy})
+	network, err := egress.Open(egress.Config{Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &relay{fakePacketConn: newFakePacketConn(u.answer), granted: make(chan struct{})}
-	c := NewClient(ClientConfig{Way: way, ListenPacket: func(_ context.Context, network string) (net.PacketConn, error) {
+	c := NewClient(ClientConfig{Network: network, ListenPacket: func(_ context.Context, network string) (net.PacketConn, error) {
 		if network != "udp" {
 			t.Errorf("opened a port for %s", network)
 		}

@@ -12,7 +12,7 @@ import (
 // ErrBlocked says that there is to be nothing to do with an address.
 var ErrBlocked = errors.New("address is on the blocklist, or of the proxy's own network")
 
-// Dialer opens outgoing connections. [net.Dialer] is one, and egress.Way.
+// Dialer opens outgoing connections. [net.Dialer] is one, and egress.Network.
 type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }

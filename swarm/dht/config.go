@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 		c.ExternalIP = func(netip.Addr) {}
 	}
 	if c.Lookup == nil {
-		c.Lookup = (*egress.Way)(nil).LookupNetIP
+		c.Lookup = (*egress.Network)(nil).LookupNetIP
 	}
 	if c.Client == "" {
 		c.Client = "tf\x00\x01"

@@ -41,10 +41,10 @@ type Group interface {
 // Groups joins the groups of BEP 14, IPv4 and IPv6, on the interfaces given, or
 // where there are none on all that are up and know multicast. Groups that cannot
 // be joined are left out; the error says why, and matters only if nothing is
-// left. way is what they send by; nil is the system's.
-func Groups(way *egress.Way, interfaces []net.Interface) ([]Group, error) {
+// left. network is what they send by; nil is the system's.
+func Groups(network *egress.Network, interfaces []net.Interface) ([]Group, error) {
 	if len(interfaces) == 0 {
-		all, err := way.Interfaces()
+		all, err := network.Interfaces()
 		if err != nil {
 			return nil, fmt.Errorf("list interfaces: %w", err)
 		}
@@ -55,11 +55,11 @@ func Groups(way *egress.Way, interfaces []net.Interface) ([]Group, error) {
 		}
 	}
 	var groups []Group
-	g4, err4 := join4(way, interfaces)
+	g4, err4 := join4(network, interfaces)
 	if err4 == nil {
 		groups = append(groups, g4)
 	}
-	g6, err6 := join6(way, interfaces)
+	g6, err6 := join6(network, interfaces)
 	if err6 == nil {
 		groups = append(groups, g6)
 	}
@@ -98,16 +98,16 @@ func (m *multicast) Receive(p []byte) (int, netip.AddrPort, error) {
 }
 
 // listen opens the group's port together with other programs of this machine.
-func listen(way *egress.Way, network string, group netip.AddrPort) (*net.UDPConn, error) {
-	c, err := way.ListenMulticast(network, group)
+func listen(network *egress.Network, proto string, group netip.AddrPort) (*net.UDPConn, error) {
+	c, err := network.ListenMulticast(proto, group)
 	if err != nil {
 		return nil, fmt.Errorf("listen to %v: %w", group, err)
 	}
 	return c, nil
 }
 
-func join4(way *egress.Way, interfaces []net.Interface) (Group, error) {
-	c, err := listen(way, "udp4", group4)
+func join4(network *egress.Network, interfaces []net.Interface) (Group, error) {
+	c, err := listen(network, "udp4", group4)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func join4(way *egress.Way, interfaces []net.Interface) (Group, error) {
 	return m.join(interfaces, func(i *net.Interface) error { return p.JoinGroup(i, to) })
 }
 
-func join6(way *egress.Way, interfaces []net.Interface) (Group, error) {
-	c, err := listen(way, "udp6", group6)
+func join6(network *egress.Network, interfaces []net.Interface) (Group, error) {
+	c, err := listen(network, "udp6", group6)
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,8 @@ func newDatagrams(pc net.PacketConn) datagrams {
 		_ = udp.SetWriteBuffer(2 << 20)
 		return newUDP(udp)
 	}
-	if r, ok := pc.(renewable); ok {
-		return newRenewed(r)
+	if r, ok := pc.(rebinding); ok {
+		return newRebinding(r)
 	}
 	return &plainConn{pc: pc, buf: make([]byte, maxUDP)}
 }

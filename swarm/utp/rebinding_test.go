@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// renewedPort is a port whose socket the test replaces.
-type renewedPort struct {
+// rebindingPort is a port whose socket the test replaces.
+type rebindingPort struct {
 	net.PacketConn // of the first socket, for its address
 	t              testing.TB
 
@@ -19,15 +19,15 @@ type renewedPort struct {
 	closed bool
 }
 
-func newRenewedPort(t testing.TB) *renewedPort {
-	p := &renewedPort{t: t}
+func newRebindingPort(t testing.TB) *rebindingPort {
+	p := &rebindingPort{t: t}
 	p.cond = sync.NewCond(&p.mu)
 	p.cur = p.listen("127.0.0.1:0")
 	p.PacketConn = p.cur
 	return p
 }
 
-func (p *renewedPort) listen(addr string) *net.UDPConn {
+func (p *rebindingPort) listen(addr string) *net.UDPConn {
 	c, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		p.t.Fatal(err)
@@ -35,10 +35,10 @@ func (p *renewedPort) listen(addr string) *net.UDPConn {
 	return c.(*net.UDPConn)
 }
 
-// end closes the socket; renew opens the next one on the same port.
-func (p *renewedPort) end() { p.Socket().Close() }
+// end closes the socket; rebind opens the next one on the same port.
+func (p *rebindingPort) end() { p.Socket().Close() }
 
-func (p *renewedPort) renew() {
+func (p *rebindingPort) rebind() {
 	next := p.listen(p.LocalAddr().String())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,13 +46,13 @@ func (p *renewedPort) renew() {
 	p.cond.Broadcast()
 }
 
-func (p *renewedPort) Socket() *net.UDPConn {
+func (p *rebindingPort) Socket() *net.UDPConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cur
 }
 
-func (p *renewedPort) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
+func (p *rebindingPort) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.cur == old && !p.closed {
@@ -64,7 +64,7 @@ func (p *renewedPort) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
 	return p.cur, nil
 }
 
-func (p *renewedPort) Close() error {
+func (p *rebindingPort) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
@@ -75,7 +75,7 @@ func (p *renewedPort) Close() error {
 // A port whose socket is replaced is the same port: its connections go on, what
 // was sent meanwhile is sent again, and others come in.
 func TestRenewedSocket(t *testing.T) {
-	port := newRenewedPort(t)
+	port := newRebindingPort(t)
 	a, b := New(port, Config{}), loopback(t, Config{})
 	defer a.Close()
 	x, y := dialPair(t, b, a)
@@ -100,13 +100,13 @@ func TestRenewedSocket(t *testing.T) {
 	}
 	exchange()
 	port.end()
-	port.renew()
+	port.rebind()
 	exchange()
 	port.end()
 	if _, err := y.Write([]byte("into the void")); err != nil { // not yet known to be lost
 		t.Fatal(err)
 	}
-	port.renew()
+	port.rebind()
 	got := make([]byte, 13)
 	_ = x.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadFull(x, got); err != nil || string(got) != "into the void" {

@@ -15,14 +15,14 @@ import (
 var (
 	// ErrProxied: there is no way for this through the proxy.
 	ErrProxied = errors.New("not possible through the proxy")
-	// ErrShut: the proxy or the interface is not there, which says nothing
+	// ErrDown: the proxy or the interface is not there, which says nothing
 	// about who was to be reached.
-	ErrShut = errors.New("the way out of this machine is shut")
+	ErrDown = errors.New("the network is down")
 )
 
 const dialTimeout = 15 * time.Second // of a connection, where its context sets no other
 
-// Config says which way to take. The zero value is the system's.
+// Config says by what traffic goes. The zero value is the system's network.
 type Config struct {
 	Interface string           // that all sockets are bound to; "" binds none
 	Proxy     *Proxy           // for all TCP; nil: none
@@ -30,9 +30,9 @@ type Config struct {
 	Logger    *slog.Logger     // nil: silent
 }
 
-// Way is how traffic leaves and enters. Its methods may be called from any
+// Network is how traffic leaves and enters. Its methods may be called from any
 // goroutine, and on nil.
-type Way struct {
+type Network struct {
 	cfg      Config
 	log      *slog.Logger
 	link     *link // nil: no interface
@@ -46,37 +46,37 @@ type Way struct {
 	direct func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Open makes a way that Close ends. It fails where the interface is not there
-// or not to be bound to; the proxy is asked by [Way.Check].
-func Open(cfg Config) (*Way, error) {
-	w := &Way{cfg: cfg, log: cfg.Logger, resolver: net.DefaultResolver, patience: greetPatience}
-	w.direct = w.dialDirect
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
+// Open makes a network that Close ends. It fails if the interface is not there
+// or not to be bound to; the proxy is asked by [Network.Check].
+func Open(cfg Config) (*Network, error) {
+	nw := &Network{cfg: cfg, log: cfg.Logger, resolver: net.DefaultResolver, patience: greetPatience}
+	nw.direct = nw.dialDirect
+	if nw.log == nil {
+		nw.log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Interface != "" {
-		l, err := openLink(cfg.Interface, w.log)
+		l, err := openLink(cfg.Interface, nw.log)
 		if err != nil {
 			return nil, err
 		}
-		w.link = l
-		if err := w.tryBind(); err != nil {
+		nw.link = l
+		if err := nw.tryBind(); err != nil {
 			l.close()
 			return nil, err
 		}
 	}
-	if w.link != nil || len(cfg.DNS) > 0 {
-		w.resolver = &net.Resolver{PreferGo: true, Dial: w.dialDNS}
+	if nw.link != nil || len(cfg.DNS) > 0 {
+		nw.resolver = &net.Resolver{PreferGo: true, Dial: nw.dialDNS}
 	}
-	return w, nil
+	return nw, nil
 }
 
 // tryBind binds a socket and closes it again, to know at once whether we may.
-func (w *Way) tryBind() error {
-	pc, err := w.listenPacket(context.Background(), "udp", ":0") // does not wait
+func (nw *Network) tryBind() error {
+	pc, err := nw.listenPacket(context.Background(), "udp", ":0") // does not wait
 	switch {
 	case errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("bind to interface %s: not allowed; it takes Linux 5.7 or the capability CAP_NET_RAW", w.cfg.Interface)
+		return fmt.Errorf("bind to interface %s: not allowed; it takes Linux 5.7 or the capability CAP_NET_RAW", nw.cfg.Interface)
 	case err != nil:
 		return err
 	}
@@ -84,75 +84,75 @@ func (w *Way) tryBind() error {
 }
 
 // Close stops the watcher. It may be called again. Sockets are their owners' to close.
-func (w *Way) Close() error {
-	if w != nil && w.link != nil {
-		w.link.close()
+func (nw *Network) Close() error {
+	if nw != nil && nw.link != nil {
+		nw.link.close()
 	}
 	return nil
 }
 
 // Interface is the interface that sockets are bound to; "" for none.
-func (w *Way) Interface() string {
-	if w == nil {
+func (nw *Network) Interface() string {
+	if nw == nil {
 		return ""
 	}
-	return w.cfg.Interface
+	return nw.cfg.Interface
 }
 
 // Proxied reports whether there is a proxy. Then names are not to be looked up
 // but handed to DialContext, and there is nothing but outgoing TCP and, where
 // the proxy has it, what a [Relay] carries.
-func (w *Way) Proxied() bool { return w != nil && w.cfg.Proxy != nil }
+func (nw *Network) Proxied() bool { return nw != nil && nw.cfg.Proxy != nil }
 
 // Err is why nothing can go out at the moment; nil where it can, or where
 // nobody has tried.
-func (w *Way) Err() error {
-	if w == nil {
+func (nw *Network) Err() error {
+	if nw == nil {
 		return nil
 	}
-	if w.link != nil && w.link.gone() {
-		return fmt.Errorf("interface %s is not there", w.cfg.Interface)
+	if nw.link != nil && nw.link.gone() {
+		return fmt.Errorf("interface %s is not there", nw.cfg.Interface)
 	}
-	return w.proxy.failure()
+	return nw.proxy.failure()
 }
 
 // DialContext connects, as [net.Dialer.DialContext] does.
-func (w *Way) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	if !w.Proxied() {
-		return w.dialDirect(ctx, network, addr)
+func (nw *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if !nw.Proxied() {
+		return nw.dialDirect(ctx, network, addr)
 	}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
-		return w.dialProxy(ctx, addr)
+		return nw.dialProxy(ctx, addr)
 	}
 	return nil, fmt.Errorf("dial %s: %w", network, ErrProxied)
 }
 
 // dialDirect connects without the proxy, by the interface.
-func (w *Way) dialDirect(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1, Control: w.control()}
-	if w != nil {
-		d.Resolver = w.resolver
+func (nw *Network) dialDirect(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1, Control: nw.control()}
+	if nw != nil {
+		d.Resolver = nw.resolver
 	}
-	if w == nil || w.link == nil {
+	if nw == nil || nw.link == nil {
 		return d.DialContext(ctx, network, addr)
 	}
-	generation := w.link.generation()
+	generation := nw.link.generation()
 	c, err := d.DialContext(ctx, network, addr)
 	if err != nil {
-		return nil, w.link.explain(err)
+		return nil, nw.link.explain(err)
 	}
-	w.link.track(c, generation)
+	nw.link.track(c, generation)
 	return c, nil
 }
 
 // DialFrom sends datagrams from one of our addresses to another one. The zero
 // Addr leaves the choice to the system.
-func (w *Way) DialFrom(ctx context.Context, local netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	if w.Proxied() {
+func (nw *Network) DialFrom(ctx context.Context, local netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("dial udp: %w", ErrProxied)
 	}
-	d := net.Dialer{Control: w.control()}
+	d := net.Dialer{Control: nw.control()}
 	if local.IsValid() {
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 	}
@@ -160,41 +160,41 @@ func (w *Way) DialFrom(ctx context.Context, local netip.Addr, to netip.AddrPort)
 }
 
 // Listen opens a TCP port.
-func (w *Way) Listen(ctx context.Context, network, addr string) (net.Listener, error) {
-	if w.Proxied() {
+func (nw *Network) Listen(ctx context.Context, network, addr string) (net.Listener, error) {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("listen %s: %w", network, ErrProxied)
 	}
-	l, err := w.listen(ctx, network, addr)
-	if err != nil || w == nil || w.link == nil {
+	l, err := nw.listen(ctx, network, addr)
+	if err != nil || nw == nil || nw.link == nil {
 		return l, err
 	}
-	return w.link.keepListener(l, func(addr string) (net.Listener, error) { return w.listen(context.Background(), network, addr) }), nil
+	return nw.link.keepListener(l, func(addr string) (net.Listener, error) { return nw.listen(context.Background(), network, addr) }), nil
 }
 
-func (w *Way) listen(ctx context.Context, network, addr string) (net.Listener, error) {
-	c := net.ListenConfig{KeepAlive: -1, Control: w.control()}
+func (nw *Network) listen(ctx context.Context, network, addr string) (net.Listener, error) {
+	c := net.ListenConfig{KeepAlive: -1, Control: nw.control()}
 	return c.Listen(ctx, network, addr)
 }
 
 // ListenPacket opens a UDP port. It is a *net.UDPConn, but where an interface is
-// bound: then it is a [RenewedConn], because such a socket does not outlive the
+// bound: then it is a [RebindingConn], because such a socket does not outlive the
 // interface.
-func (w *Way) ListenPacket(ctx context.Context, network, addr string) (net.PacketConn, error) {
-	if w.Proxied() {
+func (nw *Network) ListenPacket(ctx context.Context, network, addr string) (net.PacketConn, error) {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("listen %s: %w", network, ErrProxied)
 	}
-	pc, err := w.listenPacket(ctx, network, addr)
+	pc, err := nw.listenPacket(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	if w == nil || w.link == nil {
+	if nw == nil || nw.link == nil {
 		return pc, nil
 	}
-	return w.link.keepPacketConn(pc, func(addr string) (*net.UDPConn, error) { return w.listenPacket(context.Background(), network, addr) }), nil
+	return nw.link.keepPacketConn(pc, func(addr string) (*net.UDPConn, error) { return nw.listenPacket(context.Background(), network, addr) }), nil
 }
 
-func (w *Way) listenPacket(ctx context.Context, network, addr string) (*net.UDPConn, error) {
-	c := net.ListenConfig{Control: w.control()}
+func (nw *Network) listenPacket(ctx context.Context, network, addr string) (*net.UDPConn, error) {
+	c := net.ListenConfig{Control: nw.control()}
 	pc, err := c.ListenPacket(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -209,15 +209,15 @@ func (w *Way) listenPacket(ctx context.Context, network, addr string) (*net.UDPC
 
 // ListenMulticast opens a multicast group's port together with other programs of
 // this machine.
-func (w *Way) ListenMulticast(network string, group netip.AddrPort) (*net.UDPConn, error) {
-	if w.Proxied() {
+func (nw *Network) ListenMulticast(network string, group netip.AddrPort) (*net.UDPConn, error) {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("listen to %v: %w", group, ErrProxied)
 	}
 	var on *net.Interface
-	if w != nil && w.link != nil {
-		i, err := net.InterfaceByName(w.cfg.Interface)
+	if nw != nil && nw.link != nil {
+		i, err := net.InterfaceByName(nw.cfg.Interface)
 		if err != nil {
-			return nil, w.link.explain(err)
+			return nil, nw.link.explain(err)
 		}
 		on = i
 	}
@@ -227,7 +227,7 @@ func (w *Way) ListenMulticast(network string, group netip.AddrPort) (*net.UDPCon
 	}
 	raw, err := c.SyscallConn()
 	if err == nil {
-		err = w.control()(network, "", raw)
+		err = nw.control()(network, "", raw)
 	}
 	if err != nil {
 		_ = c.Close()
@@ -237,14 +237,14 @@ func (w *Way) ListenMulticast(network string, group netip.AddrPort) (*net.UDPCon
 }
 
 // Interfaces are those that traffic may take, of all that there are.
-func (w *Way) Interfaces() ([]net.Interface, error) {
-	if w.Proxied() {
+func (nw *Network) Interfaces() ([]net.Interface, error) {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("list interfaces: %w", ErrProxied)
 	}
-	if w == nil || w.link == nil {
+	if nw == nil || nw.link == nil {
 		return net.Interfaces()
 	}
-	i, err := net.InterfaceByName(w.cfg.Interface)
+	i, err := net.InterfaceByName(nw.cfg.Interface)
 	if err != nil {
 		return nil, err
 	}
@@ -253,44 +253,44 @@ func (w *Way) Interfaces() ([]net.Interface, error) {
 
 // LookupNetIP looks up a name's addresses. Where there is a proxy it fails: that
 // would ask beside it.
-func (w *Way) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
+func (nw *Network) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil
 	}
-	if w.Proxied() {
+	if nw.Proxied() {
 		return nil, fmt.Errorf("look up a name: %w", ErrProxied)
 	}
-	if w == nil {
+	if nw == nil {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
-	return w.resolver.LookupNetIP(ctx, "ip", host)
+	return nw.resolver.LookupNetIP(ctx, "ip", host)
 }
 
 // dialDNS connects to a name server: one of ours in turn, or that which the
 // resolver took from the system's configuration.
-func (w *Way) dialDNS(ctx context.Context, network, addr string) (net.Conn, error) {
-	if n := len(w.cfg.DNS); n > 0 {
-		addr = w.cfg.DNS[int(w.nextDNS.Add(1)-1)%n].String()
+func (nw *Network) dialDNS(ctx context.Context, network, addr string) (net.Conn, error) {
+	if n := len(nw.cfg.DNS); n > 0 {
+		addr = nw.cfg.DNS[int(nw.nextDNS.Add(1)-1)%n].String()
 	}
 	server, err := netip.ParseAddrPort(addr)
-	if err == nil && w.link != nil && server.Addr().IsLoopback() && !w.link.loopback {
+	if err == nil && nw.link != nil && server.Addr().IsLoopback() && !nw.link.loopback {
 		return nil, fmt.Errorf("the system's name server %s is on this machine and may ask by any interface: name another one with --dns-server", addr)
 	}
-	return w.dialDirect(ctx, network, addr)
+	return nw.dialDirect(ctx, network, addr)
 }
 
 // control binds a socket before it is used; nil where there is no interface.
-func (w *Way) control() func(network, address string, c syscall.RawConn) error {
-	if w == nil || w.link == nil {
+func (nw *Network) control() func(network, address string, c syscall.RawConn) error {
+	if nw == nil || nw.link == nil {
 		return nil
 	}
 	return func(network, _ string, c syscall.RawConn) error {
 		var bound error
-		if err := c.Control(func(fd uintptr) { bound = bindTo(int(fd), network, w.cfg.Interface) }); err != nil {
+		if err := c.Control(func(fd uintptr) { bound = bindTo(int(fd), network, nw.cfg.Interface) }); err != nil {
 			return err
 		}
 		if bound != nil {
-			return fmt.Errorf("bind to interface %s: %w", w.cfg.Interface, bound)
+			return fmt.Errorf("bind to interface %s: %w", nw.cfg.Interface, bound)
 		}
 		return nil
 	}

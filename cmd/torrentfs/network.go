@@ -10,8 +10,8 @@ import (
 	"torrentfs/net/guard"
 )
 
-// wayFlags say how traffic leaves and enters this machine.
-type wayFlags struct {
+// networkFlags say how traffic leaves and enters this machine.
+type networkFlags struct {
 	BindInterface string        `group:"network" aliases:"bind-device" env:"TORRENTFS_BIND_INTERFACE" placeholder:"IFACE" help:"Send and receive by this network interface alone. One that goes away is waited for."`
 	Proxy         proxyURL      `group:"network" env:"TORRENTFS_PROXY" placeholder:"URL" help:"Reach peers, trackers, web seeds and URLs through socks5://[USER:PASSWORD@]HOST:PORT or http://…, and nothing beside it: it resolves the names, and there are no incoming peers, local discovery and port mapping. uTP, DHT and UDP trackers work where a SOCKS5 proxy relays UDP."`
 	DNSServer     []nameServer  `name:"dns-server" group:"network" placeholder:"ADDRESS" help:"Ask this name server, not those of the system. May be repeated."`
@@ -29,7 +29,7 @@ func (h *trustedHost) UnmarshalText(text []byte) error {
 }
 
 // trust is the hosts of --trust-host.
-func (f wayFlags) trust() *guard.Trust {
+func (f networkFlags) trust() *guard.Trust {
 	hosts := make([]string, len(f.TrustHost))
 	for i, h := range f.TrustHost {
 		hosts[i] = string(h)
@@ -82,9 +82,9 @@ func (n *nameServer) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// openWay opens the way that the flags name, nil for the system's. A proxy is
+// openNetwork opens the network that the flags name, nil for the system's. A proxy is
 // asked whether it would take us.
-func (a *app) openWay(ctx context.Context, f wayFlags) (*egress.Way, error) {
+func (a *app) openNetwork(ctx context.Context, f networkFlags) (*egress.Network, error) {
 	if f.Proxy.err != nil { // of the environment, which nobody validates
 		return nil, fail(exitUsage, "check TORRENTFS_PROXY", "use proxy: %w", f.Proxy.err)
 	}
@@ -95,19 +95,19 @@ func (a *app) openWay(ctx context.Context, f wayFlags) (*egress.Way, error) {
 	for _, n := range f.DNSServer {
 		cfg.DNS = append(cfg.DNS, n.AddrPort)
 	}
-	w, err := egress.Open(cfg)
+	network, err := egress.Open(cfg)
 	if err != nil {
 		return nil, fail(exitNetwork, "check --bind-interface", "%w", err)
 	}
-	if err := w.Check(ctx); err != nil {
-		_ = w.Close() // only stops looking
+	if err := network.Check(ctx); err != nil {
+		_ = network.Close() // only stops looking
 		if errors.Is(context.Cause(ctx), errInterrupted) {
 			return nil, errInterrupted
 		}
 		return nil, fail(exitNetwork, proxyHint(err, f.Proxy.proxy), "use proxy %v: %w", f.Proxy.proxy, err)
 	}
-	switch err := w.NoRelay(); {
-	case !w.Proxied():
+	switch err := network.NoRelay(); {
+	case !network.Proxied():
 	case err != nil:
 		a.log.Info("all goes through the proxy: there are no incoming peers, no local discovery and port mapping, and, as it relays no UDP, no uTP, DHT and UDP trackers",
 			"proxy", f.Proxy.proxy.String(), "udp", err.Error())
@@ -115,7 +115,7 @@ func (a *app) openWay(ctx context.Context, f wayFlags) (*egress.Way, error) {
 		a.log.Info("all goes through the proxy, UDP as well: there are no incoming peers, no local discovery and port mapping",
 			"proxy", f.Proxy.proxy.String())
 	}
-	return w, nil
+	return network, nil
 }
 
 func proxyHint(err error, p *egress.Proxy) string {

@@ -13,9 +13,9 @@ type socket interface {
 	Close() error
 }
 
-// renewed is a socket on one address that is opened again when the interface
+// rebinding is a socket on one address that is opened again when the interface
 // has come back.
-type renewed[S socket] struct {
+type rebinding[S socket] struct {
 	link *link
 	open func(addr string) (S, error)
 	addr net.Addr // that the first one had
@@ -27,13 +27,13 @@ type renewed[S socket] struct {
 	closed bool
 }
 
-func newRenewed[S socket](l *link, cur S, addr net.Addr, open func(addr string) (S, error)) *renewed[S] {
-	r := &renewed[S]{link: l, open: open, addr: addr, cur: cur, fresh: make(chan struct{})}
+func newRebinding[S socket](l *link, cur S, addr net.Addr, open func(addr string) (S, error)) *rebinding[S] {
+	r := &rebinding[S]{link: l, open: open, addr: addr, cur: cur, fresh: make(chan struct{})}
 	l.keep(r)
 	return r
 }
 
-func (r *renewed[S]) end() {
+func (r *rebinding[S]) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed && !r.ended {
@@ -42,7 +42,7 @@ func (r *renewed[S]) end() {
 	}
 }
 
-func (r *renewed[S]) renew() error {
+func (r *rebinding[S]) rebind() error {
 	r.mu.Lock()
 	due := r.ended && !r.closed
 	r.mu.Unlock()
@@ -65,7 +65,7 @@ func (r *renewed[S]) renew() error {
 }
 
 // socket is the one of the moment.
-func (r *renewed[S]) socket() S {
+func (r *rebinding[S]) socket() S {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cur
@@ -73,7 +73,7 @@ func (r *renewed[S]) socket() S {
 
 // after waits for the socket that takes the place of old, and fails with
 // net.ErrClosed after Close.
-func (r *renewed[S]) after(old S) (S, error) {
+func (r *rebinding[S]) after(old S) (S, error) {
 	for {
 		r.mu.Lock()
 		cur, fresh, closed := r.cur, r.fresh, r.closed
@@ -90,14 +90,14 @@ func (r *renewed[S]) after(old S) (S, error) {
 
 // isRenewed reports whether a socket's error is that of one that end closed,
 // or that was replaced.
-func (r *renewed[S]) isRenewed(old S) bool {
+func (r *rebinding[S]) isReplaced(old S) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.closed && (r.ended || r.cur != old)
 }
 
 // Close ends it for good.
-func (r *renewed[S]) Close() error {
+func (r *rebinding[S]) Close() error {
 	r.link.drop(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,16 +112,16 @@ func (r *renewed[S]) Close() error {
 	return r.cur.Close()
 }
 
-// renewedListener is a net.Listener that outlives its interface.
-type renewedListener struct{ *renewed[net.Listener] }
+// rebindingListener is a net.Listener that outlives its interface.
+type rebindingListener struct{ *rebinding[net.Listener] }
 
 func (l *link) keepListener(cur net.Listener, open func(addr string) (net.Listener, error)) net.Listener {
-	return renewedListener{newRenewed(l, cur, cur.Addr(), open)}
+	return rebindingListener{newRebinding(l, cur, cur.Addr(), open)}
 }
 
-func (r renewedListener) Addr() net.Addr { return r.addr }
+func (r rebindingListener) Addr() net.Addr { return r.addr }
 
-func (r renewedListener) Accept() (net.Conn, error) {
+func (r rebindingListener) Accept() (net.Conn, error) {
 	for {
 		cur := r.socket()
 		generation := r.link.generation()
@@ -130,7 +130,7 @@ func (r renewedListener) Accept() (net.Conn, error) {
 			r.link.track(c, generation)
 			return c, nil
 		}
-		if !r.isRenewed(cur) {
+		if !r.isReplaced(cur) {
 			return nil, err
 		}
 		if _, err := r.after(cur); err != nil {
@@ -139,25 +139,25 @@ func (r renewedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// RenewedConn is a UDP port that outlives its interface. One goroutine reads.
-type RenewedConn struct {
-	*renewed[*net.UDPConn]
+// RebindingConn is a UDP port that outlives its interface. One goroutine reads.
+type RebindingConn struct {
+	*rebinding[*net.UDPConn]
 
 	deadlines sync.Mutex // guards deadline
 	deadline  time.Time  // of reading, for the sockets to come
 }
 
-func (l *link) keepPacketConn(cur *net.UDPConn, open func(addr string) (*net.UDPConn, error)) *RenewedConn {
-	return &RenewedConn{renewed: newRenewed(l, cur, cur.LocalAddr(), open)}
+func (l *link) keepPacketConn(cur *net.UDPConn, open func(addr string) (*net.UDPConn, error)) *RebindingConn {
+	return &RebindingConn{rebinding: newRebinding(l, cur, cur.LocalAddr(), open)}
 }
 
 // Socket is the socket of the moment. It is closed when it is of no more use,
 // and not to be closed by others.
-func (r *RenewedConn) Socket() *net.UDPConn { return r.socket() }
+func (r *RebindingConn) Socket() *net.UDPConn { return r.socket() }
 
 // SocketAfter waits for the one that takes the place of old. It fails with
 // net.ErrClosed after Close.
-func (r *RenewedConn) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
+func (r *RebindingConn) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
 	c, err := r.after(old)
 	if err != nil {
 		return nil, err
@@ -168,11 +168,11 @@ func (r *RenewedConn) SocketAfter(old *net.UDPConn) (*net.UDPConn, error) {
 }
 
 // ReadFrom implements net.PacketConn.
-func (r *RenewedConn) ReadFrom(p []byte) (int, net.Addr, error) {
+func (r *RebindingConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		cur := r.socket()
 		n, from, err := cur.ReadFrom(p)
-		if err == nil || !r.isRenewed(cur) {
+		if err == nil || !r.isReplaced(cur) {
 			return n, from, err
 		}
 		if _, err := r.SocketAfter(cur); err != nil {
@@ -182,7 +182,7 @@ func (r *RenewedConn) ReadFrom(p []byte) (int, net.Addr, error) {
 }
 
 // WriteTo implements net.PacketConn.
-func (r *RenewedConn) WriteTo(b []byte, to net.Addr) (int, error) {
+func (r *RebindingConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	n, err := r.socket().WriteTo(b, to)
 	if err != nil {
 		err = r.link.explain(err)
@@ -191,14 +191,14 @@ func (r *RenewedConn) WriteTo(b []byte, to net.Addr) (int, error) {
 }
 
 // LocalAddr implements net.PacketConn.
-func (r *RenewedConn) LocalAddr() net.Addr { return r.addr }
+func (r *RebindingConn) LocalAddr() net.Addr { return r.addr }
 
 // SetDeadline implements net.PacketConn.
-func (r *RenewedConn) SetDeadline(t time.Time) error { return r.SetReadDeadline(t) }
+func (r *RebindingConn) SetDeadline(t time.Time) error { return r.SetReadDeadline(t) }
 
 // SetReadDeadline implements net.PacketConn. It does not wake a reader that
 // waits for the interface.
-func (r *RenewedConn) SetReadDeadline(t time.Time) error {
+func (r *RebindingConn) SetReadDeadline(t time.Time) error {
 	r.deadlines.Lock()
 	defer r.deadlines.Unlock()
 	r.deadline = t
@@ -207,4 +207,4 @@ func (r *RenewedConn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline implements net.PacketConn, and does nothing: nothing keeps a
 // write waiting.
-func (r *RenewedConn) SetWriteDeadline(time.Time) error { return nil }
+func (r *RebindingConn) SetWriteDeadline(time.Time) error { return nil }

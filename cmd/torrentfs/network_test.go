@@ -24,30 +24,30 @@ func TestBehindProxy(t *testing.T) {
 		return nil, errors.New("nobody")
 	}})
 	defer p.Close()
-	var flags wayFlags
+	var flags networkFlags
 	if err := flags.Proxy.UnmarshalText([]byte("socks5://user:secret@" + p.Addr())); err != nil || flags.Proxy.Validate() != nil {
 		t.Fatal(err, flags.Proxy.err)
 	}
 	a := &app{log: slog.New(slog.DiscardHandler)}
-	way, err := a.openWay(t.Context(), flags)
+	network, err := a.openNetwork(t.Context(), flags)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer way.Close()
+	defer network.Close()
 
-	addrs, err := resolvePeers(t.Context(), way, []peerAddr{{"192.0.2.1", 1}, {"2001:db8::1", 2}})
+	addrs, err := resolvePeers(t.Context(), network, []peerAddr{{"192.0.2.1", 1}, {"2001:db8::1", 2}})
 	if err != nil || len(addrs) != 2 || addrs[1] != netip.MustParseAddrPort("[2001:db8::1]:2") {
 		t.Errorf("peers %v, %v", addrs, err)
 	}
-	_, err = resolvePeers(t.Context(), way, []peerAddr{{"peer.example", 1}})
+	_, err = resolvePeers(t.Context(), network, []peerAddr{{"peer.example", 1}})
 	if codeOf(err) != exitNetwork || !strings.Contains(err.Error(), "give its address") {
 		t.Errorf("a peer's name: %v", err)
 	}
 	link := &metainfo.Magnet{Peers: []string{"192.0.2.1:1", "peer.example:2", "10.0.0.1:3"}}
-	if got := a.linkPeers(t.Context(), way, link); len(got) != 2 || got[1] != netip.MustParseAddrPort("10.0.0.1:3") {
+	if got := a.linkPeers(t.Context(), network, link); len(got) != 2 || got[1] != netip.MustParseAddrPort("10.0.0.1:3") {
 		t.Errorf("the link's peers: %v", got)
 	}
-	_, err = a.fetchTorrent(t.Context(), way, nil, "http://user:word@torrent.example/a.torrent")
+	_, err = a.fetchTorrent(t.Context(), network, nil, "http://user:word@torrent.example/a.torrent")
 	if codeOf(err) != exitNetwork || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "word") {
 		t.Errorf("fetched: %v", err)
 	}
