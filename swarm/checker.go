@@ -72,7 +72,7 @@ func (t *Torrent) commit(r hashResult, scratch []byte) hashResult {
 		if n < maxStale {
 			again = t.checkPiece(r.piece, 1, scratch)
 		}
-		again.good, again.proof, again.valid = r.good, r.proof, r.valid
+		again.good, again.proof, again.prover, again.valid = r.good, r.proof, r.prover, r.valid
 		r = again
 	}
 	return r

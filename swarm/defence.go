@@ -89,7 +89,7 @@ func (c *peerConn) judge(e peerEvent) error {
 func (c *peerConn) overhear(m *wire.Message) error {
 	switch m.ID {
 	case wire.KeepAlive, wire.Suggest, wire.Port, wire.Extended:
-		if !c.idleNoise.take(time.Now(), 1+float64(len(m.Payload)/noiseBytes), noiseDecay, maxNoise) {
+		if !c.idleNoise.Take(time.Now(), 1+float64(len(m.Payload)/noiseBytes), noiseDecay, maxNoise) {
 			return errNoise
 		}
 	}

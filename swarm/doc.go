@@ -27,9 +27,9 @@
 // loop wakes whoever waits for it and tells the peers.
 //
 // A block of a v2 or hybrid torrent is also verified by itself (BEP 52): with
-// the request for it the loop sends one for its leaf (torrent_proofs.go), and
-// the worker that has both commits the block at once. What is known of the
-// files' trees is in hash_trees.go; hash_answers.go is the other direction.
+// the request for it the loop sends one for its leaf, and the worker that has both
+// commits the block at once. Package hashes decides who is asked, keeps what is
+// known of the files' trees, and answers others; torrent_hashes.go joins the two.
 //
 // # From a link to a torrent
 //

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/net/guard"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
@@ -33,9 +34,9 @@ const (
 // punchState is what one connection has to do with holepunching. The loop owns it.
 type punchState struct {
 	asked   map[netip.AddrPort]time.Duration // rendezvous that it was asked for, and when
-	relayed budget                           // rendezvous that it asks us for
-	reached budget                           // peers that want it
-	called  budget                           // peers that we are to connect to, by its word
+	relayed budget.Budget                    // rendezvous that it asks us for
+	reached budget.Budget                    // peers that want it
+	called  budget.Budget                    // peers that we are to connect to, by its word
 }
 
 // punches reports whether peers behind routers are reached, and reach us, with
@@ -72,7 +73,7 @@ func (t *Torrent) sendHolepunch(c *peerConn, h wire.Holepunch) {
 // them; each peer's share in either role is bounded.
 func (t *Torrent) relay(from *peerConn, target netip.AddrPort) {
 	now := time.Now()
-	if !from.punch.relayed.take(now, 1, relayRate, relayBurst) {
+	if !from.punch.relayed.Take(now, 1, relayRate, relayBurst) {
 		return
 	}
 	refuse := func(err wire.HolepunchError) {
@@ -88,7 +89,7 @@ func (t *Torrent) relay(from *peerConn, target netip.AddrPort) {
 		refuse(wire.HolepunchNotConnected)
 	case to.extIDs.Holepunch == 0:
 		refuse(wire.HolepunchNoSupport)
-	case !to.punch.reached.take(now, 1, targetRate, targetBurst):
+	case !to.punch.reached.Take(now, 1, targetRate, targetBurst):
 		refuse(wire.HolepunchNotConnected)
 	default:
 		t.log.Debug("holepunch: bring peers together", "from", from.addr, "to", to.addr)
@@ -179,7 +180,7 @@ func (p *punchState) mayAsk(addr netip.AddrPort, now time.Duration) bool {
 
 // isCalled says whether the relay's word on an address is taken: as the answer to a
 // rendezvous, else within its share of strangers, and that of all.
-func (p *punchState) isCalled(addr netip.AddrPort, now time.Duration, all *budget) bool {
+func (p *punchState) isCalled(addr netip.AddrPort, now time.Duration, all *budget.Budget) bool {
 	for asked, at := range p.asked {
 		// Its router may show the relay another port than the one we heard of.
 		if asked.Addr() == addr.Addr() && now-at <= punchPatience {
@@ -187,7 +188,7 @@ func (p *punchState) isCalled(addr netip.AddrPort, now time.Duration, all *budge
 			return true
 		}
 	}
-	return p.called.take(time.Now(), 1, calledRate, calledBurst) && all.take(time.Now(), 1, allCalledRate, allCalledBurst)
+	return p.called.Take(time.Now(), 1, calledRate, calledBurst) && all.Take(time.Now(), 1, allCalledRate, allCalledBurst)
 }
 
 // maxTellers bounds who is remembered of those that told of an address.

@@ -143,7 +143,7 @@ func (m *metadataSearch) handleHolepunch(p *metadataPeer, h wire.Holepunch) {
 	}
 	switch h.Type {
 	case wire.HolepunchRendezvous:
-		if p.punch.relayed.take(time.Now(), 1, relayRate, relayBurst) {
+		if p.punch.relayed.Take(time.Now(), 1, relayRate, relayBurst) {
 			p.sendHolepunch(wire.Holepunch{Type: wire.HolepunchFailed, Addr: h.Addr, Err: wire.HolepunchNotConnected})
 		}
 	case wire.HolepunchConnect:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
@@ -36,7 +37,7 @@ type metadataPeer struct {
 
 	// Owned by the reader.
 	messages int
-	noise    budget
+	noise    budget.Budget
 	waited   time.Time // since when the peer owes us something
 	heard    heardBefore
 	unread   []byte // what came and was not decoded, at the end
@@ -134,7 +135,7 @@ func (p *metadataPeer) read() error {
 			return err
 		}
 		p.messages++
-		if !p.noise.take(time.Now(), 1, noiseDecay, maxNoise) {
+		if !p.noise.Take(time.Now(), 1, noiseDecay, maxNoise) {
 			return errNoise
 		}
 		if p.out.waiting() > minUnread {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
@@ -82,8 +83,8 @@ type metadataSearch struct {
 	mu        sync.Mutex
 	closed    bool
 	known     addressBook
-	called    budget // strangers to connect to, by peers' word (BEP 55)
-	busy      int    // dials, and outgoing connections but for the idlers
+	called    budget.Budget // strangers to connect to, by peers' word (BEP 55)
+	busy      int           // dials, and outgoing connections but for the idlers
 	incoming  int
 	idlers    []*metadataPeer // outgoing connections to those who have no metadata, the oldest first
 	peers     map[picker.PeerID]*metadataPeer

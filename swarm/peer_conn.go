@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/internal/budget"
 	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
 
@@ -49,7 +51,7 @@ type peerConn struct {
 	block      peerEvent // whose payload is being read
 	blockBegun time.Time
 	limit      limitedReads
-	idleNoise  budget // of messages that change nothing
+	idleNoise  budget.Budget // of messages that change nothing
 
 	// Owned by the loop.
 	id           picker.PeerID
@@ -76,13 +78,7 @@ type peerConn struct {
 	metadataSent int           // bytes of the info dictionary
 	messages     int
 	manners      manners
-	asks         []hashAsk     // for hashes (BEP 52), in the order sent
-	proves       bool          // its last answer to one was right
-	lazy         bool          // it proves only when it has read of the piece, see handleHashReject
-	proveAgain   time.Duration // not to be asked for leaves before
-	layerAgain   time.Duration // nor for piece layers
-	answers      budget        // bytes of hashes that we send
-	answersSent  int64         // sent, when the budget was last looked at
+	answers      hashes.Allowance // what it may be sent of hashes
 
 	closing sync.Once
 	reason  error          // why it was closed; set within closing

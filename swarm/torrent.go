@@ -11,9 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
@@ -52,7 +54,7 @@ type Torrent struct {
 	log     *slog.Logger
 	start   time.Time // zero of the picker's clock
 	virtual []metainfo.BlockRange
-	trees   *hashTrees // nil: v1 alone
+	trees   *hashes.Trees // nil: v1 alone
 	ctx     context.Context
 	stop    context.CancelFunc
 	done    chan struct{} // closed when the loop has ended
@@ -67,7 +69,6 @@ type Torrent struct {
 	hashed    chan hashResult
 	checks    chan pieces.Check
 	checked   chan hashResult
-	questions chan question
 	demands   chan *demand
 	dropped   chan *demand
 	hits      chan readHit
@@ -100,10 +101,9 @@ type Torrent struct {
 	known      addressBook
 	dialing    int
 	ledger     *pieces.Ledger
-	rechecking []*demand            // reads that wait for pieces in doubt
-	hashing    []*pieceHash         // by piece, nil where none is under way
-	proofs     map[int]*blockProofs // of pieces that readers need leaves of
-	fresh      []*demand            // admitted since the last flush
+	rechecking []*demand     // reads that wait for pieces in doubt
+	hashing    []*pieceHash  // by piece, nil where none is under way
+	hashes     *hashExchange // nil: v1 alone
 	waiting    map[picker.ReadID]*demand
 	choker     *choke.Choker
 	down, up   meter
@@ -111,14 +111,13 @@ type Torrent struct {
 	lastSent   int64
 	wasted     int64
 	bans       smartban.BanList
-	called     budget // strangers to connect to, by peers' word (BEP 55)
-	crowded    bool   // somebody was refused since the last review
-	shedding   bool   // pieces were given up for want of a disk
+	called     budget.Budget // strangers to connect to, by peers' word (BEP 55)
+	crowded    bool          // somebody was refused since the last review
+	shedding   bool          // pieces were given up for want of a disk
 	shortage   shortage
 	rand       *rand.Rand
 	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
 	houseDue   time.Duration
-	askDue     time.Duration // when a held request for hashes is to be sent
 	hungryDue  time.Duration
 	timer      *time.Timer
 }
@@ -149,15 +148,15 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 		cfg.Metadata.Close()
 		return nil, ErrClosed
 	}
-	hashes := wireHashes(cfg.Info.Hash)
-	for _, h := range hashes {
+	names := wireHashes(cfg.Info.Hash)
+	for _, h := range names {
 		if s.torrents[h] != nil {
 			s.mu.Unlock()
 			cfg.Metadata.Close()
 			return nil, fmt.Errorf("add torrent %q: %w", cfg.Info.Name, ErrDuplicate)
 		}
 	}
-	for _, h := range hashes {
+	for _, h := range names {
 		s.torrents[h] = t
 	}
 	s.mu.Unlock()
@@ -175,7 +174,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	for range hashersFor(doubtful, runtime.GOMAXPROCS(0)) {
 		t.wg.Go(t.checkPieces)
 	}
-	if t.trees != nil {
+	if t.hashes != nil {
 		t.wg.Go(t.answerHashes)
 	}
 	return t, nil
@@ -190,9 +189,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		log:       s.log.With("torrent", info.Name),
 		start:     time.Now(),
 		virtual:   info.VirtualBlocks(),
-		trees:     newHashTrees(info, cfg.PieceLayers),
-		proofs:    map[int]*blockProofs{},
-		questions: make(chan question, maxQuestions),
+		trees:     hashes.NewTrees(info, cfg.PieceLayers),
 		ctx:       ctx,
 		stop:      stop,
 		done:      make(chan struct{}),
@@ -213,9 +210,9 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		settled:   make(chan struct{}),
 		hashing:   make([]*pieceHash, n),
 		waiting:   map[picker.ReadID]*demand{},
-		askDue:    never,
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
+	t.hashes = newHashExchange(t)
 	t.choker = choke.New(cfg.Slots, t.rand)
 	t.known.rand, t.known.gate = t.rand, &s.dials
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)

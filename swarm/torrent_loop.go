@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 )
 
 // Intervals of the loop's own housekeeping.
@@ -75,12 +76,7 @@ func (t *Torrent) handlePeerEvents(e peerEvent) {
 func (t *Torrent) tick() {
 	now := t.now()
 	t.picker.Tick(now)
-	if now >= t.askDue {
-		t.sendHeld(now)
-	}
-	if t.trees != nil && len(t.waiting) > 0 {
-		t.hurryProofs(now)
-	}
+	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Tick(now, len(t.waiting) > 0) })
 	if now >= t.houseDue {
 		t.keepHouse(now)
 		t.houseDue = t.nextHouse(now)
@@ -90,7 +86,7 @@ func (t *Torrent) tick() {
 // keepHouse is the once-a-second round: rates, choking, keep-alives, new connections.
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
-	t.reviewAsks(now)
+	t.hashes.tell((*hashes.Asker).Review)
 	t.apply(t.ledger.ClaimWanted())
 	t.reviewManners(now)
 	t.reviewInterest()
@@ -111,7 +107,7 @@ func (t *Torrent) flush() {
 	for _, a := range t.actions {
 		t.carryOut(a)
 	}
-	t.proveDemands()
+	t.hashes.flush()
 	for i, c := range t.dirtyMsg {
 		c.out.wakeWriter()
 		c.dirty = false
@@ -122,7 +118,7 @@ func (t *Torrent) flush() {
 	if t.houseDue > now+houseInterval {
 		t.houseDue = t.nextHouse(now) // it was idle: an event may have ended that
 	}
-	if at := min(t.picker.NextDeadline(), t.houseDue, t.askDue); at == never {
+	if at := min(t.picker.NextDeadline(), t.houseDue, t.hashes.nextDeadline()); at == never {
 		t.timer.Stop()
 	} else {
 		t.timer.Reset(max(0, at-now))
@@ -148,9 +144,7 @@ func (t *Torrent) carryOut(a picker.Action) {
 	switch a.Kind {
 	case picker.Request:
 		t.sendRequest(c, a.Block)
-		if t.trees != nil {
-			t.requested(c, a.Block.Piece, a.Block.Index, a.On)
-		}
+		t.hashes.requested(c.id, a.Block, a.On)
 	case picker.Cancel:
 		t.sendCancel(c, a.Block)
 	case picker.Interested:

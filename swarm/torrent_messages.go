@@ -2,8 +2,10 @@ package swarm
 
 import (
 	"fmt"
+	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
 
@@ -61,7 +63,7 @@ func (t *Torrent) handleMessage(e peerEvent) error {
 	case wire.Hashes:
 		t.handleHashes(c, e)
 	case wire.HashReject:
-		t.handleHashReject(c, e)
+		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Rejected(now, c.id, e.ask) })
 	}
 	return nil
 }

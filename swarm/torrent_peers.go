@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
 
@@ -53,10 +54,11 @@ func (t *Torrent) addPeer(c *peerConn) {
 	c.id = t.freePeerID()
 	t.peers[c.slot()] = c
 	t.live++
-	if a := t.known.byAddr[c.addr]; a != nil && a.noHashes {
-		c.proveAgain, c.layerAgain = math.MaxInt64, math.MaxInt64
-	}
 	now := t.now()
+	t.hashes.tell(func(k *hashes.Asker, _ time.Duration) {
+		a := t.known.byAddr[c.addr]
+		k.Joined(c.id, hashes.Peer{V2: c.v2, RTT: c.rtt, Shun: a != nil && a.noHashes})
+	})
 	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.rtt, Reqq: defaultReqq, Fast: c.fast})
 	t.introduce(c)
 	t.wg.Go(c.run)
@@ -209,11 +211,8 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	t.peers[c.slot()] = nil
 	t.live--
 	t.picker.PeerGone(now, c.id)
-	for _, a := range c.asks {
-		if a.piece >= 0 && !a.late {
-			t.proofFailed(&a, t.live == 0 && t.webSeedsLive() > 0)
-		}
-	}
+	asked := false // for hashes that it did not send
+	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.webSeedsLive() > 0) })
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())
 	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
 		a.seed = c.isSeed() || c.uploadOnly
@@ -222,7 +221,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.plain = true
 			a.inUse = false
 			a.due = now
-		case errors.Is(reason, wire.ErrProtocol) && len(c.asks) > 0 && !a.noHashes:
+		case errors.Is(reason, wire.ErrProtocol) && asked && !a.noHashes:
 			a.noHashes = true
 			a.inUse = false
 			a.due = now

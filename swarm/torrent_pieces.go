@@ -1,8 +1,12 @@
 package swarm
 
 import (
+	"fmt"
+	"time"
+
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
@@ -18,10 +22,9 @@ func (t *Torrent) handleBlock(e peerEvent) {
 	block := e.begin / blockSize
 	switch t.picker.Received(t.now(), c.id, metainfo.Block{Piece: e.piece, Index: block}) {
 	case picker.NewBlock:
-		t.takeBlock(smartban.Sender{Peer: c.addr}, metainfo.Block{Piece: e.piece, Index: block}, e.data)
-		if t.trees != nil {
-			t.blockCame(c, e.piece, block)
-		}
+		b := metainfo.Block{Piece: e.piece, Index: block}
+		t.takeBlock(smartban.Sender{Peer: c.addr}, b, e.data)
+		t.hashes.blockCame(c.id, b)
 	case picker.Duplicate:
 		t.wasted += int64(e.n)
 	case picker.Unrequested:
@@ -53,7 +56,7 @@ func (t *Torrent) takeBlock(by smartban.Sender, b metainfo.Block, data []byte) {
 // handleHashed takes what a hash worker found out.
 func (t *Torrent) handleHashed(r hashResult) {
 	if r.proof != nil {
-		t.handleProof(r)
+		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Checked(now, r.prover, r.piece, r.proof.Ask, r.valid) })
 	}
 	if len(r.good)+len(r.bad) > 0 {
 		t.leafVerdicts(r)
@@ -62,7 +65,7 @@ func (t *Torrent) handleHashed(r hashResult) {
 	case r.waits:
 		t.ledger.Complete(r.piece)
 		t.apply(t.ledger.HashesCame())
-		t.fetchLayers(t.now())
+		t.hashes.tell((*hashes.Asker).FetchLayers)
 	case r.done && (r.of == t.hashing[r.piece] || r.ok && t.store.Has(r.piece)): // else it is of blocks that were dropped since
 		if r.err != nil && !r.clash {
 			t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
@@ -83,6 +86,41 @@ func (t *Torrent) handleChecked(r hashResult) {
 	t.noteProgress()
 }
 
+// leafVerdicts takes what hash workers found of single blocks.
+func (t *Torrent) leafVerdicts(r hashResult) {
+	now := t.now()
+	tell := func(b metainfo.Block, right bool) {
+		t.hashes.tell(func(k *hashes.Asker, _ time.Duration) { k.BlockJudged(b, right) })
+		t.picker.LeafVerified(now, b, right)
+	}
+	for _, i := range r.good {
+		tell(metainfo.Block{Piece: r.piece, Index: i}, true)
+	}
+	for _, i := range r.bad {
+		b := metainfo.Block{Piece: r.piece, Index: i}
+		t.wasted += int64(t.info.BlockLen(r.piece, i))
+		t.apply(t.ledger.BlockFailed(b))
+		tell(b, false)
+	}
+}
+
+// adoptBlocks tells the picker of a piece's blocks that are verified by themselves.
+func (t *Torrent) adoptBlocks(piece metainfo.Piece) {
+	if t.trees == nil {
+		return
+	}
+	for b := range t.info.NumBlocks(piece) {
+		if t.store.HasBlock(piece, b) {
+			t.picker.Adopt(t.now(), metainfo.Block{Piece: piece, Index: b})
+		}
+	}
+}
+
+// clashError says that a hybrid torrent contradicts itself.
+func clashError(piece metainfo.Piece) error {
+	return fmt.Errorf("%w: the v1 and the v2 hash of piece %d are of different data", ErrContradiction, piece)
+}
+
 // verdict is what a result says of its piece as a whole.
 func (r *hashResult) verdict() pieces.Verdict {
 	return pieces.Verdict{Piece: r.piece, OK: r.ok, Contradiction: r.clash, Err: r.err, NotCopied: r.twin}
@@ -99,13 +137,10 @@ func (t *Torrent) newLedger() *pieces.Ledger {
 			if t.info.Hash.HasV1 {
 				return true
 			}
-			_, known := t.trees.node(t.trees.at(piece), piece)
+			_, known := t.trees.Node(t.trees.File(piece), piece)
 			return known
 		}
-		cfg.Bytes = func(piece metainfo.Piece) int64 {
-			f := t.trees.at(piece)
-			return min(f.length-int64(piece-f.first)*t.info.PieceLength(), t.info.PieceLength())
-		}
+		cfg.Bytes = func(piece metainfo.Piece) int64 { return t.trees.File(piece).Bytes(piece) }
 	}
 	if t.cfg.Prefetch {
 		cfg.Wanted = t.wants
@@ -136,7 +171,7 @@ func (t *Torrent) apply(actions []pieces.Action) {
 			t.store.Discard(a.Piece)
 		case pieces.Forget:
 			t.hashing[a.Piece] = nil
-			delete(t.proofs, a.Piece)
+			t.hashes.tell(func(k *hashes.Asker, _ time.Duration) { k.Forgotten(a.Piece) })
 		case pieces.Judge:
 			t.hashJobs.Add(1)
 			t.s.hashers.submit(hashJob{p: t.hashing[a.Piece]})

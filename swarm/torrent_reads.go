@@ -56,9 +56,7 @@ func (t *Torrent) await(d *demand) {
 		d.id = t.picker.Read(t.now(), d.reader, bytes)
 	}
 	t.waiting[d.id] = d
-	if t.trees != nil {
-		t.fresh = append(t.fresh, d)
-	}
+	t.hashes.readBlocked(d)
 }
 
 // finishRead wakes the reader of a read whose bytes are all verified.

@@ -8,6 +8,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces/smartban"
 )
 
@@ -204,9 +205,7 @@ func (t *Torrent) askWebSeed(w *webPeer, a picker.Action) {
 	switch a.Kind {
 	case picker.Request:
 		w.seed.Request(piece, block*blockSize, t.info.BlockLen(piece, block))
-		if t.trees != nil {
-			t.requested(nil, piece, block, a.On)
-		}
+		t.hashes.requested(hashes.NoPeer, a.Block, a.On)
 	case picker.Cancel:
 		w.seed.Cancel(piece, block*blockSize, t.info.BlockLen(piece, block))
 	}
@@ -271,12 +270,9 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 		t.wasted += int64(e.n)
 		return
 	}
-	block := e.begin / blockSize
-	t.takeBlock(w.sender(), metainfo.Block{Piece: e.piece, Index: block}, e.data)
-	if t.trees != nil {
-		t.blockCame(nil, e.piece, block)
-		t.proveLate(t.proofs[e.piece], e.piece, block) // the server cannot tell, and there may be nobody else
-	}
+	b := metainfo.Block{Piece: e.piece, Index: e.begin / blockSize}
+	t.takeBlock(w.sender(), b, e.data)
+	t.hashes.blockCame(hashes.NoPeer, b)
 }
 
 // sender is the web seed as one that may send wrong data.

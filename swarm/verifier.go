@@ -8,6 +8,8 @@ import (
 
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
+	"torrentfs/swarm/hashes"
 )
 
 // pieceHash hashes one piece while its blocks arrive, in whatever order, so
@@ -28,7 +30,7 @@ type pieceHash struct {
 
 // pieceTree is the v2 half of a pieceHash.
 type pieceTree struct {
-	file   *v2File
+	file   *hashes.File
 	leaves []metainfo.SHA256 // of the blocks that arrived
 	hashed bitset.Set        // of leaves
 	proven []metainfo.SHA256 // what the leaves must be; nil before the first proof
@@ -52,8 +54,8 @@ func newPieceHash(t *Torrent, piece int) *pieceHash {
 	if t.trees == nil {
 		return p
 	}
-	if f := t.trees.at(piece); f != nil {
-		n := f.leaves(piece, t.info.PieceLength())
+	if f := t.trees.File(piece); f != nil {
+		n := f.Leaves(piece)
 		p.v2 = &pieceTree{file: f, leaves: make([]metainfo.SHA256, n), hashed: bitset.New(n), good: bitset.New(n)}
 		for b := range n {
 			if t.store.HasBlock(piece, b) {
@@ -85,8 +87,9 @@ type hashResult struct {
 	// Of blocks that were judged by themselves (v2).
 	good, bad []int
 
-	proof *proof // that was judged; nil: none
-	valid bool   // it holds
+	proof  *hashes.Proof // that was judged; nil: none
+	prover picker.PeerID // whose it is
+	valid  bool          // it holds
 }
 
 // tells reports whether the loop has to hear of a result.
@@ -129,7 +132,7 @@ func (p *pieceHash) add(block int, data, scratch []byte) (res hashResult) {
 // leafOf hashes a block as a leaf. It is false where the padding behind the
 // end of the file, which no leaf covers, is not zeros.
 func (p *pieceHash) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
-	n := p.v2.file.leafLen(p.piece, block, p.t.info.PieceLength())
+	n := p.v2.file.LeafLen(metainfo.Block{Piece: p.piece, Index: block})
 	for _, b := range data[n:] {
 		if b != 0 {
 			return metainfo.SHA256{}, false
@@ -194,7 +197,7 @@ func (p *pieceHash) judge(res hashResult, scratch []byte) hashResult {
 	v2, known := true, false
 	if p.v2 != nil {
 		var want metainfo.SHA256
-		if want, known = p.t.trees.node(p.v2.file, p.piece); known {
+		if want, known = p.t.trees.Node(p.v2.file, p.piece); known {
 			root, err := p.v2.rootOf(p, scratch)
 			if err != nil {
 				res.err = err
@@ -226,30 +229,27 @@ func (v *pieceTree) rootOf(p *pieceHash, scratch []byte) (root metainfo.SHA256, 
 		v.leaves[b], _ = p.leafOf(b, data)
 		v.hashed.Set(b)
 	}
-	return metainfo.PieceHash(v.leaves, v.file.level), nil
+	return metainfo.PieceHash(v.leaves, v.file.Level()), nil
 }
 
 // prove checks what a peer says the leaves are, and judges the blocks that are
 // here already.
-func (p *pieceHash) prove(pr *proof, scratch []byte) (res hashResult) {
-	res = hashResult{piece: p.piece, proof: pr}
+func (p *pieceHash) prove(pr *hashes.Proof, prover picker.PeerID, scratch []byte) (res hashResult) {
+	res = hashResult{piece: p.piece, proof: pr, prover: prover}
 	if p.over || p.v2 == nil {
 		res.valid = true // of no use any more, and no fault
 		return res
 	}
 	v := p.v2
-	if res.valid = pr.holds(p.t.trees, v.file); !res.valid {
+	if res.valid = pr.Holds(p.t.trees, v.file); !res.valid {
 		return res
 	}
 	if v.known == nil {
 		v.known, v.proven = bitset.New(len(v.leaves)), make([]metainfo.SHA256, len(v.leaves))
 	}
-	first := int(pr.ask.Index) - v.file.leafIndex(p.piece, p.t.info.BlocksPerPiece())
-	for i, leaf := range pr.hashes[:pr.ask.Length] {
+	first, leaves := pr.Leaves(v.file, p.piece)
+	for i, leaf := range leaves {
 		b := first + i
-		if b >= len(v.leaves) {
-			break
-		}
 		v.proven[b] = leaf
 		v.known.Set(b)
 		switch {
@@ -282,16 +282,17 @@ func (p *pieceHash) expel(block int) {
 // hashJob is a block for a hash worker, which shares data with the store; or a
 // proof; or, with neither, a piece to be judged because its layer is known now.
 type hashJob struct {
-	p     *pieceHash
-	block int
-	data  []byte
-	proof *proof
+	p      *pieceHash
+	block  int
+	data   []byte
+	proof  *hashes.Proof
+	prover picker.PeerID // whose proof it is
 }
 
 func (j *hashJob) do(scratch []byte) hashResult {
 	switch {
 	case j.proof != nil:
-		return j.p.prove(j.proof, scratch)
+		return j.p.prove(j.proof, j.prover, scratch)
 	case j.data == nil:
 		return j.p.judge(hashResult{piece: j.p.piece}, scratch)
 	}

@@ -25,3 +25,6 @@ func (b *Budget) Take(now time.Time, n, rate, burst float64) bool {
 	b.left -= n
 	return true
 }
+
+// Add puts n tokens into the bucket. The next Take leaves no more than burst of all.
+func (b *Budget) Add(n float64) { b.left += n }

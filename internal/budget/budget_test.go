@@ -22,3 +22,17 @@ func TestBudget(t *testing.T) {
 		t.Error("after a long pause it is full, and no fuller")
 	}
 }
+
+// What is added counts at once, up to the burst.
+func TestBudgetAdd(t *testing.T) {
+	var b Budget
+	now := time.Unix(1_000_000, 0)
+	take := func(n float64) bool { return b.Take(now, n, 2, 10) }
+	take(10)
+	if b.Add(5); take(5.1) || !take(5) {
+		t.Error("want what was added")
+	}
+	if b.Add(50); take(10.1) || !take(10) {
+		t.Error("it is fuller than full")
+	}
+}

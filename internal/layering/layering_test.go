@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"swarm/peers":      2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
+	"swarm/hashes":     2,
 	"swarm/utp":        2,
 	"swarm/mse":        2,
 	"swarm/webseed":    2,
@@ -80,6 +81,7 @@ var forbidden = map[string][]string{
 var pure = map[string][]string{
 	"picker":       {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
 	"cache/resume": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
+	"swarm/hashes": {"io", "log", "log/", "net", "net/", "os", "os/", "syscall"},
 	"swarm/peers":  {"context", "io", "log", "log/", "net", "os", "os/", "syscall"},
 	"swarm/pieces": {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 }

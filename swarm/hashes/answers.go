@@ -1,20 +1,21 @@
-package swarm
+package hashes
 
 import (
 	"container/list"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
 
-// Limits on what is told of the merkle trees (BEP 52). What waits for a peer
-// has to stay under what an honest one leaves unread (defence.go).
+// Limits on what is told of the merkle trees (BEP 52).
 const (
 	maxAnswer     = 2048           // hashes in one answer; nobody is known to ask for more than 512
-	maxQuestions  = 256            // requests for hashes that wait, of all peers
 	answerMemory  = 16 << 20       // bytes of trees that are kept to answer from
 	answerBurst   = 128 << 10      // bytes of hashes that a peer may be sent at once,
 	answerRate    = 128 << 10      // and a second,
@@ -24,82 +25,55 @@ const (
 	rehashReading = 16 * blockSize // at a time
 )
 
-// question is a hash request that a peer is waiting to have answered.
-type question struct {
-	c   *peerConn
-	ask wire.HashRange
+// Allowance is how many bytes of hashes one peer may still be sent. The zero
+// value is that of a new peer.
+type Allowance struct {
+	left budget.Budget
+	sent int64 // bytes of blocks, when it was last looked at
 }
 
-// budget is a token bucket.
-type budget struct {
-	left float64
-	at   time.Time
-}
-
-// take takes n of what has come together, and says whether there was enough.
-func (b *budget) take(now time.Time, n, rate, burst float64) bool {
-	if b.at.IsZero() {
-		b.left = burst
-	} else {
-		b.left = min(burst, b.left+rate*now.Sub(b.at).Seconds())
-	}
-	b.at = now
-	if n > b.left {
+// Admit reports whether a request is to be answered: it names a range that BEP
+// 52 allows in one of the trees, and the peer's allowance covers the answer,
+// which is taken from it. sent is how many bytes of blocks the peer was sent so
+// far, which earn it hashes.
+func (t *Trees) Admit(now time.Time, a *Allowance, ask wire.HashRange, sent int64) bool {
+	i, ok := t.byRoot[ask.Root]
+	if !ok || !t.files[i].allows(ask) {
 		return false
 	}
-	b.left -= n
-	return true
-}
-
-// handleHashRequest queues a request for hashes, or refuses it. Peers that we
-// choke are answered, too.
-func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
-	if t.trees != nil && !t.cfg.NoUpload && t.mayAnswer(c, ask) {
-		select {
-		case t.questions <- question{c, ask}:
-			return
-		default:
-		}
-	}
-	t.post(c, func(b []byte) []byte { return wire.AppendHashReject(b, ask) })
-	if err := c.annoy(1); err != nil {
-		c.close(err)
-	}
-}
-
-// mayAnswer checks a request and takes its answer from the peer's budget.
-func (t *Torrent) mayAnswer(c *peerConn, ask wire.HashRange) bool {
-	i, ok := t.trees.byRoot[ask.Root]
-	if !ok || !t.trees.files[i].allows(ask) || c.out.waiting() > minUnread/2 {
-		return false
-	}
-	now := time.Now()
-	sent := c.sent.Load()
-	c.answers.left += float64(sent-c.answersSent) / blockSize * answerShare
-	c.answersSent = sent
-	return c.answers.take(now, float64(32*ask.NumHashes()), answerRate, answerBurst)
+	a.left.Add(float64(sent-a.sent) / blockSize * answerShare)
+	a.sent = sent
+	return a.left.Take(now, float64(32*ask.NumHashes()), answerRate, answerBurst)
 }
 
 // allows reports whether a range lies in the file's tree, as BEP 52 wants it.
-func (f *v2File) allows(a wire.HashRange) bool {
+func (f *File) allows(a wire.HashRange) bool {
 	if !a.Valid() || a.Length > maxAnswer || int(a.Base) >= f.height || int(a.Proof) > max(f.height-int(a.Base)-1, 0) {
 		return false
 	}
 	return int64(a.Index)+int64(a.Length) <= 1<<(f.height-int(a.Base))
 }
 
-// answerer answers requests for hashes in a goroutine of its own, because it
-// may have to read and hash whole pieces.
-type answerer struct {
-	t       *Torrent
-	work    map[*peerConn]*budget // of connections that made us hash
-	byKey   map[treeKey]*list.Element
-	recent  list.List // *cachedTree, newest first
-	held    int64     // bytes of them
-	scratch []byte
+// Store is what an Answerer needs of the torrent's content.
+type Store interface {
+	Has(piece metainfo.Piece) bool                 // it is verified
+	ReadAt(p []byte, off int64) (n int, err error) // of the piece space; verified bytes alone
 }
 
-type treeKey struct{ file, piece int } // piece -1: the file's tree above its pieces
+// Answerer answers requests for hashes. It may have to read and hash whole
+// pieces, so it belongs to a goroutine of its own.
+type Answerer struct {
+	trees    *Trees
+	store    Store
+	maxPeers int
+	work     map[picker.PeerID]*budget.Budget // of peers that made us hash
+	byKey    map[treeKey]*list.Element
+	recent   list.List // *cachedTree, newest first
+	held     int64     // bytes of them
+	scratch  []byte
+}
+
+type treeKey struct{ file, piece int } // piece of the file; -1: the file's tree above its pieces
 
 type cachedTree struct {
 	key  treeKey
@@ -107,31 +81,27 @@ type cachedTree struct {
 	size int64
 }
 
-// answerHashes runs until the torrent ends.
-func (t *Torrent) answerHashes() {
-	a := &answerer{t: t, work: map[*peerConn]*budget{}, byKey: map[treeKey]*list.Element{}}
-	for {
-		select {
-		case q := <-t.questions:
-			hashes, err := a.answer(q)
-			if err != nil {
-				t.log.Debug("refuse hashes: "+err.Error(), "addr", q.c.addr)
-				q.c.out.add(func(b []byte) []byte { return wire.AppendHashReject(b, q.ask) })
-			} else {
-				q.c.out.add(func(b []byte) []byte { return wire.AppendHashes(b, q.ask, hashes) })
-			}
-			q.c.out.wakeWriter()
-		case <-t.done:
-			return
-		}
+// NewAnswerer returns one for a torrent that has at most maxPeers peers at a time.
+func NewAnswerer(trees *Trees, store Store, maxPeers int) *Answerer {
+	return &Answerer{
+		trees: trees, store: store, maxPeers: maxPeers,
+		work: map[picker.PeerID]*budget.Budget{}, byKey: map[treeKey]*list.Element{},
 	}
 }
 
-// answer puts together the hashes of a range and their uncles.
-func (a *answerer) answer(q question) ([][32]byte, error) {
-	t, ask := a.t, q.ask
-	file := t.trees.byRoot[ask.Root]
-	f := &t.trees.files[file]
+// request is by whom and when hashes were asked for.
+type request struct {
+	now  time.Time
+	peer picker.PeerID
+}
+
+// Answer returns the payload of a hashes message: the hashes of a range that
+// was admitted, and their uncles. It reads and hashes as much as the peer may
+// cause, until ctx ends. The error says why there is no answer.
+func (a *Answerer) Answer(ctx context.Context, now time.Time, peer picker.PeerID, ask wire.HashRange) ([][32]byte, error) {
+	q := request{now, peer}
+	file := a.trees.byRoot[ask.Root]
+	f := &a.trees.files[file]
 	base, index, length, proof := int(ask.Base), int(ask.Index), int(ask.Length), int(ask.Proof)
 	if base >= f.level {
 		top, err := a.layerTree(file)
@@ -146,7 +116,7 @@ func (a *answerer) answer(q question) ([][32]byte, error) {
 	within := min(proof, f.level-base-1)
 	var hashes, uncles []metainfo.SHA256
 	if length <= width {
-		tree, err := a.pieceTree(q.c, file, first)
+		tree, err := a.pieceTree(ctx, q, file, first)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +125,7 @@ func (a *answerer) answer(q question) ([][32]byte, error) {
 		}
 	} else {
 		for p := first; p < first+length/width; p++ {
-			some, err := a.pieceLayer(q.c, file, p, base, width)
+			some, err := a.pieceLayer(ctx, q, file, p, base, width)
 			if err != nil {
 				return nil, err
 			}
@@ -174,12 +144,12 @@ func (a *answerer) answer(q question) ([][32]byte, error) {
 
 // unclesAbove is the part of a proof that lies in and above the piece layer,
 // for a run of pieces.
-func (a *answerer) unclesAbove(file, piece, n, proof int) ([]metainfo.SHA256, error) {
+func (a *Answerer) unclesAbove(file, piece, n, proof int) ([]metainfo.SHA256, error) {
 	top, err := a.layerTree(file)
 	if err != nil {
 		return nil, err
 	}
-	level := a.t.trees.files[file].level
+	level := a.trees.files[file].level
 	if n > 1 {
 		_, uncles, err := top.Hashes(level, piece, n, proof)
 		return uncles, err
@@ -193,8 +163,8 @@ func (a *answerer) unclesAbove(file, piece, n, proof int) ([]metainfo.SHA256, er
 
 // pieceLayer is one layer of the tree of a piece, all of it; behind the end of
 // the file it is padding.
-func (a *answerer) pieceLayer(c *peerConn, file, piece, base, width int) ([]metainfo.SHA256, error) {
-	if piece >= a.t.trees.files[file].pieces {
+func (a *Answerer) pieceLayer(ctx context.Context, q request, file, piece, base, width int) ([]metainfo.SHA256, error) {
+	if piece >= a.trees.files[file].pieces {
 		pad := metainfo.PadHash(base)
 		layer := make([]metainfo.SHA256, width)
 		for i := range layer {
@@ -202,7 +172,7 @@ func (a *answerer) pieceLayer(c *peerConn, file, piece, base, width int) ([]meta
 		}
 		return layer, nil
 	}
-	tree, err := a.pieceTree(c, file, piece)
+	tree, err := a.pieceTree(ctx, q, file, piece)
 	if err != nil {
 		return nil, err
 	}
@@ -211,23 +181,23 @@ func (a *answerer) pieceLayer(c *peerConn, file, piece, base, width int) ([]meta
 }
 
 // pieceTree is the tree above the leaves of a piece of the file, hashed from
-// its verified bytes where it is not at hand.
-func (a *answerer) pieceTree(c *peerConn, file, piece int) (*metainfo.Tree, error) {
+// its verified bytes if it is not at hand.
+func (a *Answerer) pieceTree(ctx context.Context, q request, file, piece int) (*metainfo.Tree, error) {
 	key := treeKey{file, piece}
 	if tree := a.cached(key); tree != nil {
 		return tree, nil
 	}
-	f := &a.t.trees.files[file]
+	f := &a.trees.files[file]
 	if piece >= f.pieces {
 		return nil, fmt.Errorf("hash piece %d of a file of %d: behind its end", piece, f.pieces)
 	}
-	if !a.t.store.Has(f.first + piece) {
+	if !a.store.Has(f.first + metainfo.Piece(piece)) {
 		return nil, fmt.Errorf("hash piece %d: not held", f.first+piece)
 	}
-	if !a.mayHash(c) {
+	if !a.mayHash(q, f.pieceLength) {
 		return nil, fmt.Errorf("hash piece %d: the peer asks too much", f.first+piece)
 	}
-	leaves, err := a.hashPiece(f, f.first+piece)
+	leaves, err := a.hashPiece(ctx, f, f.first+metainfo.Piece(piece))
 	if err != nil {
 		return nil, err
 	}
@@ -235,35 +205,33 @@ func (a *answerer) pieceTree(c *peerConn, file, piece int) (*metainfo.Tree, erro
 }
 
 // mayHash takes a piece from what may be hashed for a peer.
-func (a *answerer) mayHash(c *peerConn) bool {
-	b := a.work[c]
+func (a *Answerer) mayHash(q request, pieceLength int64) bool {
+	b := a.work[q.peer]
 	if b == nil {
-		if len(a.work) > 2*a.t.cfg.MaxPeers { // most are gone
+		if len(a.work) > 2*a.maxPeers { // most are gone
 			clear(a.work)
 		}
-		b = &budget{}
-		a.work[c] = b
+		b = &budget.Budget{}
+		a.work[q.peer] = b
 	}
-	piece := float64(a.t.info.PieceLength())
-	return b.take(time.Now(), piece, rehashRate, max(rehashBurst, 4*piece))
+	piece := float64(pieceLength)
+	return b.Take(q.now, piece, rehashRate, max(rehashBurst, 4*piece))
 }
 
 // hashPiece reads a piece and returns its leaves, filled up with zeros to the
 // width of its tree.
-func (a *answerer) hashPiece(f *v2File, piece int) ([]metainfo.SHA256, error) {
-	t := a.t
-	off := int64(piece) * t.info.PieceLength()
-	left := min(f.length-int64(piece-f.first)*t.info.PieceLength(), t.info.PieceLength())
+func (a *Answerer) hashPiece(ctx context.Context, f *File, piece metainfo.Piece) ([]metainfo.SHA256, error) {
+	off, left := int64(piece)*f.pieceLength, f.Bytes(piece)
 	leaves := make([]metainfo.SHA256, 0, 1<<f.level)
 	if a.scratch == nil {
 		a.scratch = make([]byte, rehashReading)
 	}
 	for left > 0 {
-		if t.ctx.Err() != nil {
-			return nil, ErrClosed
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("hash piece %d: %w", piece, err)
 		}
 		buf := a.scratch[:min(left, rehashReading)]
-		if _, err := t.store.ReadAt(buf, off); err != nil {
+		if _, err := a.store.ReadAt(buf, off); err != nil {
 			return nil, fmt.Errorf("hash piece %d: %w", piece, err)
 		}
 		off, left = off+int64(len(buf)), left-int64(len(buf))
@@ -277,20 +245,20 @@ func (a *answerer) hashPiece(f *v2File, piece int) ([]metainfo.SHA256, error) {
 }
 
 // layerTree is a file's tree from its pieces up.
-func (a *answerer) layerTree(file int) (*metainfo.Tree, error) {
+func (a *Answerer) layerTree(file int) (*metainfo.Tree, error) {
 	key := treeKey{file, -1}
 	if tree := a.cached(key); tree != nil {
 		return tree, nil
 	}
-	f := &a.t.trees.files[file]
-	layer := a.t.trees.whole(f)
+	f := &a.trees.files[file]
+	layer := a.trees.Layer(f)
 	if layer == nil {
 		return nil, fmt.Errorf("answer from a piece layer: not known")
 	}
 	return a.keep(key, metainfo.NewTree(layer, f.level), 32*int64(len(layer))), nil
 }
 
-func (a *answerer) cached(key treeKey) *metainfo.Tree {
+func (a *Answerer) cached(key treeKey) *metainfo.Tree {
 	e := a.byKey[key]
 	if e == nil {
 		return nil
@@ -300,7 +268,7 @@ func (a *answerer) cached(key treeKey) *metainfo.Tree {
 }
 
 // keep remembers a tree and forgets those that were not used for longest.
-func (a *answerer) keep(key treeKey, tree *metainfo.Tree, size int64) *metainfo.Tree {
+func (a *Answerer) keep(key treeKey, tree *metainfo.Tree, size int64) *metainfo.Tree {
 	a.byKey[key] = a.recent.PushFront(&cachedTree{key, tree, size})
 	a.held += size
 	for a.held > answerMemory && a.recent.Len() > 1 {
