@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"swarm/conn":       2,
 	"swarm/pieces":     2,
 	"swarm/peers":      2,
+	"swarm/metadata":   2,
 	"swarm/dht":        2,
 	"swarm/lsd":        2,
 	"swarm/hashes":     2,
@@ -79,11 +80,12 @@ var forbidden = map[string][]string{
 // pure are the standard packages that a room of pure policy must not import:
 // it takes time and randomness as arguments and does no input or output.
 var pure = map[string][]string{
-	"picker":       {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
-	"cache/resume": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
-	"swarm/hashes": {"io", "log", "log/", "net", "net/", "os", "os/", "syscall"},
-	"swarm/peers":  {"context", "io", "log", "log/", "net", "os", "os/", "syscall"},
-	"swarm/pieces": {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
+	"picker":         {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
+	"cache/resume":   {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
+	"swarm/hashes":   {"io", "log", "log/", "net", "net/", "os", "os/", "syscall"},
+	"swarm/peers":    {"context", "io", "log", "log/", "net", "os", "os/", "syscall"},
+	"swarm/metadata": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
+	"swarm/pieces":   {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 }
 
 // guarded are the libraries that only the named rooms may import, because all
