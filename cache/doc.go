@@ -35,7 +35,7 @@
 // (.journal) and the lock (.lock), and a lock per top-level name, because two
 // torrents of one name would write into each other's files. Of v2 torrents a
 // catalogue of complete files by the roots of their trees lies there as well
-// (.files): other torrents find them by it ([FindTwins], [Store.Fill]). Resume
+// (.files): other torrents find them by it ([FindDuplicates], [Store.Fill]). Resume
 // data of an earlier version vouches for nothing: all is hashed.
 //
 // # What survives

@@ -91,7 +91,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	engine.Store(t.swarm)
 	t.swarm.Recheck() // what the store said before is not lost
 	if mi.Info.Hash.HasV2 {
-		t.wg.Go(func() { t.offerTwins(ctx, o.DataDir) })
+		t.wg.Go(func() { t.offerDuplicates(ctx, o.DataDir) })
 	}
 	t.wg.Go(func() { t.awaitComplete(ctx) })
 	t.wg.Go(func() { t.awaitSelected(ctx, o.Select) })

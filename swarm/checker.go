@@ -82,7 +82,7 @@ func (t *Torrent) commit(r hashResult, scratch []byte) hashResult {
 func (t *Torrent) checkFilled(c pieces.Check, scratch []byte) hashResult {
 	if c.Duplicate != nil {
 		if err := c.Duplicate.Fill(c.Piece); err != nil {
-			return hashResult{piece: c.Piece, done: true, err: err, twin: true}
+			return hashResult{piece: c.Piece, done: true, err: err, notCopied: true}
 		}
 	}
 	return t.checkPiece(c.Piece, c.Tries, scratch)

@@ -123,7 +123,7 @@ func clashError(piece metainfo.Piece) error {
 
 // verdict is what a result says of its piece as a whole.
 func (r *hashResult) verdict() pieces.Verdict {
-	return pieces.Verdict{Piece: r.piece, OK: r.ok, Contradiction: r.clash, Err: r.err, NotCopied: r.twin}
+	return pieces.Verdict{Piece: r.piece, OK: r.ok, Contradiction: r.clash, Err: r.err, NotCopied: r.notCopied}
 }
 
 // newLedger makes the ledger of the torrent's pieces, with what the store has at the start.

@@ -75,14 +75,14 @@ func (p *pieceHash) arrived(block int) {
 
 // hashResult is what a hash worker or a checker found out.
 type hashResult struct {
-	piece int
-	of    *pieceHash // nil: a checker's
-	done  bool       // the piece as a whole was judged
-	ok    bool       // it is right
-	clash bool       // its v1 and its v2 hash contradict each other: the torrent is at fault
-	waits bool       // it is complete, and what its hash must be is not known yet
-	err   error      // its blocks could not be read back
-	twin  bool       // it was not to be had from its twin
+	piece     int
+	of        *pieceHash // nil: a checker's
+	done      bool       // the piece as a whole was judged
+	ok        bool       // it is right
+	clash     bool       // its v1 and its v2 hash contradict each other: the torrent is at fault
+	waits     bool       // it is complete, and what its hash must be is not known yet
+	err       error      // its blocks could not be read back
+	notCopied bool       // it could not be copied from its duplicate
 
 	// Of blocks that were judged by themselves (v2).
 	good, bad []int

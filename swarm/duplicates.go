@@ -5,13 +5,13 @@ import (
 	"torrentfs/swarm/pieces"
 )
 
-// Twin is a file on this machine that is said to have the content of one of
+// Duplicate is a file on this machine that is said to have the content of one of
 // the torrent's files.
-type Twin = pieces.Duplicate
+type Duplicate = pieces.Duplicate
 
 // Offer tells of files on this machine whose pieces need not be downloaded. What
 // the background wants is taken at once, else what is read. It is called once.
-func (t *Torrent) Offer(offered []Twin) error {
+func (t *Torrent) Offer(offered []Duplicate) error {
 	if len(offered) == 0 || t.trees == nil {
 		return nil
 	}

@@ -13,11 +13,11 @@ import (
 	"torrentfs/swarm"
 )
 
-// offerTwins looks for files that other torrents have and that are of the
+// offerDuplicates looks for files that other torrents have and that are of the
 // same content as ours (BEP 52, "pieces root"), and offers them to the engine
 // instead of a download, until ctx ends. It looks in the torrent's own data
 // folder, in those of the library's other torrents, and on the shelf.
-func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
+func (t *Torrent) offerDuplicates(ctx context.Context, dataDir string) {
 	ours := map[metainfo.SHA256][]int{} // files by root
 	want := map[metainfo.SHA256]int64{}
 	for i := range t.info.Files {
@@ -30,7 +30,7 @@ func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
 	if len(want) == 0 {
 		return
 	}
-	found := cache.FindTwins(ctx, cache.TwinSearch{
+	found := cache.FindDuplicates(ctx, cache.DuplicateSearch{
 		Hash: t.info.Hash, DataDir: dataDir, DataDirs: t.l.dataDirs(dataDir), Want: want,
 	})
 	if len(found) == 0 {
@@ -43,7 +43,7 @@ func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
 			f.Close()
 		}
 	}()
-	var offered []swarm.Twin
+	var offered []swarm.Duplicate
 	for _, tw := range found {
 		folder := folders[tw.DataDir]
 		if folder == nil {
@@ -57,7 +57,7 @@ func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
 			if st, err := folder.Lstat(tw.Path); err != nil || !st.Mode.IsRegular() || st.Size != tw.Length || tw.DataDir == dataDir && tw.Path == t.store.Path(i) {
 				continue // it was removed, or is ours
 			}
-			offered = append(offered, t.twin(i, folder, tw))
+			offered = append(offered, t.duplicate(i, folder, tw))
 		}
 	}
 	if len(offered) > 0 {
@@ -68,11 +68,11 @@ func (t *Torrent) offerTwins(ctx context.Context, dataDir string) {
 	}
 }
 
-// twin is a file of ours that another file is to be taken for.
-func (t *Torrent) twin(file int, folder vfs.FS, tw cache.Twin) swarm.Twin {
+// duplicate is a file of ours that another file is to be taken for.
+func (t *Torrent) duplicate(file int, folder vfs.FS, tw cache.Duplicate) swarm.Duplicate {
 	f := &t.info.Files[file]
 	first := t.info.PieceOf(f.Offset)
-	return swarm.Twin{
+	return swarm.Duplicate{
 		First: first, Pieces: t.info.PieceOf(f.Offset+f.Length-1) - first + 1, Path: filepath.Join(tw.DataDir, tw.Path),
 		Fill: func(piece int) error {
 			// For each piece anew: there may be thousands of files.

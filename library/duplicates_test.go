@@ -15,7 +15,7 @@ import (
 // A file that another torrent has, of this library or on the shelf, is taken
 // from there without a peer, whatever its name and piece length there. A file
 // that was spoiled since is noticed, and only its right pieces are taken.
-func TestTwins(t *testing.T) {
+func TestDuplicates(t *testing.T) {
 	_, files := testTorrent(t, "")
 	for _, c := range []struct {
 		first, second metainfo.Version

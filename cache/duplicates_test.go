@@ -32,8 +32,8 @@ func (l *lent) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(l.data).ReadAt(p, off)
 }
 
-// twinOf is a file with the content of one of the torrent's files.
-func (tor *torrent) twinOf(file int) *lent {
+// duplicateOf is a file with the content of one of the torrent's files.
+func (tor *torrent) duplicateOf(file int) *lent {
 	f := &tor.Files[file]
 	return &lent{data: tor.data[f.Offset : f.Offset+f.Length]}
 }
@@ -49,7 +49,7 @@ func (tor *torrent) fileOf(piece int) int {
 
 // What is complete here is found by its root from elsewhere, and by nobody
 // who has it already; damaged, foreign and odd files are passed over.
-func TestFindTwins(t *testing.T) {
+func TestFindDuplicates(t *testing.T) {
 	shelf := t.TempDir()
 	tor := newTorrentV2(t, 32<<10, 100_000, 0, 16, 50_000)
 	a := filepath.Join(shelf, "a")
@@ -76,9 +76,9 @@ func TestFindTwins(t *testing.T) {
 		}
 	}
 	dirs := append(SubFolders(shelf), filepath.Join(shelf, "none"), filepath.Join(shelf, "file"))
-	find := func(q TwinSearch) (paths []string) {
+	find := func(q DuplicateSearch) (paths []string) {
 		q.DataDirs = dirs
-		for _, tw := range FindTwins(context.Background(), q) {
+		for _, tw := range FindDuplicates(context.Background(), q) {
 			if tw.DataDir != a || tw.Length != want[tw.Root] {
 				t.Errorf("found %+v", tw)
 			}
@@ -86,16 +86,16 @@ func TestFindTwins(t *testing.T) {
 		}
 		return paths
 	}
-	if got := strings.Join(find(TwinSearch{Want: want}), " "); got != "top/f0 top/f2" {
+	if got := strings.Join(find(DuplicateSearch{Want: want}), " "); got != "top/f0 top/f2" {
 		t.Errorf("found %q", got)
 	}
-	if got := find(TwinSearch{Want: want, Hash: tor.Hash, DataDir: a}); got != nil {
+	if got := find(DuplicateSearch{Want: want, Hash: tor.Hash, DataDir: a}); got != nil {
 		t.Errorf("the torrent found %v of its own", got)
 	}
-	if got := find(TwinSearch{Want: want, Hash: tor.Hash, DataDir: shelf}); len(got) != 2 {
+	if got := find(DuplicateSearch{Want: want, Hash: tor.Hash, DataDir: shelf}); len(got) != 2 {
 		t.Errorf("the torrent found %v in another folder", got)
 	}
-	if got := find(TwinSearch{Want: map[metainfo.SHA256]int64{tor.Files[0].PiecesRoot: 99_999}}); got != nil {
+	if got := find(DuplicateSearch{Want: map[metainfo.SHA256]int64{tor.Files[0].PiecesRoot: 99_999}}); got != nil {
 		t.Errorf("found %v of another length", got)
 	}
 }
@@ -164,8 +164,8 @@ func TestFillRefuses(t *testing.T) {
 		src   vfs.File
 		want  error
 	}{
-		"begun":        {0, tor.twinOf(0), nil},
-		"verified":     {1, tor.twinOf(0), nil},
+		"begun":        {0, tor.duplicateOf(0), nil},
+		"verified":     {1, tor.duplicateOf(0), nil},
 		"short":        {3, &lent{data: tor.data[:90_000]}, io.ErrUnexpectedEOF},
 		"of something": {2, &lent{}, io.ErrUnexpectedEOF},
 	} {
@@ -181,14 +181,14 @@ func TestFillRefuses(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	if err := s.Fill(2, f); err == nil {
-		t.Error("a file was taken for its own twin")
+		t.Error("a file was taken for its own duplicate")
 	}
 	mixed := openStore(t, newCache(t, 0), mixed(t), Options{DataDir: t.TempDir()})
 	if err := mixed.Fill(1, &lent{data: make([]byte, 1<<20)}); err == nil {
 		t.Error("a piece of several files was filled from one")
 	}
 	closeStore(t, s)
-	if err := s.Fill(2, tor.twinOf(0)); !errors.Is(err, ErrClosed) {
+	if err := s.Fill(2, tor.duplicateOf(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -197,12 +197,12 @@ func TestFillRefuses(t *testing.T) {
 func TestFillMakesNoLink(t *testing.T) {
 	tor := newTorrentV2(t, 32<<10, 100_000)
 	dir, other := t.TempDir(), t.TempDir()
-	path := filepath.Join(other, "twin")
+	path := filepath.Join(other, "duplicate")
 	must(t, os.WriteFile(path, tor.data[:100_000], 0o600))
 	folder, err := vfs.Open(other)
 	must(t, err)
 	defer folder.Close()
-	src, err := folder.OpenFile("twin", os.O_RDONLY, 0)
+	src, err := folder.OpenFile("duplicate", os.O_RDONLY, 0)
 	must(t, err)
 	defer src.Close()
 	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
@@ -217,7 +217,7 @@ func TestFillMakesNoLink(t *testing.T) {
 	syncStore(t, s)
 	got, err := os.ReadFile(filepath.Join(dir, tor.Files[0].Path))
 	if err != nil || !bytes.Equal(got, tor.data[:100_000]) {
-		t.Errorf("the file followed its twin (%v)", err)
+		t.Errorf("the file followed its duplicate (%v)", err)
 	}
 	closeStore(t, s)
 	s = openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
@@ -226,7 +226,7 @@ func TestFillMakesNoLink(t *testing.T) {
 	}
 }
 
-// fillScript takes half of the pieces from twins, one of them wrong.
+// fillScript takes half of the pieces from duplicates, one of them wrong.
 func (tor *torrent) fillScript(t *testing.T, c *Cache, disk *crashfs.FS) *progress {
 	pr := newProgress()
 	s, err := c.Open(tor.Info, Options{FS: disk})
@@ -239,7 +239,7 @@ func (tor *torrent) fillScript(t *testing.T, c *Cache, disk *crashfs.FS) *progre
 			pr.commit(s, p)
 			continue
 		}
-		src := tor.twinOf(tor.fileOf(p))
+		src := tor.duplicateOf(tor.fileOf(p))
 		if p == 2 {
 			src.data = append(bytes.Clone(src.data), 1)
 			src.data[tor.PieceLength()*2+5]++
@@ -256,7 +256,7 @@ func (tor *torrent) fillScript(t *testing.T, c *Cache, disk *crashfs.FS) *progre
 	return pr
 }
 
-// Power is cut at every operation of a torrent that takes pieces from twins.
+// Power is cut at every operation of a torrent that takes pieces from duplicates.
 func TestPowerCutWhileFilling(t *testing.T) {
 	tor := newTorrentV2(t, 2*metainfo.BlockSize, 200_000, 5, 70_000)
 	c := newCache(t, minMemory)

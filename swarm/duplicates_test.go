@@ -12,15 +12,15 @@ import (
 	"torrentfs/swarm/pieces"
 )
 
-// twinOf is a twin of one of the world's files that holds these bytes, and
+// duplicateOf is a duplicate of one of the world's files that holds these bytes, and
 // counts what is taken of it.
-func (w *world) twinOf(file int, data []byte) (Twin, func() []int) {
+func (w *world) duplicateOf(file int, data []byte) (Duplicate, func() []int) {
 	f := &w.info.Files[file]
 	first := w.info.PieceOf(f.Offset)
 	var mu sync.Mutex
 	var filled []int
-	return Twin{
-		First: first, Pieces: w.info.PieceOf(f.Offset+f.Length-1) - first + 1, Path: "twin of " + f.Path,
+	return Duplicate{
+		First: first, Pieces: w.info.PieceOf(f.Offset+f.Length-1) - first + 1, Path: "duplicate of " + f.Path,
 		Fill: func(piece int) error {
 			mu.Lock()
 			filled = append(filled, piece)
@@ -58,11 +58,11 @@ func (w *world) content(file int) []byte {
 
 // What another torrent has is verified and not downloaded, whatever the piece
 // length; what is wrong of it comes from peers.
-func TestTwinsAreTaken(t *testing.T) {
+func TestDuplicatesAreTaken(t *testing.T) {
 	for _, v := range v2Versions {
 		for _, c := range []struct {
 			name   string
-			spoil  func(data []byte) []byte // of the first file's twin; its pieces are of 64 KiB
+			spoil  func(data []byte) []byte // of the first file's duplicate; its pieces are of 64 KiB
 			most   int64                    // bytes to come of the first file
 			filled int                      // pieces that are tried at most
 		}{
@@ -75,9 +75,9 @@ func TestTwinsAreTaken(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/%s", v, c.name), func(t *testing.T) {
 				inV2World(t, v, 64<<10, []int64{1<<20 - 5, 300_000}, Config{}, func(w *world) {
 					w.serve(wan(100, 20*ms), w.options("seed"))
-					twin, filled := w.twinOf(0, c.spoil(w.content(0)))
+					duplicate, filled := w.duplicateOf(0, c.spoil(w.content(0)))
 					tor := w.add(TorrentConfig{Prefetch: true})
-					if err := tor.Offer([]Twin{twin}); err != nil {
+					if err := tor.Offer([]Duplicate{duplicate}); err != nil {
 						t.Fatal(err)
 					}
 					w.await(tor, time.Minute)
@@ -98,22 +98,22 @@ func TestTwinsAreTaken(t *testing.T) {
 	}
 }
 
-// A checker takes no piece of a twin while a verdict of its own is not heard: however long
-// the loop is busy, no more is copied than the faults that a twin may have, and what the other
+// A checker takes no piece of a duplicate while a verdict of its own is not heard: however long
+// the loop is busy, no more is copied than the faults that a duplicate may have, and what the other
 // checkers were at.
-func TestTwinFaultsAreHeard(t *testing.T) {
+func TestDuplicateFaultsAreHeard(t *testing.T) {
 	for range 20 {
 		inV2World(t, metainfo.V2, 64<<10, []int64{1 << 20}, Config{}, func(w *world) {
-			twin, filled := w.twinOf(0, make([]byte, 1<<20))
+			duplicate, filled := w.duplicateOf(0, make([]byte, 1<<20))
 			tor := w.add(TorrentConfig{Prefetch: true})
-			fill := twin.Fill
-			twin.Fill = func(piece int) error {
+			fill := duplicate.Fill
+			duplicate.Fill = func(piece int) error {
 				busy := make(chan struct{})
 				go tor.call(func() { close(busy); time.Sleep(ms) }) //nolint:errcheck // it was not closed
 				<-busy
 				return fill(piece)
 			}
-			if err := tor.Offer([]Twin{twin}); err != nil {
+			if err := tor.Offer([]Duplicate{duplicate}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -126,8 +126,8 @@ func TestTwinFaultsAreHeard(t *testing.T) {
 
 // Without a peer, and where only what is read is fetched, a read takes its
 // own pieces, before those that the background takes; also one that waited
-// before anything was known of the twin.
-func TestTwinsServeReads(t *testing.T) {
+// before anything was known of the duplicate.
+func TestDuplicatesServeReads(t *testing.T) {
 	for _, prefetch := range []bool{false, true} {
 		t.Run(fmt.Sprintf("prefetch=%v", prefetch), func(t *testing.T) {
 			inV2World(t, metainfo.V2, 64<<10, []int64{4 << 20}, Config{}, func(w *world) {
@@ -137,8 +137,8 @@ func TestTwinsServeReads(t *testing.T) {
 				early := make(chan time.Duration)
 				go func() { early <- w.read(r, 3<<20, 100, time.Minute) }()
 				time.Sleep(time.Second)
-				twin, filled := w.twinOf(0, w.content(0))
-				if err := tor.Offer([]Twin{twin}); err != nil {
+				duplicate, filled := w.duplicateOf(0, w.content(0))
+				if err := tor.Offer([]Duplicate{duplicate}); err != nil {
 					t.Fatal(err)
 				}
 				if took := <-early; took > time.Second {
@@ -160,15 +160,15 @@ func TestTwinsServeReads(t *testing.T) {
 
 // Pieces of which something came are left to the peers, and so are those that
 // the user did not choose.
-func TestTwinsKeepOutOfTheWay(t *testing.T) {
+func TestDuplicatesKeepOutOfTheWay(t *testing.T) {
 	inV2World(t, metainfo.V2, 4<<20, []int64{16 << 20}, Config{}, func(w *world) {
 		w.serve(wan(100, 20*ms), w.options("seed"))
 		tor := w.add(TorrentConfig{})
 		r := tor.NewReader(nil)
 		defer r.Close()
 		w.read(r, 5<<20, 10, time.Minute)
-		twin, filled := w.twinOf(0, w.content(0))
-		if err := tor.Offer([]Twin{twin}); err != nil {
+		duplicate, filled := w.duplicateOf(0, w.content(0))
+		if err := tor.Offer([]Duplicate{duplicate}); err != nil {
 			t.Fatal(err)
 		}
 		w.read(r, 6<<20, 10, time.Minute)

@@ -17,33 +17,33 @@ import (
 	"torrentfs/metainfo"
 )
 
-// Limits on the search for twins.
+// Limits on the search for duplicates.
 const (
 	maxCatalogues     = 4096     // that are read
 	maxCatalogueBytes = 64 << 20 // in all of them
 )
 
-// Twin is a file of another torrent that is said to have the content of one of
+// Duplicate is a file of another torrent that is said to have the content of one of
 // ours. Nobody vouches for that: what is taken from it has to be hashed.
-type Twin struct {
+type Duplicate struct {
 	Root    metainfo.SHA256 // of its tree (BEP 52, "pieces root")
 	Length  int64
 	DataDir string
 	Path    string // below DataDir
 }
 
-// TwinSearch is where and what to look for.
-type TwinSearch struct {
-	Hash     metainfo.InfoHash         // of the torrent that looks, and is not its own twin
+// DuplicateSearch is where and what to look for.
+type DuplicateSearch struct {
+	Hash     metainfo.InfoHash         // of the torrent that looks, and is not its own duplicate
 	DataDir  string                    // of that torrent
 	DataDirs []string                  // folders to look into
 	Want     map[metainfo.SHA256]int64 // lengths by root
 }
 
-// FindTwins reads the catalogues of other torrents' complete files and returns
+// FindDuplicates reads the catalogues of other torrents' complete files and returns
 // those that are wanted, one for each root. Folders and catalogues that cannot
 // be read, or are damaged, are passed over.
-func FindTwins(ctx context.Context, q TwinSearch) (found []Twin) {
+func FindDuplicates(ctx context.Context, q DuplicateSearch) (found []Duplicate) {
 	left := map[metainfo.SHA256]int64{}
 	for root, n := range q.Want {
 		left[root] = n
@@ -65,7 +65,7 @@ func FindTwins(ctx context.Context, q TwinSearch) (found []Twin) {
 			for _, f := range files {
 				if n, ok := left[f.Root]; ok && n == f.Length {
 					delete(left, f.Root)
-					found = append(found, Twin{f.Root, f.Length, dir, f.Path})
+					found = append(found, Duplicate{f.Root, f.Length, dir, f.Path})
 				}
 			}
 		}
