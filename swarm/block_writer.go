@@ -104,7 +104,7 @@ func (w *blockWriter) send(u upload) error {
 		switch sent, err := sendSection(c.nc, header, f, at, u.n); {
 		case err != nil:
 			if fault := (*fileError)(nil); errors.As(err, &fault) { // in the middle of a message: the peer has to come back
-				c.t.distrust(u.piece, fault.err)
+				c.t.invalidate(u.piece, fault.err)
 			}
 			return err
 		case sent:
@@ -122,7 +122,7 @@ func (w *blockWriter) send(u upload) error {
 		// Evicted, or the disk failed: the peer gets its answer and asks another.
 		c.t.log.Debug("serve block: "+err.Error(), "piece", u.piece)
 		if c.t.store.Has(u.piece) {
-			c.t.distrust(u.piece, err)
+			c.t.invalidate(u.piece, err)
 		}
 		if c.fast {
 			c.out.add(func(b []byte) []byte {

@@ -55,12 +55,12 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		}
 		return n, err
 	}
-	waited, distrusted, suspect := false, 0, int64(-1)
+	waited, invalidated, suspect := false, 0, int64(-1)
 	for {
 		var k int
 		k, err = t.store.ReadAt(p[n:], off+int64(n))
 		if n += k; k > 0 {
-			distrusted = 0
+			invalidated = 0
 		}
 		if n == len(p) {
 			if !waited {
@@ -77,10 +77,10 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
-			if distrusted++; distrusted > maxDistrust {
+			if invalidated++; invalidated > maxInvalidations {
 				return n, err
 			}
-			t.distrust(piece, err)
+			t.invalidate(piece, err)
 		}
 		waited, suspect = true, -1
 		if err := r.wait(ctx, off+int64(n), len(p)-n); err != nil {

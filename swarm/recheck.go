@@ -11,13 +11,13 @@ import (
 // its trust and tells the loop, which has the pieces hashed again and fetched
 // where they are wrong.
 
-// maxDistrust is how often one read puts in doubt what it cannot read at one
+// maxInvalidations is how often one read puts in doubt what it cannot read at one
 // place before it fails.
-const maxDistrust = 3
+const maxInvalidations = 3
 
-// distrust is called where a committed piece could not be read. It returns
+// invalidate is called when a committed piece could not be read. It returns
 // when the loop knows.
-func (t *Torrent) distrust(piece int, reason error) {
+func (t *Torrent) invalidate(piece int, reason error) {
 	doubtful := t.store.Doubt(piece, reason)
 	if len(doubtful) == 0 {
 		return
