@@ -9,7 +9,7 @@ BENCH ?= .
 # Tools that scripts/setup.sh had to fetch come first.
 export PATH := $(CURDIR)/.tools/go/bin:$(CURDIR)/.tools/bin:$(PATH)
 RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null)
-LDFLAGS := -s -w -X main.release=$(RELEASE)
+LDFLAGS := -s -w -X torrentfs/internal/version.release=$(RELEASE)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test fuzz soak bench figures lint fmt install uninstall clean

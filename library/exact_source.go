@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/metainfo"
 	"torrentfs/net/guard"
 	"torrentfs/swarm"
@@ -84,7 +85,7 @@ func (l *Library) fetchSource(ctx context.Context, raw string) (*metainfo.MetaIn
 	if err != nil {
 		return nil, errors.New("not a usable URL")
 	}
-	req.Header.Set("User-Agent", Client)
+	req.Header.Set("User-Agent", version.UserAgent)
 	resp, err := client.Do(req)
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {

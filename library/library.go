@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"torrentfs/cache"
+	"torrentfs/internal/version"
 	"torrentfs/metainfo"
 	"torrentfs/net/egress"
 	"torrentfs/net/guard"
@@ -23,9 +24,6 @@ const (
 	DefaultMemoryCache = 64 << 20
 	DefaultPeerLimit   = 80
 )
-
-// Client is how this program calls itself towards peers and trackers.
-const Client = "torrentfs 0.1"
 
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
@@ -153,7 +151,7 @@ func Open(cfg Config) (*Library, error) {
 		l.discover.local.port, l.discover.local.network = uint16(l.port), cfg.Network
 	}
 	sc := swarm.Config{
-		Listener: l.doors.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: Client,
+		Listener: l.doors.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: version.Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: blocked,
 	}
 	if l.doors.utp != nil {

@@ -25,7 +25,7 @@ func (l *Library) webSeedOpeners(mi *metainfo.MetaInfo) []swarm.WebSeedOpener {
 			}
 			seen[u] = true
 			cfg := webseed.Config{
-				URL: u, Pieces: pieces, Info: mi.Info, UserAgent: Client, Dialer: l.webDialer,
+				URL: u, Pieces: pieces, Info: mi.Info, Dialer: l.webDialer,
 				Logger: l.log.With("torrent", mi.Info.Name),
 			}
 			if _, err := webseed.New(cfg); err != nil {

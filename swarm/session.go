@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"torrentfs/internal/version"
 	"torrentfs/net/egress"
 	"torrentfs/swarm/wire"
 )
@@ -231,7 +232,7 @@ func (s *Session) lookup(infoHash [20]byte) (*Torrent, *metadataSearch) {
 
 // newPeerID makes an Azureus-style id (BEP 20).
 func newPeerID() (id [20]byte) {
-	copy(id[:], "-TF0100-")
+	copy(id[:], version.PeerID)
 	rand.Read(id[8:]) // never fails (crypto/rand)
 	return id
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/metainfo"
 )
 
@@ -138,7 +139,7 @@ func (o *createCmd) spec(a *app, abs, output string) (metainfo.CreateSpec, error
 		Nodes:       o.Node,
 		Comment:     o.Comment,
 		Source:      o.Source,
-		CreatedBy:   "torrentfs " + version(),
+		CreatedBy:   "torrentfs " + version.String(),
 		Private:     o.Private,
 	}
 	switch {

@@ -1,4 +1,4 @@
-// Torrentfs mounts a torrent as a read-only directory and seeds it in the
+// Command torrentfs mounts a torrent as a read-only directory and seeds it in the
 // background; beside that it is a plain BitTorrent client and a tracker.
 //
 // This package is the command line and nothing else: one file per command,

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/net/egress"
 	"torrentfs/net/guard"
 )
@@ -84,7 +85,7 @@ func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) e
 	if err != nil {
 		return withoutURL(err)
 	}
-	req.Header.Set("User-Agent", "torrentfs/"+version())
+	req.Header.Set("User-Agent", version.UserAgent)
 	resp, err := client.Do(req)
 	if err != nil {
 		return withoutURL(err)

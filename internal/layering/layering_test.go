@@ -21,6 +21,7 @@ const outside = 99
 var floors = map[string]int{
 	// Text that is safe to show: every floor may need it.
 	"internal/safetext": -1,
+	"internal/version":  -1, // of the program: everything that tells it to others
 
 	"metainfo/bencode": -1, // the guarded decoder, which floor 0 shares
 	"internal/bitset":  -1, // pieces and blocks as sets, which all floors share

@@ -1,4 +1,4 @@
-// Testcount reads the events of `go test -json` from several runs, shows what
+// Command testcount reads the events of `go test -json` from several runs, shows what
 // failed and was skipped, and ends with one line that counts all tests:
 //
 //	412 passed, 0 failed, 3 skipped

@@ -19,7 +19,6 @@ import (
 
 // ClientConfig configures a Client. The zero value works.
 type ClientConfig struct {
-	UserAgent string // of HTTP requests; empty sends "torrentfs"
 	// AllowPrivate lets tracker names resolve to loopback and private
 	// addresses: for people with a tracker inside their own network.
 	AllowPrivate bool
@@ -39,9 +38,6 @@ type ClientConfig struct {
 }
 
 func (cfg ClientConfig) withDefaults() ClientConfig {
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = "torrentfs"
-	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 30 * time.Second
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/net/guard"
 )
 
@@ -113,7 +114,7 @@ func (c *Client) get(ctx context.Context, t target, u *url.URL) (body []byte, st
 	if err != nil {
 		return nil, nil, fmt.Errorf("build request: %w", ErrURL)
 	}
-	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	req.Header.Set("User-Agent", version.UserAgent)
 	req.Header.Set("Accept-Encoding", "gzip")
 	resp, err := c.http.Do(req)
 	if err != nil {

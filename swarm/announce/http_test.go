@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"torrentfs/internal/version"
 )
 
 // httpTracker runs h on loopback and returns a client that reaches it under any
@@ -27,8 +29,7 @@ func httpTracker(t *testing.T, h http.HandlerFunc, names hosts) (*Client, string
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	c := NewClient(ClientConfig{
-		UserAgent: "test/1",
-		Lookup:    names.lookup,
+		Lookup: names.lookup,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
 		},
@@ -63,7 +64,7 @@ func TestHTTPRequest(t *testing.T) {
 	if q := got.URL.Query(); q.Get("info_hash") != string(r.InfoHash[:]) || q.Get("peer_id") != string(r.PeerID[:]) {
 		t.Error("hash or id do not survive their encoding")
 	}
-	if h := got.Header; h.Get("User-Agent") != "test/1" || h.Get("Accept-Encoding") != "gzip" || h.Get("Cookie") != "" {
+	if h := got.Header; h.Get("User-Agent") != version.UserAgent || h.Get("Accept-Encoding") != "gzip" || h.Get("Cookie") != "" {
 		t.Errorf("headers %v", h)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"torrentfs/internal/version"
 	"torrentfs/net/egress"
 )
 
@@ -44,7 +45,7 @@ type Config struct {
 	// host by its name, in place of Lookup: behind a proxy that looks names up.
 	ByName func(host string, port uint16) net.Addr
 	// Client is the "v" of our messages, two letters and a version in two
-	// bytes; empty means "tf\x00\x01".
+	// bytes; empty means version.DHT.
 	Client string
 	Logger *slog.Logger // nil logs nothing
 }
@@ -81,7 +82,7 @@ func (c Config) withDefaults() Config {
 		c.Lookup = (*egress.Network)(nil).LookupNetIP
 	}
 	if c.Client == "" {
-		c.Client = "tf\x00\x01"
+		c.Client = version.DHT
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

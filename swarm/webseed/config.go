@@ -45,8 +45,7 @@ type Config struct {
 	Info    *metainfo.Info
 	Handler Handler
 
-	Conns     int    // connections at once; 0 means 4
-	UserAgent string // empty means "torrentfs"
+	Conns int // connections at once; 0 means 4
 	// Dialer connects to hosts that torrents name; nil is the zero Dialer.
 	Dialer *guard.Dialer
 	TLS    *tls.Config // nil is Go's default
@@ -72,9 +71,6 @@ const (
 func (c Config) withDefaults() Config {
 	if c.Conns <= 0 {
 		c.Conns = 4
-	}
-	if c.UserAgent == "" {
-		c.UserAgent = "torrentfs"
 	}
 	if c.Dialer == nil {
 		c.Dialer = &guard.Dialer{}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/metainfo"
 	"torrentfs/net/guard"
 )
@@ -142,7 +143,7 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	if err != nil {
 		return fmt.Errorf("build request: %w", ErrURL)
 	}
-	req.Header.Set("User-Agent", s.cfg.UserAgent)
+	req.Header.Set("User-Agent", version.UserAgent)
 	req.Header.Set("Accept-Encoding", "identity")
 	if p.ranged {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", p.off, p.off+p.length-1))
