@@ -56,7 +56,7 @@ func benchPut(b *testing.B, pieceLen int64) {
 		from := cpu()
 		for p := 0; p < tor.NumPieces() && n < b.N; p++ {
 			for i := 0; i < perPiece; i++ {
-				s.Put(p, order[i], bufs[n%len(bufs)])
+				s.Put(metainfo.Block{Piece: p, Index: order[i]}, bufs[n%len(bufs)])
 				n++
 			}
 			s.Commit(p)

@@ -59,7 +59,8 @@ func sameBytes(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &
 // disk. A block that was put before is replaced; one that is verified is
 // ignored. A block of the wrong length is a mistake of the caller's and
 // panics.
-func (s *Store) Put(piece, block int, data []byte) {
+func (s *Store) Put(b metainfo.Block, data []byte) {
+	piece, block := b.Piece, b.Index
 	off, want := s.lay.block(piece, block)
 	if len(data) != want {
 		panic(fmt.Sprintf("cache: block %d of piece %d has %d bytes, want %d", block, piece, len(data), want))
@@ -121,13 +122,14 @@ func signal(c chan struct{}) {
 // were put, else from disk; padding is zeros. The result is either scratch,
 // grown if it is too small, or a buffer of the store's: read it only.
 // [ErrMissing] says that there are no such bytes.
-func (s *Store) Unverified(piece, block int, scratch []byte) ([]byte, error) {
+func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
+	piece, block := b.Piece, b.Index
 	if !s.gate.enter() {
 		return nil, ErrClosed
 	}
 	defer s.gate.leave()
-	if b := s.inMemory(piece, block); b != nil {
-		return b, nil
+	if data := s.inMemory(piece, block); data != nil {
+		return data, nil
 	}
 	off, n := s.lay.block(piece, block)
 	if cap(scratch) < n {
@@ -158,7 +160,7 @@ func (s *Store) Unverified(piece, block int, scratch []byte) ([]byte, error) {
 // is there: a file was changed by another program after blocks had been written
 // to it, or blocks were discarded since. Whoever hashes reads all of it
 // anew then (Unverified).
-func (s *Store) Commit(piece int) bool {
+func (s *Store) Commit(piece metainfo.Piece) bool {
 	if !s.gate.enter() {
 		return false
 	}

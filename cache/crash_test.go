@@ -85,7 +85,7 @@ func (tor *torrent) script(t *testing.T, c *Cache, disk *crashfs.FS) *progress {
 			case 1:
 				bad := tor.block(p, 0)
 				bad[5]++
-				s.Put(p, 0, bad)
+				s.Put(metainfo.Block{Piece: p, Index: 0}, bad)
 				time.Sleep(150 * time.Millisecond)
 				s.Discard(p)
 				tor.put(s, p)

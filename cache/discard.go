@@ -1,8 +1,10 @@
 package cache
 
+import "torrentfs/metainfo"
+
 // Discard forgets the blocks of a piece whose hash was wrong. A verified piece
 // stays (see Forget), and so do blocks that are verified by themselves.
-func (s *Store) Discard(piece int) {
+func (s *Store) Discard(piece metainfo.Piece) {
 	if !s.gate.enter() {
 		return
 	}
@@ -34,7 +36,8 @@ func (s *Store) Discard(piece int) {
 }
 
 // DiscardBlock forgets one block, whose own hash was wrong.
-func (s *Store) DiscardBlock(piece, block int) {
+func (s *Store) DiscardBlock(b metainfo.Block) {
+	piece, block := b.Piece, b.Index
 	if !s.gate.enter() {
 		return
 	}

@@ -63,7 +63,7 @@
 //
 // A disk that refuses to write loses nothing: blocks wait in memory, readable
 // if verified, and are tried again with growing pauses; Dirty tells whoever
-// puts to hold back, and Shed gives up what is too much.
+// puts to hold back, and Drop gives up what is too much.
 //
 // A sync that failed may have cost what it was to save, and the next one works
 // without a further word. So nothing of the file is journaled until then; what

@@ -9,19 +9,20 @@ import (
 
 	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // quiet is how long the disk must have read without an error before the next
 // one is news.
 const quiet = time.Minute
 
-// Doubt withdraws the trust in a verified piece whose bytes could not be read,
+// Invalidate withdraws the trust in a verified piece whose bytes could not be read,
 // for the given reason, and in all others of a file that somebody else
 // changed, cut or removed. Such pieces cannot be read any more. Those that it
 // returns are now doubtful, as if they had been at Open: the caller hashes
 // them and calls Commit or Discard. It returns none where others have
 // withdrawn the trust before.
-func (s *Store) Doubt(piece int, reason error) (doubtful []int) {
+func (s *Store) Invalidate(piece metainfo.Piece, reason error) (doubtful []metainfo.Piece) {
 	if !s.gate.enter() {
 		return nil
 	}
@@ -55,7 +56,7 @@ func (s *Store) withdrew() {
 }
 
 // suspect withdraws the trust in all that a file holds which somebody else
-// changed, as Doubt does. Recheck returns the pieces.
+// changed, as Invalidate does. Recheck returns the pieces.
 func (s *Store) suspect(file int) {
 	if s.hanging(reading) != nil {
 		return
@@ -247,11 +248,11 @@ func (s *Store) stalled() bool {
 	return s.trouble[writing] != nil || !s.writeBegun.IsZero() && time.Since(s.writeBegun) > stallTime
 }
 
-// Shed gives up verified pieces that wait in memory for a disk that is
+// Drop gives up verified pieces that wait in memory for a disk that is
 // stalled, the oldest first, until no more than most bytes wait. They cannot be
 // read any more and have to be fetched again. While the disk works it does
 // nothing: then waiting is enough.
-func (s *Store) Shed(most int64) (lost []int) {
+func (s *Store) Drop(most int64) (lost []metainfo.Piece) {
 	if !s.gate.enter() {
 		return nil
 	}

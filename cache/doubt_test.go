@@ -35,7 +35,7 @@ var meddle = map[string]func(*testing.T, *crashfs.FS){
 // recover does what the engine does after a read failed: doubt, hash, fetch.
 func (tor *torrent) recover(t *testing.T, s *Store, piece int, err error) (doubted []int) {
 	t.Helper()
-	return tor.judge(t, s, s.Doubt(piece, err))
+	return tor.judge(t, s, s.Invalidate(piece, err))
 }
 
 // judge hashes pieces that are doubtful, and fetches those that are wrong.
@@ -137,7 +137,7 @@ func TestMeddledIsNotVouchedFor(t *testing.T) {
 				change(t, disk)
 				for p := range tor.NumPieces() {
 					if _, err := s.ReadAt(make([]byte, tor.PieceSize(p)), int64(p)*tor.PieceLength()); err != nil && s.Has(p) {
-						s.Doubt(p, err)
+						s.Invalidate(p, err)
 					}
 				}
 				time.Sleep(2 * time.Second) // the journal hears of it
@@ -246,7 +246,7 @@ func TestShed(t *testing.T) {
 		disk := crashfs.New()
 		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		tor.fetch(s, 0)
-		if lost := s.Shed(0); lost != nil {
+		if lost := s.Drop(0); lost != nil {
 			t.Errorf("shed %v while the disk works", lost)
 		}
 		syncStore(t, s)
@@ -255,7 +255,7 @@ func TestShed(t *testing.T) {
 		for p := 1; p < tor.NumPieces(); p++ {
 			tor.fetch(s, p)
 			time.Sleep(time.Second)
-			for _, l := range s.Shed(most) {
+			for _, l := range s.Drop(most) {
 				if l == p || s.Has(l) {
 					t.Errorf("piece %d: shed %d, held %v", p, l, s.Has(l))
 				}

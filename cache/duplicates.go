@@ -134,7 +134,7 @@ func SubFolders(dir string) (dirs []string) {
 // hashes the piece (through Unverified), and calls Commit or Discard. It fails
 // where anything of the piece came already, and where the piece is not of one
 // file alone.
-func (s *Store) Fill(piece int, src vfs.File) error {
+func (s *Store) Fill(piece metainfo.Piece, src vfs.File) error {
 	if !s.gate.enter() {
 		return ErrClosed
 	}

@@ -157,7 +157,7 @@ func TestFillRefuses(t *testing.T) {
 	tor := newTorrentV2(t, 32<<10, 100_000, 50_000)
 	dir := t.TempDir()
 	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
-	s.Put(0, 0, tor.block(0, 0))
+	s.Put(metainfo.Block{Piece: 0, Index: 0}, tor.block(0, 0))
 	tor.fetch(s, 1)
 	for name, c := range map[string]struct {
 		piece int

@@ -115,9 +115,9 @@ func (tor *torrent) foreign(t *testing.T, change func(*testing.T, *crashfs.FS), 
 				}
 			}
 		}
-		s.Put(1, b, tor.block(1, b))
+		s.Put(metainfo.Block{Piece: 1, Index: b}, tor.block(1, b))
 		if b == 1 && tor.Hash.HasV2 {
-			s.CommitBlock(1, b)
+			s.CommitBlock(metainfo.Block{Piece: 1, Index: b})
 		}
 	}
 	tor.conclude(s, 1)
@@ -167,7 +167,7 @@ func TestUntouchedFilesAreNotHashed(t *testing.T) {
 					}
 					time.Sleep(3 * time.Second) // it is journaled
 					last := tor.NumPieces() - 1
-					s.Put(last, 0, tor.block(last, 0)) // f1 is being written to
+					s.Put(metainfo.Block{Piece: last, Index: 0}, tor.block(last, 0)) // f1 is being written to
 					time.Sleep(200 * time.Millisecond)
 					after := map[string]func() *crashfs.FS{
 						"stop": func() *crashfs.FS { return disk }, "kill": disk.Kill,
@@ -207,7 +207,7 @@ func TestStaleVerdictOfACheck(t *testing.T) {
 		s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		tor.hash(s, 0)
 		for b := range 4 { // a check of piece 1, whose verdict is yet to come
-			if data, err := s.Unverified(1, b, nil); err != nil || !bytes.Equal(data, tor.block(1, b)) {
+			if data, err := s.Unverified(metainfo.Block{Piece: 1, Index: b}, nil); err != nil || !bytes.Equal(data, tor.block(1, b)) {
 				t.Fatalf("block %d: %v", b, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"torrentfs/cache/resume"
 	"torrentfs/internal/crashfs"
 	"torrentfs/internal/golden"
+	"torrentfs/metainfo"
 )
 
 // formats are the golden files of package resume.
@@ -87,7 +88,7 @@ func TestGoldenRuns(t *testing.T) {
 		tor.fetch(s, 4)
 		syncStore(t, s)
 		change(t, disk, s.Path(0), "x")
-		if n := len(s.Doubt(0, ErrChanged)); n == 0 {
+		if n := len(s.Invalidate(0, ErrChanged)); n == 0 {
 			t.Error("nothing is in doubt")
 		}
 		syncStore(t, s)
@@ -97,8 +98,8 @@ func TestGoldenRuns(t *testing.T) {
 	goldenRun(t, "run-v2", two, disk, func(s *Store) {
 		two.fetch(s, 0)
 		for b := range 3 {
-			s.Put(2, b, two.block(2, b))
-			s.CommitBlock(2, b)
+			s.Put(metainfo.Block{Piece: 2, Index: b}, two.block(2, b))
+			s.CommitBlock(metainfo.Block{Piece: 2, Index: b})
 		}
 		syncStore(t, s)
 	})

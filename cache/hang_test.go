@@ -103,7 +103,7 @@ func TestReadOfDiskThatHangs(t *testing.T) {
 				if n != 0 || !hangs(err) {
 					t.Errorf("piece %d: %d bytes, %v", p, n, err)
 				}
-				s.Doubt(p, err)
+				s.Invalidate(p, err)
 			})
 		}
 		wg.Wait()

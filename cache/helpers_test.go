@@ -127,7 +127,7 @@ func (tor *torrent) block(p, b int) []byte {
 
 func (tor *torrent) put(s *Store, p int) {
 	for b := range tor.NumBlocks(p) {
-		s.Put(p, b, tor.block(p, b))
+		s.Put(metainfo.Block{Piece: p, Index: b}, tor.block(p, b))
 	}
 }
 
@@ -135,7 +135,7 @@ func (tor *torrent) put(s *Store, p int) {
 func (tor *torrent) hash(s *Store, p int) bool {
 	var got []byte
 	for b := range tor.NumBlocks(p) {
-		data, err := s.Unverified(p, b, nil)
+		data, err := s.Unverified(metainfo.Block{Piece: p, Index: b}, nil)
 		if err != nil {
 			s.Discard(p)
 			return false

@@ -29,7 +29,8 @@ func (pb *pieceBuf) beginGood() {
 //
 // It is false, and the block is not committed, if what was hashed may not be what
 // is there, as in Commit.
-func (s *Store) CommitBlock(piece, block int) bool {
+func (s *Store) CommitBlock(b metainfo.Block) bool {
+	piece, block := b.Piece, b.Index
 	if !s.gate.enter() {
 		return true
 	}
@@ -77,7 +78,8 @@ func (s *Store) tellLater(piece int) {
 
 // HasBlock reports whether a block is verified, by itself or with its piece. It
 // is false for blocks that do not exist.
-func (s *Store) HasBlock(piece, block int) bool {
+func (s *Store) HasBlock(b metainfo.Block) bool {
+	piece, block := b.Piece, b.Index
 	if s.verified.has(piece) {
 		return true
 	}
@@ -98,7 +100,7 @@ func (s *Store) Ready(off int64, n int) bool {
 
 // Blocks yields the pieces that are not verified and have blocks that are, in
 // ascending order; block i is bit i%64 of word i/64. What it yields is a copy.
-func (s *Store) Blocks(yield func(piece int, blocks []uint64) bool) {
+func (s *Store) Blocks(yield func(piece metainfo.Piece, blocks []uint64) bool) {
 	for _, x := range s.goodBlocks() {
 		if !yield(x.piece, x.blocks) {
 			return

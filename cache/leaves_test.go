@@ -29,19 +29,19 @@ func TestBlockReadsBeforeItsPiece(t *testing.T) {
 		s := openStore(t, newCache(t, minMemory), tor, Options{DataDir: t.TempDir()})
 		const piece, block = 4, 2
 		off := int64(piece)*tor.PieceLength() + block*metainfo.BlockSize
-		s.Put(piece, 1, tor.block(piece, 1))
-		s.Put(piece, block, tor.block(piece, block))
+		s.Put(metainfo.Block{Piece: piece, Index: 1}, tor.block(piece, 1))
+		s.Put(metainfo.Block{Piece: piece, Index: block}, tor.block(piece, block))
 		if written {
 			syncStore(t, s)
 		}
-		if s.HasBlock(piece, block) || s.Ready(off, 1) {
+		if s.HasBlock(metainfo.Block{Piece: piece, Index: block}) || s.Ready(off, 1) {
 			t.Fatal("a block that was only put counts as verified")
 		}
-		s.CommitBlock(piece, 3) // was never put
-		s.CommitBlock(piece, block)
-		s.DiscardBlock(piece, block)
+		s.CommitBlock(metainfo.Block{Piece: piece, Index: 3}) // was never put
+		s.CommitBlock(metainfo.Block{Piece: piece, Index: block})
+		s.DiscardBlock(metainfo.Block{Piece: piece, Index: block})
 		s.Discard(piece)
-		if !s.HasBlock(piece, block) || s.HasBlock(piece, 1) || s.HasBlock(piece, 3) || s.HasBlock(piece, 99) || s.Has(piece) {
+		if !s.HasBlock(metainfo.Block{Piece: piece, Index: block}) || s.HasBlock(metainfo.Block{Piece: piece, Index: 1}) || s.HasBlock(metainfo.Block{Piece: piece, Index: 3}) || s.HasBlock(metainfo.Block{Piece: piece, Index: 99}) || s.Has(piece) {
 			t.Error("other blocks are verified than the one committed")
 		}
 		got := make([]byte, 2*metainfo.BlockSize)
@@ -57,7 +57,7 @@ func TestBlockReadsBeforeItsPiece(t *testing.T) {
 		}
 		bad := tor.block(piece, block)
 		bad[0]++
-		s.Put(piece, block, bad) // changes nothing
+		s.Put(metainfo.Block{Piece: piece, Index: block}, bad) // changes nothing
 		syncStore(t, s)
 		tor.put(s, piece)
 		s.Commit(piece)
@@ -90,18 +90,18 @@ func TestBlocksAgainstModel(t *testing.T) {
 			x.block = rapid.IntRange(0, blocks-1).Draw(rt, "block")
 			switch rapid.IntRange(0, 9).Draw(rt, "op") {
 			case 0, 1, 2:
-				s.Put(x.piece, x.block, tor.block(x.piece, x.block))
+				s.Put(metainfo.Block{Piece: x.piece, Index: x.block}, tor.block(x.piece, x.block))
 				put[x] = true
 			case 3:
 				bad := tor.block(x.piece, x.block)
 				bad[0]++
-				s.Put(x.piece, x.block, bad)
+				s.Put(metainfo.Block{Piece: x.piece, Index: x.block}, bad)
 				if !good[x] {
 					delete(put, x)
 				}
 			case 4, 5:
 				if put[x] {
-					s.CommitBlock(x.piece, x.block)
+					s.CommitBlock(metainfo.Block{Piece: x.piece, Index: x.block})
 					good[x] = true
 				}
 			case 6:
@@ -143,9 +143,9 @@ func TestBlocksAgainstModel(t *testing.T) {
 					n := tor.BlockLen(p, b)
 					got := make([]byte, n)
 					m, err := s.ReadAt(got, off)
-					if want := good[id{p, b}]; want != s.HasBlock(p, b) || want != s.Ready(off, n) || want != (m == n) {
+					if want := good[id{p, b}]; want != s.HasBlock(metainfo.Block{Piece: p, Index: b}) || want != s.Ready(off, n) || want != (m == n) {
 						rt.Fatalf("block %d of piece %d: committed %v, has %v, ready %v, read %d of %d: %v",
-							b, p, want, s.HasBlock(p, b), s.Ready(off, n), m, n, err)
+							b, p, want, s.HasBlock(metainfo.Block{Piece: p, Index: b}), s.Ready(off, n), m, n, err)
 					}
 					if m == n && !bytes.Equal(got, tor.data[off:off+int64(n)]) {
 						rt.Fatalf("block %d of piece %d: wrong bytes", b, p)
@@ -176,11 +176,11 @@ func (tor *torrent) leafScript(t *testing.T, c *Cache, disk *crashfs.FS) (synced
 	for i := range 14 {
 		p := rng.IntN(tor.NumPieces())
 		b := rng.IntN(tor.NumBlocks(p))
-		s.Put(p, b, tor.block(p, b))
+		s.Put(metainfo.Block{Piece: p, Index: b}, tor.block(p, b))
 		if i%3 == 0 {
 			time.Sleep(150 * time.Millisecond)
 		}
-		s.CommitBlock(p, b)
+		s.CommitBlock(metainfo.Block{Piece: p, Index: b})
 		committed = append(committed, [2]int{p, b})
 		if i == 9 {
 			tor.put(s, p)
@@ -259,18 +259,18 @@ func TestForeignChangeTakesBlocks(t *testing.T) {
 		disk := crashfs.New()
 		s := openStore(t, c, tor, Options{FS: disk})
 		const piece = 1
-		s.Put(piece, 0, tor.block(piece, 0))
-		s.CommitBlock(piece, 0)
+		s.Put(metainfo.Block{Piece: piece, Index: 0}, tor.block(piece, 0))
+		s.CommitBlock(metainfo.Block{Piece: piece, Index: 0})
 		syncStore(t, s)
 		rewrite(t, disk, "top/f2", []byte("x"))
-		if got := s.Doubt(piece, ErrChanged); len(got) != 1 || got[0] != piece {
+		if got := s.Invalidate(piece, ErrChanged); len(got) != 1 || got[0] != piece {
 			t.Errorf("doubtful: %v", got)
 		}
-		if s.HasBlock(piece, 0) {
+		if s.HasBlock(metainfo.Block{Piece: piece, Index: 0}) {
 			t.Error("the block is still trusted")
 		}
 		closeStore(t, s)
-		if s = openStore(t, c, tor, Options{FS: disk}); s.HasBlock(piece, 0) {
+		if s = openStore(t, c, tor, Options{FS: disk}); s.HasBlock(metainfo.Block{Piece: piece, Index: 0}) {
 			t.Error("the block is trusted after a restart")
 		}
 		closeStore(t, s)

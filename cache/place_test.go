@@ -345,7 +345,7 @@ func TestCopyOfOursIsOurs(t *testing.T) {
 	tor := newTorrent(t, 256<<10, entry{path: "one", size: 64 << 10}, entry{path: "two", size: 400 << 10})
 	dir, copied := t.TempDir(), t.TempDir()
 	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir, Hashes: tor})
-	s.Put(0, 0, tor.block(0, 0)) // no hash vouches for it
+	s.Put(metainfo.Block{Piece: 0, Index: 0}, tor.block(0, 0)) // no hash vouches for it
 	syncStore(t, s)
 	closeStore(t, s)
 	must(t, os.CopyFS(copied, os.DirFS(dir)))
@@ -380,7 +380,7 @@ func TestCrashesLeaveForeignFiles(t *testing.T) {
 			return
 		}
 		for p := range tor.NumPieces() {
-			s.Put(p, 0, tor.block(p, 0))
+			s.Put(metainfo.Block{Piece: p, Index: 0}, tor.block(p, 0))
 			time.Sleep(150 * time.Millisecond)
 			tor.fetch(s, p)
 			time.Sleep(700 * time.Millisecond)

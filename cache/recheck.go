@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+
+	"torrentfs/metainfo"
 )
 
 // A sync that fails may cost what the system had taken from us: some systems
@@ -146,7 +148,7 @@ func (s *Store) rewritePart(b []byte, off int64) error {
 // file that the store saw to be changed by somebody else. Those that it
 // returns are now doubtful, as if they had been at Open: the caller hashes
 // them and calls Commit or Discard. Options.OnDoubt says when there are any.
-func (s *Store) Recheck() (doubtful []int) {
+func (s *Store) Recheck() (doubtful []metainfo.Piece) {
 	if !s.gate.enter() {
 		return nil
 	}
@@ -177,7 +179,7 @@ func (s *Store) Recheck() (doubtful []int) {
 
 // Durable reports whether all pieces from first to last are verified, written,
 // synced and journaled: they outlive a crash.
-func (s *Store) Durable(first, last int) bool {
+func (s *Store) Durable(first, last metainfo.Piece) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := first; p <= last; p++ {

@@ -11,6 +11,7 @@ import (
 	"torrentfs/cache/resume"
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/crashfs"
+	"torrentfs/metainfo"
 )
 
 // losses are what a failed sync may do to the data.
@@ -165,7 +166,7 @@ func TestFailedSyncOfHalfAPiece(t *testing.T) {
 				c := newCache(t, 8<<20)
 				s := openStore(t, c, tor, Options{FS: disk})
 				for p := range tor.NumPieces() {
-					s.Put(p, 0, tor.block(p, 0))
+					s.Put(metainfo.Block{Piece: p, Index: 0}, tor.block(p, 0))
 				}
 				disk.Inject(failing("sync", "top/", syscall.EIO))
 				if s.Sync(t.Context()) == nil {
@@ -175,7 +176,7 @@ func TestFailedSyncOfHalfAPiece(t *testing.T) {
 				syncStore(t, s) // it works again before the pieces are whole
 				for p := range tor.NumPieces() {
 					for b := 1; b < tor.NumBlocks(p); b++ {
-						s.Put(p, b, tor.block(p, b))
+						s.Put(metainfo.Block{Piece: p, Index: b}, tor.block(p, b))
 					}
 					s.Commit(p)
 				}
@@ -244,7 +245,7 @@ func TestDurableIsDurable(t *testing.T) {
 				case 0, 1:
 					for b := range tor.NumBlocks(p) {
 						if rng.IntN(2) == 0 {
-							s.Put(p, b, tor.block(p, b))
+							s.Put(metainfo.Block{Piece: p, Index: b}, tor.block(p, b))
 						}
 					}
 				case 2:

@@ -13,6 +13,7 @@ import (
 	"torrentfs/cache/resume"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 )
 
 // Options of one store. The callbacks are called from the store's own
@@ -130,7 +131,7 @@ type Store struct {
 }
 
 // Has reports whether the piece is verified and can be read.
-func (s *Store) Has(piece int) bool { return s.verified.has(piece) }
+func (s *Store) Has(piece metainfo.Piece) bool { return s.verified.has(piece) }
 
 // Path is where a file lies below the data folder.
 func (s *Store) Path(file int) string { return s.lay.files[file].Path }

@@ -117,15 +117,15 @@ func (tor *torrent) everyWay(t *testing.T) {
 				if rng.IntN(5) == 0 {
 					wrong := tor.block(p, b)
 					wrong[0]++
-					s.Put(p, b, wrong)
+					s.Put(metainfo.Block{Piece: p, Index: b}, wrong)
 					if rng.IntN(2) == 0 {
-						s.DiscardBlock(p, b)
+						s.DiscardBlock(metainfo.Block{Piece: p, Index: b})
 					}
 					if rng.IntN(2) == 0 {
 						syncStore(t, s)
 					}
 				}
-				s.Put(p, b, tor.block(p, b))
+				s.Put(metainfo.Block{Piece: p, Index: b}, tor.block(p, b))
 			}
 			if rng.IntN(4) == 0 {
 				syncStore(t, s)

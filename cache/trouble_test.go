@@ -474,14 +474,14 @@ func TestShedBehindAStalledWrite(t *testing.T) {
 		for p := 1; p < 4; p++ {
 			tor.fetch(s, p)
 		}
-		if lost := s.Shed(0); s.Stalled() || lost != nil {
+		if lost := s.Drop(0); s.Stalled() || lost != nil {
 			t.Errorf("shed %v although nothing is under way", lost)
 		}
 		s.mu.Lock()
 		s.writeBegun = time.Now()
 		s.mu.Unlock()
 		time.Sleep(stallTime + time.Second)
-		if lost := s.Shed(tor.PieceLength()); !s.Stalled() || len(lost) == 0 || lost[0] != 1 {
+		if lost := s.Drop(tor.PieceLength()); !s.Stalled() || len(lost) == 0 || lost[0] != 1 {
 			t.Errorf("stalled %v, shed %v", s.Stalled(), lost)
 		}
 		close(hang)

@@ -3,6 +3,7 @@ package swarm
 import (
 	"errors"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/pieces"
 )
 
@@ -98,9 +99,9 @@ func (t *Torrent) checkPiece(piece, tries int, scratch []byte) hashResult {
 		if p.got.Has(b) {
 			continue
 		}
-		data, err := t.store.Unverified(piece, b, scratch)
+		data, err := t.store.Unverified(metainfo.Block{Piece: piece, Index: b}, scratch)
 		for n := 1; pieces.Unreadable(err) && n < tries && t.ctx.Err() == nil; n++ {
-			data, err = t.store.Unverified(piece, b, scratch)
+			data, err = t.store.Unverified(metainfo.Block{Piece: piece, Index: b}, scratch)
 		}
 		if err != nil {
 			return hashResult{piece: piece, done: true, err: err}

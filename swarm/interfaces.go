@@ -5,60 +5,74 @@ import (
 	"net"
 	"net/netip"
 	"os"
+
+	"torrentfs/metainfo"
 )
 
-// Store keeps one torrent's payload. Package cache has the real one. Its
-// methods may be called from any goroutine; offsets are in the piece space.
+// Store keeps one torrent's payload. Package cache has the real one. Its methods may be called from
+// any goroutine; offsets are in the piece space.
 type Store interface {
+	BlockStore
+	Content
+	PieceStates
+}
+
+// BlockStore takes blocks in, and the verdicts on them.
+type BlockStore interface {
+	// Put takes an unverified block and the ownership of data. It never blocks on the disk.
+	Put(b metainfo.Block, data []byte)
+	// Unverified returns a block as it was put; scratch may be used to hold it.
+	Unverified(b metainfo.Block, scratch []byte) ([]byte, error)
+	// Commit publishes a piece whose hash was right. It is false if what was hashed may not be
+	// what is there now: a file was changed since. Then all of the piece is to be read
+	// (Unverified) and hashed anew.
+	Commit(p metainfo.Piece) bool
+	// Discard drops a piece whose hash was wrong, but for blocks that are committed by themselves.
+	Discard(p metainfo.Piece)
+	// CommitBlock publishes one block, whose own hash was right, before its piece is complete. A
+	// block that was never put is ignored. It is false as Commit is.
+	CommitBlock(b metainfo.Block) bool
+	// DiscardBlock drops one block, whose own hash was wrong.
+	DiscardBlock(b metainfo.Block)
+	// Dirty is how many bytes were put and are not yet on disk.
+	Dirty() int64
+	// Stalled reports whether the disk takes nothing now: it refuses, or has been at one write for
+	// seconds.
+	Stalled() bool
+	// Drop gives up committed pieces that a stalled disk does not take, until no more than most
+	// bytes are dirty, and returns them.
+	Drop(most int64) (lost []metainfo.Piece)
+}
+
+// Content is the bytes that are committed.
+type Content interface {
+	// ReadAt reads committed bytes. Before the first byte that is not committed, or that could not
+	// be read in two attempts, it stops with an error.
+	ReadAt(p []byte, off int64) (int, error)
+	// Section is where committed bytes lie on disk, if they are there and in one file.
+	Section(off int64, n int) (f *os.File, at int64, ok bool)
+}
+
+// PieceStates is what is known of pieces and blocks. The store is their owner.
+type PieceStates interface {
 	// Held is the set of pieces that need no hashing, at the time of opening.
 	Held() []uint64
 	// Doubtful is the set of pieces that have bytes on disk which nobody vouches for.
 	Doubtful() []uint64
-
-	// Put takes an unverified block and the ownership of data. It never blocks on the disk.
-	Put(piece, block int, data []byte)
-	// Unverified returns a block as it was put; scratch may be used to hold it.
-	Unverified(piece, block int, scratch []byte) ([]byte, error)
-	// Commit publishes a piece whose hash was right, Discard drops one whose
-	// hash was wrong, but for blocks that are committed by themselves. Commit is
-	// false if what was hashed may not be what is there now: a file was changed
-	// since. Then all of the piece is to be read (Unverified) and hashed anew.
-	Commit(piece int) bool
-	Discard(piece int)
-	// Doubt withdraws the trust in a committed piece that could not be read,
-	// and in others that the reason concerns. It returns those that are to be
-	// hashed, and then committed or discarded.
-	Doubt(piece int, reason error) (doubtful []int)
-	// Recheck withdraws the trust in committed pieces that a disk which failed may
-	// have lost, and returns them likewise. [Torrent.Recheck] says that there are any.
-	Recheck() (doubtful []int)
-	// Shed gives up committed pieces that a stalled disk does not take, until
-	// no more than most bytes are dirty, and returns them.
-	Shed(most int64) (lost []int)
-	// CommitBlock publishes one block, whose own hash was right, before its
-	// piece is complete. A block that was never put is ignored. It is false as
-	// Commit is.
-	CommitBlock(piece, block int) bool
-	// DiscardBlock drops one block, whose own hash was wrong.
-	DiscardBlock(piece, block int)
-	// HasBlock says whether a block is committed, by itself or with its piece.
-	HasBlock(piece, block int) bool
-	// Blocks yields the pieces that are not committed and have blocks that are,
-	// as bits of the blocks: block i is bit i%64 of word i/64.
-	Blocks(yield func(piece int, blocks []uint64) bool)
-	// Dirty is how many bytes were put and are not yet on disk.
-	Dirty() int64
-	// Stalled says that the disk takes nothing now: it refuses, or has been at
-	// one write for seconds.
-	Stalled() bool
-
-	// Has says whether a piece is committed; it takes no lock.
-	Has(piece int) bool
-	// ReadAt reads committed bytes. Before the first byte that is not
-	// committed, or that could not be read in two attempts, it stops with an error.
-	ReadAt(p []byte, off int64) (int, error)
-	// Section is where committed bytes lie on disk, if they are there and in one file.
-	Section(off int64, n int) (f *os.File, at int64, ok bool)
+	// Has reports whether a piece is committed; it takes no lock.
+	Has(p metainfo.Piece) bool
+	// HasBlock reports whether a block is committed, by itself or with its piece.
+	HasBlock(b metainfo.Block) bool
+	// Blocks yields the pieces that are not committed and have blocks that are, as bits of the
+	// blocks: block i is bit i%64 of word i/64.
+	Blocks(yield func(p metainfo.Piece, blocks []uint64) bool)
+	// Invalidate withdraws the trust in a committed piece that could not be read, and in others
+	// that the reason concerns. It returns those that are to be hashed, and then committed or
+	// discarded.
+	Invalidate(p metainfo.Piece, reason error) (doubtful []metainfo.Piece)
+	// Recheck withdraws the trust in committed pieces that a disk which failed may have lost, and
+	// returns them likewise. [Torrent.Recheck] says that there are any.
+	Recheck() (doubtful []metainfo.Piece)
 }
 
 // Dialer opens outgoing connections. [net.Dialer] is one, and [egress.Network], whose

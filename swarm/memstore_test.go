@@ -57,7 +57,7 @@ type memStore struct {
 	unsynced []int        // pieces that Recheck returns
 	reads    int          // of the disk, in blocks; those that failed, too
 	full     bool         // takes nothing to disk
-	dirty    int64        // what Dirty says; Shed gives up the lowest pieces
+	dirty    int64        // what Dirty says; Drop gives up the lowest pieces
 	faults   []string
 }
 
@@ -105,7 +105,7 @@ func (s *memStore) Stalled() bool {
 	return s.full
 }
 
-func (s *memStore) Doubt(piece int, _ error) []int {
+func (s *memStore) Invalidate(piece int, _ error) []int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.have.Clear(piece) {
@@ -130,7 +130,7 @@ func (s *memStore) Recheck() (pieces []int) {
 	return pieces
 }
 
-func (s *memStore) Shed(most int64) (lost []int) {
+func (s *memStore) Drop(most int64) (lost []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.full {
@@ -145,7 +145,8 @@ func (s *memStore) Shed(most int64) (lost []int) {
 	return lost
 }
 
-func (s *memStore) Put(piece, block int, data []byte) {
+func (s *memStore) Put(at metainfo.Block, data []byte) {
+	piece, block := at.Piece, at.Index
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.have.Has(piece) {
@@ -163,7 +164,8 @@ func (s *memStore) Put(piece, block int, data []byte) {
 	}
 }
 
-func (s *memStore) Unverified(piece, block int, scratch []byte) ([]byte, error) {
+func (s *memStore) Unverified(at metainfo.Block, scratch []byte) ([]byte, error) {
+	piece, block := at.Piece, at.Index
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken != nil {
@@ -199,7 +201,8 @@ func (s *memStore) Discard(piece int) {
 	s.doubtful.Clear(piece)
 }
 
-func (s *memStore) CommitBlock(piece, block int) bool {
+func (s *memStore) CommitBlock(at metainfo.Block) bool {
+	piece, block := at.Piece, at.Index
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.put[piece].Has(block) {
@@ -210,7 +213,8 @@ func (s *memStore) CommitBlock(piece, block int) bool {
 	return true
 }
 
-func (s *memStore) DiscardBlock(piece, block int) {
+func (s *memStore) DiscardBlock(at metainfo.Block) {
+	piece, block := at.Piece, at.Index
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.good[piece].Has(block) || s.have.Has(piece) {
@@ -219,7 +223,8 @@ func (s *memStore) DiscardBlock(piece, block int) {
 	s.put[piece].Clear(block)
 }
 
-func (s *memStore) HasBlock(piece, block int) bool {
+func (s *memStore) HasBlock(at metainfo.Block) bool {
+	piece, block := at.Piece, at.Index
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.have.Has(piece) || block < s.info.NumBlocks(piece) && s.good[piece].Has(block)

@@ -69,7 +69,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			return n, nil
 		}
 		at := off + int64(n)
-		if piece := t.info.PieceOf(at); t.store.HasBlock(piece, int(at%t.info.PieceLength()/blockSize)) { // the disk's fault
+		if piece := t.info.PieceOf(at); t.store.HasBlock(metainfo.Block{Piece: piece, Index: int(at % t.info.PieceLength() / blockSize)}) { // the disk's fault
 			if suspect != at { // it may have been committed since the store looked
 				suspect = at
 				continue

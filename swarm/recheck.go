@@ -18,7 +18,7 @@ const maxInvalidations = 3
 // invalidate is called when a committed piece could not be read. It returns
 // when the loop knows.
 func (t *Torrent) invalidate(piece int, reason error) {
-	doubtful := t.store.Doubt(piece, reason)
+	doubtful := t.store.Invalidate(piece, reason)
 	if len(doubtful) == 0 {
 		return
 	}
@@ -77,7 +77,7 @@ func (t *Torrent) shed() {
 	dirty := t.store.Dirty()
 	switch {
 	case dirty > t.cfg.Memory:
-		if lost := t.store.Shed(t.cfg.Memory * 3 / 4); len(lost) > 0 {
+		if lost := t.store.Drop(t.cfg.Memory * 3 / 4); len(lost) > 0 {
 			t.shedding = true
 			t.apply(t.ledger.Dropped(lost))
 		}

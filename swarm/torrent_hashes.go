@@ -165,7 +165,7 @@ func (x *hashExchange) UnderWay(piece metainfo.Piece) bool { return x.t.ledger.U
 // Blocks asks the store for what is verified: the hash worker's bits are not the loop's.
 func (x *hashExchange) Blocks(piece metainfo.Piece, came, good bitset.Set) {
 	for i := range x.t.trees.File(piece).Leaves(piece) {
-		if x.t.store.HasBlock(piece, i) {
+		if x.t.store.HasBlock(metainfo.Block{Piece: piece, Index: i}) {
 			good.Set(i)
 		}
 	}

@@ -47,7 +47,7 @@ func (t *Torrent) takeBlock(by smartban.Sender, b metainfo.Block, data []byte) {
 		t.hashing[b.Piece] = h
 	}
 	t.ledger.Received(b, by)
-	t.store.Put(b.Piece, b.Index, data)
+	t.store.Put(b, data)
 	t.hashBacklog.Add(int64(len(data)))
 	t.hashJobs.Add(1)
 	t.s.hashers.submit(hashJob{p: h, block: b.Index, data: data})
@@ -110,7 +110,7 @@ func (t *Torrent) adoptBlocks(piece metainfo.Piece) {
 		return
 	}
 	for b := range t.info.NumBlocks(piece) {
-		if t.store.HasBlock(piece, b) {
+		if t.store.HasBlock(metainfo.Block{Piece: piece, Index: b}) {
 			t.picker.Adopt(t.now(), metainfo.Block{Piece: piece, Index: b})
 		}
 	}
@@ -248,7 +248,9 @@ func closeOnce(ch chan struct{}) {
 // readBack returns a function that reads a piece's blocks as they came.
 func (t *Torrent) readBack(piece metainfo.Piece) smartban.ReadBlock {
 	scratch := make([]byte, blockSize)
-	return func(block int) ([]byte, error) { return t.store.Unverified(piece, block, scratch) }
+	return func(block int) ([]byte, error) {
+		return t.store.Unverified(metainfo.Block{Piece: piece, Index: block}, scratch)
+	}
 }
 
 // banSender bans who sent a wrong block of a piece.
@@ -268,7 +270,7 @@ func (t *Torrent) banSender(piece metainfo.Piece, by smartban.Sender) {
 // stored reports whether any block of a piece is verified by itself.
 func (t *Torrent) stored(piece metainfo.Piece) bool {
 	for b := range t.info.NumBlocks(piece) {
-		if t.store.HasBlock(piece, b) {
+		if t.store.HasBlock(metainfo.Block{Piece: piece, Index: b}) {
 			return true
 		}
 	}

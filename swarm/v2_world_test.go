@@ -410,8 +410,8 @@ func TestBlocksAreAdopted(t *testing.T) {
 		inV2World(t, v, 1<<20, []int64{4 << 20}, Config{}, func(w *world) {
 			for _, b := range []int{3, 4, 60} {
 				off := 1<<20 + int64(b)*blockSize
-				w.store.Put(1, b, w.data[off:off+blockSize])
-				w.store.CommitBlock(1, b)
+				w.store.Put(metainfo.Block{Piece: 1, Index: b}, w.data[off:off+blockSize])
+				w.store.CommitBlock(metainfo.Block{Piece: 1, Index: b})
 			}
 			tor := w.add(TorrentConfig{})
 			r := tor.NewReader(nil)

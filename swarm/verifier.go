@@ -58,7 +58,7 @@ func newPieceHash(t *Torrent, piece int) *pieceHash {
 		n := f.Leaves(piece)
 		p.v2 = &pieceTree{file: f, leaves: make([]metainfo.SHA256, n), hashed: bitset.New(n), good: bitset.New(n)}
 		for b := range n {
-			if t.store.HasBlock(piece, b) {
+			if t.store.HasBlock(metainfo.Block{Piece: piece, Index: b}) {
 				p.arrived(b)
 				p.v2.good.Set(b)
 			}
@@ -110,7 +110,7 @@ func (p *pieceHash) add(block int, data, scratch []byte) (res hashResult) {
 		}
 		leaf, ok := p.leafOf(block, data)
 		if !ok || v.known != nil && v.known.Has(block) && v.proven[block] != leaf {
-			p.t.store.DiscardBlock(p.piece, block)
+			p.t.store.DiscardBlock(metainfo.Block{Piece: p.piece, Index: block})
 			res.bad = []int{block}
 			return res
 		}
@@ -144,8 +144,8 @@ func (p *pieceHash) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
 // commitBlock makes a block that is right readable at once. It is false if its
 // file was changed since it was hashed and it is not there any more.
 func (p *pieceHash) commitBlock(block int, res *hashResult, scratch []byte) bool {
-	for n := 0; !p.t.store.CommitBlock(p.piece, block); n++ {
-		data, err := p.t.store.Unverified(p.piece, block, scratch)
+	for n := 0; !p.t.store.CommitBlock(metainfo.Block{Piece: p.piece, Index: block}); n++ {
+		data, err := p.t.store.Unverified(metainfo.Block{Piece: p.piece, Index: block}, scratch)
 		if err != nil || n == maxStale {
 			res.err = errStale
 			return false
@@ -169,7 +169,7 @@ func (p *pieceHash) advance(block int, data, scratch []byte) error {
 		b := data
 		if p.next != block || data == nil {
 			var err error
-			if b, err = p.t.store.Unverified(p.piece, p.next, scratch); err != nil {
+			if b, err = p.t.store.Unverified(metainfo.Block{Piece: p.piece, Index: p.next}, scratch); err != nil {
 				return err
 			}
 		}
@@ -222,7 +222,7 @@ func (v *pieceTree) rootOf(p *pieceHash, scratch []byte) (root metainfo.SHA256, 
 		if v.hashed.Has(b) {
 			continue
 		}
-		data, err := p.t.store.Unverified(p.piece, b, scratch)
+		data, err := p.t.store.Unverified(metainfo.Block{Piece: p.piece, Index: b}, scratch)
 		if err != nil {
 			return root, err
 		}
@@ -268,7 +268,7 @@ func (p *pieceHash) prove(pr *hashes.Proof, prover picker.PeerID, scratch []byte
 
 // expel takes out a block that turned out to be wrong.
 func (p *pieceHash) expel(block int) {
-	p.t.store.DiscardBlock(p.piece, block)
+	p.t.store.DiscardBlock(metainfo.Block{Piece: p.piece, Index: block})
 	p.v2.hashed.Clear(block)
 	if p.got.Clear(block) {
 		p.left++
