@@ -72,9 +72,7 @@ func (t *Torrent) Stats() Stats {
 		})
 	}
 	if len(out.Blocked) > 0 {
-		if _, oldest := t.waits.snapshot(); oldest != nil {
-			out.WaitsFor = t.reason(t.waits.reach(oldest))
-		}
+		out.WaitsFor = t.reason(s.Blocked[0].Reach)
 	}
 	if tr := t.sources.trackers; tr != nil {
 		out.Trackers = tr.status()

@@ -28,7 +28,7 @@ type Torrent struct {
 	swarm    *swarm.Torrent
 	sources  *relay
 	tree     *tree
-	waits    *waits
+	reads    *readOwner
 	prefetch bool      // everything is wanted
 	created  time.Time // see shownDate; shown where a file has no time of its own
 
@@ -44,7 +44,7 @@ type Torrent struct {
 func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, error) {
 	t := &Torrent{l: l, info: mi.Info, prefetch: !o.NoPrefetch, dataDir: o.DataDir}
 	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
-	t.tree, t.waits = newTree(t, o.OnUnavailable), newWaits(t)
+	t.tree, t.reads = newTree(t, o.OnUnavailable), &readOwner{t, lackPatience, swarmPatience}
 	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
 	var hashes cache.Hashes                  // nil: nothing is judged
 	if !o.Overwrite {
@@ -80,7 +80,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
 		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers, WebSeeds: webSeeds, Metadata: t.sources.takeMetadata(),
-		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight,
+		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
 	})
 	if err != nil {
 		stop()
@@ -95,7 +95,6 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	}
 	t.wg.Go(func() { t.awaitComplete(ctx) })
 	t.wg.Go(func() { t.awaitSelected(ctx, o.Select) })
-	t.wg.Go(func() { t.waits.watch(ctx) })
 	return t, nil
 }
 

@@ -109,20 +109,14 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if short {
 		p = p[:f.meta.Length-off]
 	}
-	var n int
-	var err error
-	if f.Ready(off, len(p)) {
-		n, err = f.reader.ReadAt(ctx, p, f.meta.Offset+off)
-	} else {
-		n, err = f.t.waits.read(ctx, f, p, f.meta.Offset+off)
+	n, err := f.reader.ReadAt(ctx, p, f.meta.Offset+off)
+	if n < len(p) {
+		return n, f.unavailable(err)
 	}
-	if n == len(p) {
-		err = nil
-		if short {
-			err = io.EOF
-		}
+	if short {
+		return n, io.EOF
 	}
-	return n, err
+	return n, nil
 }
 
 func (f *file) Close() error {

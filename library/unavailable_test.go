@@ -70,7 +70,7 @@ func TestUnavailableDataByPolicy(t *testing.T) {
 	mi, _ := testTorrent(t, "")
 	l := openLibrary(t, t.TempDir())
 	tor := addTorrent(t, l, mi, AddOptions{OnUnavailable: OnUnavailable{Policy: Timeout, Timeout: 10 * time.Millisecond}})
-	tor.waits.lackPatience, tor.waits.swarmPatience = time.Millisecond, 0 // nobody waits yet
+	tor.reads.lackPatience, tor.reads.swarmPatience = time.Millisecond, 0 // nobody waits yet
 	p := make([]byte, 10)
 
 	err := readFile(t, tor, 0, p)
@@ -82,7 +82,7 @@ func TestUnavailableDataByPolicy(t *testing.T) {
 	if err := readFile(t, tor, 0, p); !errors.Is(err, fs.ErrUnavailable) {
 		t.Errorf("second read: %v", err)
 	}
-	if n, _ := tor.waits.of(func(int) bool { return true }); n != 0 {
+	if n, _ := tor.swarm.BlockedReads(func(any) bool { return true }); n != 0 {
 		t.Errorf("%d reads wait", n)
 	}
 

@@ -65,12 +65,12 @@ func (tr *tree) GetXattr(o fs.Object, name string) ([]byte, bool) {
 		}
 		return strconv.AppendInt(nil, int64(t.swarm.Stats().Peers), 10), true
 	case xattrWaiting:
-		count, oldest := t.waits.of(tr.within(o))
+		count, oldest := t.swarm.BlockedReads(tr.within(o))
 		if count == 0 {
 			return []byte{}, true
 		}
-		return []byte(safetext.Escape(fmt.Sprintf("%d for %s: %s", count, time.Since(oldest.since).Truncate(time.Millisecond),
-			t.reason(t.waits.reach(oldest))))), true
+		return []byte(safetext.Escape(fmt.Sprintf("%d for %s: %s", count, time.Since(oldest.Since).Truncate(time.Millisecond),
+			t.reason(oldest.Reach)))), true
 	}
 	have := tr.count(o)
 	switch name {
@@ -134,7 +134,7 @@ func (tr *tree) state(o fs.Object, have holding) string {
 		return "complete"
 	}
 	s := t.swarm.Stats()
-	waiting, _ := t.waits.of(tr.within(o))
+	waiting, _ := t.swarm.BlockedReads(tr.within(o))
 	switch {
 	case s.Doubtful > 0:
 		return "checking"
@@ -162,16 +162,16 @@ func (tr *tree) availability(o fs.Object) float64 {
 	return t.swarm.Availability(first, last)
 }
 
-// within reports of a file in the torrent's list whether it belongs to an object.
-func (tr *tree) within(o fs.Object) func(file int) bool {
+// within reports of a reader's label whether its file belongs to an object.
+func (tr *tree) within(o fs.Object) func(label any) bool {
 	if o.Root {
-		return func(int) bool { return true }
+		return func(any) bool { return true }
 	}
 	files := map[int]bool{}
 	for e := range o.Below {
 		files[tr.files[e]] = true
 	}
-	return func(file int) bool { return files[file] }
+	return func(label any) bool { return files[label.(*file).index] }
 }
 
 // policy is what becomes of reads of a file that do not get their bytes.

@@ -17,7 +17,7 @@ func (t *Torrent) Offer(offered []Duplicate) error {
 	}
 	return t.call(func() {
 		t.ledger.Offer(offered)
-		for _, d := range t.waiting {
+		for _, d := range t.reads.waiting {
 			t.apply(t.ledger.Claim(t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)))
 		}
 		t.apply(t.ledger.ClaimWanted())

@@ -28,13 +28,13 @@ func (t *Torrent) fail(err error) {
 		}
 	}
 	t.endWebSeeds()
-	for id, d := range t.waiting {
-		delete(t.waiting, id)
+	for id, d := range t.reads.waiting {
+		delete(t.reads.waiting, id)
 		t.picker.ReadCancel(t.now(), id)
 		d.finish(err)
 	}
-	for _, d := range t.rechecking {
+	for _, d := range t.reads.rechecking {
 		d.finish(err)
 	}
-	t.rechecking = nil
+	t.reads.rechecking = nil
 }

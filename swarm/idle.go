@@ -8,7 +8,7 @@ const never = time.Duration(1<<63 - 1)
 // idle says whether nothing happens that the clock moves on: then the torrent
 // has no timer, and costs nothing until an event comes.
 func (t *Torrent) idle() bool {
-	return t.live+t.dialing == 0 && !t.webSeedsBusy() && len(t.waiting) == 0 && len(t.rechecking) == 0 && !t.shedding &&
+	return t.live+t.dialing == 0 && !t.webSeedsBusy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.shedding &&
 		t.down.rate == 0 && t.up.rate == 0
 }
 

@@ -64,7 +64,7 @@ func (t *Torrent) takeHint(h hinting) {
 	if t.Err() != nil || h.off < 0 || n <= 0 || t.ledger.Hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
 		return
 	}
-	t.await(&demand{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})
+	t.await(&blockedRead{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})
 }
 
 // takeHints takes all hints that were given before a read.
@@ -81,9 +81,9 @@ func (t *Torrent) takeHints() {
 
 // endExpected forgets what was expected under a hint's ID.
 func (t *Torrent) endExpected(id picker.ReaderID) {
-	for r, d := range t.waiting {
+	for r, d := range t.reads.waiting {
 		if d.expected && d.reader == id {
-			delete(t.waiting, r)
+			delete(t.reads.waiting, r)
 			t.picker.ReadCancel(t.now(), r)
 		}
 	}

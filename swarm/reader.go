@@ -34,8 +34,8 @@ func (t *Torrent) NewReader(label any) *Reader {
 }
 
 // ReadAt fills p with verified bytes at off, an offset in the piece space. It
-// blocks until all are there, ctx ends or the torrent is closed; it never
-// returns a wrong byte. n < len(p) only with an error, [io.EOF] at the end of
+// blocks until all are there, ctx ends or the torrent is closed, or fails with an
+// [UnavailableError] by its [ReadPolicy]; it never returns a wrong byte. n < len(p) only with an error, [io.EOF] at the end of
 // the torrent.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	t := r.t
@@ -55,7 +55,8 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		}
 		return n, err
 	}
-	waited, invalidated, suspect := false, 0, int64(-1)
+	var since time.Time // that it waits
+	invalidated, suspect := 0, int64(-1)
 	for {
 		var k int
 		k, err = t.store.ReadAt(p[n:], off+int64(n))
@@ -63,7 +64,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			invalidated = 0
 		}
 		if n == len(p) {
-			if !waited {
+			if since.IsZero() {
 				r.noteHit(off, int64(n))
 			}
 			return n, nil
@@ -82,20 +83,23 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			}
 			t.invalidate(piece, err)
 		}
-		waited, suspect = true, -1
-		if err := r.wait(ctx, off+int64(n), len(p)-n); err != nil {
+		suspect = -1
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if err := r.wait(ctx, off+int64(n), len(p)-n, since); err != nil {
 			return n, err
 		}
 	}
 }
 
-// wait blocks until n bytes at off are verified.
-func (r *Reader) wait(ctx context.Context, off int64, n int) error {
+// wait blocks until n bytes at off are verified. since is when the read began to wait.
+func (r *Reader) wait(ctx context.Context, off int64, n int, since time.Time) error {
 	t := r.t
 	r.flushHits()
-	d := &demand{reader: r.id, off: off, n: n, label: r.label, since: time.Now(), done: make(chan error, 1)}
+	d := &blockedRead{reader: r.id, off: off, n: n, label: r.label, since: since, done: make(chan error, 1)}
 	select {
-	case t.demands <- d:
+	case t.blocked <- d:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-t.done:

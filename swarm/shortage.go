@@ -109,7 +109,7 @@ func (t *Torrent) readsUnshown() bool {
 	if t.cfg.Prefetch && t.cfg.Want == nil {
 		return false
 	}
-	for _, d := range t.waiting {
+	for _, d := range t.reads.waiting {
 		if d.expected || time.Since(d.since) < coaxAfter {
 			continue
 		}

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,7 @@ type Stats struct {
 	Wasted               int64   // payload bytes received twice, unasked or wrong
 	Taken                int64   // bytes that came from other torrents' files on this machine
 
-	Blocked []BlockedRead
+	Blocked []BlockedRead // the oldest first
 }
 
 // BlockedRead is a read that waits for the swarm or for a check of the disk.
@@ -27,6 +28,7 @@ type BlockedRead struct {
 	Offset int64 // in the piece space
 	Length int
 	Since  time.Time
+	Reach  Reach // what it waits for; of the oldest read alone
 }
 
 // PeerStats is a snapshot of one connection.
@@ -99,17 +101,13 @@ func (t *Torrent) fillStats(s *Stats) {
 			s.Unchoking++
 		}
 	}
-	add := func(d *demand) {
-		if d.expected {
-			return
-		}
+	for d := range t.reads.all {
 		s.Blocked = append(s.Blocked, BlockedRead{Label: d.label, Offset: d.off, Length: d.n, Since: d.since})
 	}
-	for _, d := range t.waiting {
-		add(d)
-	}
-	for _, d := range t.rechecking {
-		add(d)
+	slices.SortFunc(s.Blocked, func(a, b BlockedRead) int { return a.Since.Compare(b.Since) })
+	if len(s.Blocked) > 0 {
+		oldest := &s.Blocked[0]
+		oldest.Reach = t.reach(t.info.PieceOf(oldest.Offset), t.info.PieceOf(oldest.Offset+int64(oldest.Length)-1))
 	}
 }
 

@@ -42,6 +42,7 @@ type TorrentConfig struct {
 	MaxPeers  int                  // connections, 0 = 80
 	Slots     int                  // unchoke slots, 0 = 8
 	Memory    int64                // bytes requested or received and not yet on disk, 0 = 64 MiB
+	Reads     ReadOwner            // decides on reads that wait; nil: they wait until their bytes are here
 }
 
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
@@ -69,8 +70,8 @@ type Torrent struct {
 	hashed    chan hashResult
 	checks    chan pieces.Check
 	checked   chan hashResult
-	demands   chan *demand
-	dropped   chan *demand
+	blocked   chan *blockedRead
+	dropped   chan *blockedRead
 	hits      chan readHit
 	hintings  chan hinting
 	found     chan foundAddrs
@@ -91,35 +92,34 @@ type Torrent struct {
 	sent        atomic.Int64
 
 	// Owned by the loop.
-	picker     *picker.Picker
-	actions    []picker.Action
-	credit     picker.Credit
-	peers      []*peerConn // by picker.PeerID; nil where free
-	peerCount  int         // connections ever, modulo what an ID can hold
-	live       int         // connections in peers
-	webSeeds   []*webPeer
-	known      addressBook
-	dialing    int
-	ledger     *pieces.Ledger
-	rechecking []*demand     // reads that wait for pieces in doubt
-	hashing    []*pieceHash  // by piece, nil where none is under way
-	hashes     *hashExchange // nil: v1 alone
-	waiting    map[picker.ReadID]*demand
-	choker     *choke.Choker
-	down, up   meter
-	measured   time.Time
-	lastSent   int64
-	wasted     int64
-	bans       smartban.BanList
-	called     budget.Budget // strangers to connect to, by peers' word (BEP 55)
-	crowded    bool          // somebody was refused since the last review
-	shedding   bool          // pieces were given up for want of a disk
-	shortage   shortage
-	rand       *rand.Rand
-	dirtyMsg   []*peerConn // connections whose outbox got something since the last flush
-	houseDue   time.Duration
-	hungryDue  time.Duration
-	timer      *time.Timer
+	picker    *picker.Picker
+	actions   []picker.Action
+	credit    picker.Credit
+	peers     []*peerConn // by picker.PeerID; nil where free
+	peerCount int         // connections ever, modulo what an ID can hold
+	live      int         // connections in peers
+	webSeeds  []*webPeer
+	known     addressBook
+	dialing   int
+	ledger    *pieces.Ledger
+	hashing   []*pieceHash  // by piece, nil where none is under way
+	hashes    *hashExchange // nil: v1 alone
+	reads     blockedReads
+	choker    *choke.Choker
+	down, up  meter
+	measured  time.Time
+	lastSent  int64
+	wasted    int64
+	bans      smartban.BanList
+	called    budget.Budget // strangers to connect to, by peers' word (BEP 55)
+	crowded   bool          // somebody was refused since the last review
+	shedding  bool          // pieces were given up for want of a disk
+	shortage  shortage
+	rand      *rand.Rand
+	dirtyMsg  []*peerConn // connections whose outbox got something since the last flush
+	houseDue  time.Duration
+	hungryDue time.Duration
+	timer     *time.Timer
 }
 
 // Add opens a torrent in the session and starts it.
@@ -199,8 +199,8 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		hashed:    make(chan hashResult, 16),
 		checks:    make(chan pieces.Check),
 		checked:   make(chan hashResult), // a checker waits until its verdict is known before it takes a piece
-		demands:   make(chan *demand),
-		dropped:   make(chan *demand),
+		blocked:   make(chan *blockedRead),
+		dropped:   make(chan *blockedRead),
 		hits:      make(chan readHit, 16),
 		hintings:  make(chan hinting, 16),
 		found:     make(chan foundAddrs),
@@ -209,7 +209,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		complete:  make(chan struct{}),
 		settled:   make(chan struct{}),
 		hashing:   make([]*pieceHash, n),
-		waiting:   map[picker.ReadID]*demand{},
+		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.hashes = newHashExchange(t)

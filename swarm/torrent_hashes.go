@@ -21,7 +21,7 @@ type hashExchange struct {
 	t         *Torrent
 	asker     *hashes.Asker
 	spare     []hashes.Action // for the next actions
-	fresh     []*demand       // admitted since the last flush
+	fresh     []*blockedRead  // admitted since the last flush
 	questions chan question   // to the goroutine that answers
 }
 
@@ -109,7 +109,7 @@ func (x *hashExchange) blockCame(from picker.PeerID, b metainfo.Block) {
 }
 
 // readBlocked notes a new blocked read.
-func (x *hashExchange) readBlocked(d *demand) {
+func (x *hashExchange) readBlocked(d *blockedRead) {
 	if x != nil {
 		x.fresh = append(x.fresh, d)
 	}
@@ -122,7 +122,7 @@ func (x *hashExchange) flush() {
 		return
 	}
 	for _, d := range x.fresh {
-		if x.t.waiting[d.id] == d {
+		if x.t.reads.waiting[d.id] == d {
 			x.tell(func(k *hashes.Asker, now time.Duration) {
 				k.ReadBlocked(now, metainfo.ByteRange{Off: d.off, Len: int64(d.n)})
 			})
@@ -177,7 +177,7 @@ func (x *hashExchange) Blocks(piece metainfo.Piece, came, good bitset.Set) {
 }
 
 func (x *hashExchange) Awaits(r metainfo.ByteRange) bool {
-	for _, d := range x.t.waiting {
+	for _, d := range x.t.reads.waiting {
 		if d.off < r.Off+r.Len && r.Off < d.off+int64(d.n) {
 			return true
 		}

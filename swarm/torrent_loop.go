@@ -37,10 +37,10 @@ func (t *Torrent) run() {
 			t.ledger.CheckTaken()
 		case r := <-t.checked:
 			t.handleChecked(r)
-		case d := <-t.demands:
-			t.admitDemand(d)
+		case d := <-t.blocked:
+			t.admitRead(d)
 		case d := <-t.dropped:
-			t.dropDemand(d)
+			t.dropRead(d)
 		case h := <-t.hits:
 			t.picker.ReadHit(t.now(), h.reader, h.bytes)
 		case h := <-t.hintings:
@@ -76,7 +76,10 @@ func (t *Torrent) handlePeerEvents(e peerEvent) {
 func (t *Torrent) tick() {
 	now := t.now()
 	t.picker.Tick(now)
-	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Tick(now, len(t.waiting) > 0) })
+	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Tick(now, len(t.reads.waiting) > 0) })
+	if now >= t.reads.due {
+		t.reviewReads(now)
+	}
 	if now >= t.houseDue {
 		t.keepHouse(now)
 		t.houseDue = t.nextHouse(now)
@@ -118,7 +121,7 @@ func (t *Torrent) flush() {
 	if t.houseDue > now+houseInterval {
 		t.houseDue = t.nextHouse(now) // it was idle: an event may have ended that
 	}
-	if at := min(t.picker.NextDeadline(), t.houseDue, t.hashes.nextDeadline()); at == never {
+	if at := min(t.picker.NextDeadline(), t.houseDue, t.hashes.nextDeadline(), t.reads.due); at == never {
 		t.timer.Stop()
 	} else {
 		t.timer.Reset(max(0, at-now))
@@ -186,10 +189,7 @@ func (t *Torrent) end() {
 			c.close(ErrClosed)
 		}
 	}
-	for _, d := range t.waiting {
-		d.finish(ErrClosed)
-	}
-	for _, d := range t.rechecking {
+	for d := range t.reads.all {
 		d.finish(ErrClosed)
 	}
 	close(t.done)

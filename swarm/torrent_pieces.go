@@ -78,10 +78,10 @@ func (t *Torrent) handleHashed(r hashResult) {
 // handleChecked takes a checker's verdict; reads that waited for it go on.
 func (t *Torrent) handleChecked(r hashResult) {
 	t.apply(t.ledger.Checked(t.now(), r.verdict()))
-	readers := t.rechecking
-	t.rechecking = nil
+	readers := t.reads.rechecking
+	t.reads.rechecking = nil
 	for _, d := range readers {
-		t.admitDemand(d) // waits on, if another of its pieces is in doubt
+		t.admitRead(d) // waits on, if another of its pieces is in doubt
 	}
 	t.noteProgress()
 }
