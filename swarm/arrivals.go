@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"torrentfs/swarm/conn"
 )
 
 // How many connections one network (neighbours) may open to us at once, and per second.
@@ -59,7 +61,7 @@ type atTheDoor struct {
 }
 
 func (n *newcomers) enter(nc net.Conn) {
-	c := atTheDoor{nc, neighbours(addrPort(nc.RemoteAddr()).Addr())}
+	c := atTheDoor{nc, neighbours(conn.AddrPort(nc.RemoteAddr()).Addr())}
 	n.mu.Lock()
 	var gone net.Conn
 	n.conns = append(n.conns, c)

@@ -7,22 +7,23 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
 // judged is how many of such messages in turn a new connection may send at once.
-func judged(t *testing.T, n int, events ...peerEvent) (taken int) {
+func judged(t *testing.T, n int, events ...conn.Event) (taken int) {
 	c := stubConn(t, n)
 	for {
 		for _, e := range events {
-			if c.judge(e) != nil || taken == 10*(maxNoise+n) {
+			if c.judge(e) != nil || taken == 10*(conn.MaxNoise+n) {
 				return taken
 			}
-			switch e.id {
-			case wire.HaveAll:
-				c.heardBits, c.remoteCount = true, n
-			case wire.Extended:
+			switch {
+			case e.Kind == conn.DontHave:
 				c.remoteCount = n - 1
+			case e.ID == wire.HaveAll:
+				c.heardBits, c.remoteCount = true, n
 			}
 			taken++
 		}
@@ -48,66 +49,52 @@ func stubConn(t *testing.T, n int) *peerConn {
 // The larger a torrent, the fewer messages are taken at once that make us look at all of
 // its pieces: what they cost together is bounded.
 func TestMessagesAboutAllPiecesAreFew(t *testing.T) {
-	for n, most := range map[int]int{10: 2*maxNoise + 2, 10_000: 20, 200_000: 20} {
-		for name, events := range map[string][]peerEvent{
-			"have-alls":                 {{id: wire.HaveAll}},
-			"bitfields":                 {{id: wire.HaveAll}, {id: wire.Bitfield}},
-			"have-alls and don't-haves": {{id: wire.HaveAll}, {id: wire.Extended}},
+	for n, most := range map[int]int{10: 2*conn.MaxNoise + 2, 10_000: 20, 200_000: 20} {
+		for name, events := range map[string][]conn.Event{
+			"have-alls":                 {{ID: wire.HaveAll}},
+			"bitfields":                 {{ID: wire.HaveAll}, {ID: wire.Bitfield}},
+			"have-alls and don't-haves": {{ID: wire.HaveAll}, {Kind: conn.DontHave}},
 		} {
 			if got := judged(t, n, events...); got > most {
 				t.Errorf("%d pieces: %d %s are taken, want %d at most", n, got, name, most)
 			}
 		}
 	}
-	if got := judged(t, 200_000, peerEvent{id: wire.Choke}); got > maxNoise {
-		t.Errorf("%d chokes are taken of a large torrent, want %d at most", got, maxNoise)
+	if got := judged(t, 200_000, conn.Event{ID: wire.Choke}); got > conn.MaxNoise {
+		t.Errorf("%d chokes are taken of a large torrent, want %d at most", got, conn.MaxNoise)
 	}
 }
 
 // What clients send that change their mind often never ends a connection: haves for each piece
 // again behind a bitfield (lazy bitfields), aria2's bitfields in place of haves, the
-// rejects of a full queue at each choke, don't-haves of a cache, Transmission's and
-// µTorrent's extension messages.
+// rejects of a full queue at each choke, don't-haves of a cache. What the connection counts by itself is tested there.
 func TestHonestClientsAreNotNoise(t *testing.T) {
 	const pieces = 20_000
 	c := stubConn(t, pieces)
-	send := func(times int, e peerEvent) {
+	send := func(times int, e conn.Event) {
 		t.Helper()
 		for range times {
 			if err := c.judge(e); err != nil {
-				t.Fatalf("%v: %v", e.id, err)
+				t.Fatalf("%v: %v", e.ID, err)
 			}
 		}
 	}
-	overhear := func(times int, m wire.Message) {
-		t.Helper()
-		for range times {
-			if err := c.overhear(&m); err != nil {
-				t.Fatalf("%v: %v", m.ID, err)
-			}
-		}
-	}
-	send(1, peerEvent{id: wire.Bitfield})
+	send(1, conn.Event{ID: wire.Bitfield})
 	c.heardBits = true
 	c.remote.SetRange(0, pieces)
 	for i := range pieces {
-		send(1, peerEvent{id: wire.Have, piece: i})
+		send(1, conn.Event{ID: wire.Have, Piece: i})
 	}
-	send(10, peerEvent{id: wire.AllowedFast})
-	overhear(3, wire.Message{ID: wire.Extended, Payload: make([]byte, 2000)})
+	send(10, conn.Event{ID: wire.AllowedFast})
 	for range 60 {
 		for range 60 {
-			c.manners.noise = max(0, c.manners.noise-noiseDecay)
-			send(20, peerEvent{id: wire.Extended}) // don't-haves
-			send(50, peerEvent{id: wire.Cancel})   // an endgame
+			c.flood.Decay()
+			send(20, conn.Event{Kind: conn.DontHave}) // don't-haves
+			send(50, conn.Event{ID: wire.Cancel})     // an endgame
 		}
-		send(2, peerEvent{id: wire.Bitfield})
-		send(2, peerEvent{id: wire.Choke})
-		send(500, peerEvent{id: wire.Reject})
-		overhear(1, wire.Message{ID: wire.KeepAlive})
-		overhear(1, wire.Message{ID: wire.Port})
-		overhear(16, wire.Message{ID: wire.Suggest})
-		overhear(1, wire.Message{ID: wire.Extended, Payload: make([]byte, 900)})
+		send(2, conn.Event{ID: wire.Bitfield})
+		send(2, conn.Event{ID: wire.Choke})
+		send(500, conn.Event{ID: wire.Reject})
 	}
 }
 
@@ -115,12 +102,12 @@ func TestHonestClientsAreNotNoise(t *testing.T) {
 func TestNewHavesAreNoNoise(t *testing.T) {
 	c := stubConn(t, 100_000)
 	for i := range 100_000 {
-		if err := c.judge(peerEvent{id: wire.Have, piece: i}); err != nil {
+		if err := c.judge(conn.Event{ID: wire.Have, Piece: i}); err != nil {
 			t.Fatal(err)
 		}
 		c.remote.Set(i)
 	}
-	if c.manners != (manners{}) {
-		t.Errorf("%+v after new haves alone", c.manners)
+	if c.flood != (conn.Flood{}) {
+		t.Errorf("%+v after new haves alone", c.flood)
 	}
 }

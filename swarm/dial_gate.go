@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"torrentfs/net/egress"
+	"torrentfs/swarm/conn"
 )
 
 // dialGate is the dial policy of a session: torrents and searches for metadata share
@@ -82,7 +83,7 @@ func outcomeOf(err error) dialOutcome {
 	switch {
 	case err == nil:
 		return dialAnswered
-	case errors.Is(err, egress.ErrDown), errors.Is(err, errBlocked), errors.Is(err, errOurself), errors.Is(err, context.Canceled),
+	case errors.Is(err, egress.ErrDown), errors.Is(err, conn.ErrBlocked), errors.Is(err, errOurself), errors.Is(err, context.Canceled),
 		errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EADDRNOTAVAIL),
 		errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EPERM):
 		return dialUnsent

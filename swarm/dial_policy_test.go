@@ -1,8 +1,8 @@
 package swarm
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -201,13 +201,13 @@ func TestDialPolicyForgetsTheLeastCharged(t *testing.T) {
 
 func TestDialOutcomes(t *testing.T) {
 	for err, want := range map[error]dialOutcome{
-		nil:                                 dialAnswered,
-		errOurself:                          dialUnsent,
-		egress.ErrDown:                      dialUnsent,
-		syscall.ENETUNREACH:                 dialUnsent,
-		syscall.ECONNREFUSED:                dialFailed,
-		errHandshake{errors.New("no peer")}: dialFailed,
-		errOtherTopic:                       dialFailed,
+		nil:                  dialAnswered,
+		errOurself:           dialUnsent,
+		egress.ErrDown:       dialUnsent,
+		syscall.ENETUNREACH:  dialUnsent,
+		syscall.ECONNREFUSED: dialFailed,
+		io.ErrUnexpectedEOF:  dialFailed,
+		errOtherTopic:        dialFailed,
 	} {
 		if got := outcomeOf(err); got != want {
 			t.Errorf("%v: %d, want %d", err, got, want)

@@ -7,8 +7,8 @@
 // one goroutine, its loop (torrent_loop.go): the picker, the choker, every
 // peer's protocol state, the waiting reads and the list of known addresses are
 // touched by nobody else. Around the loop work goroutines that hold none of
-// its state and only send it events: per peer connection one that reads
-// (peer_reader.go) and one that writes (peer_writer.go), the hash workers
+// its state and only send it events: per peer connection one that reads and one
+// that writes (package conn), the hash workers
 // (verifier.go) and the checkers of data found on disk (checker.go).
 //
 // A web seed is a peer of the picker that has no connection: its requests and
@@ -33,9 +33,9 @@
 //
 // # From a link to a torrent
 //
-// [Session.FetchMetadata] is a search (metadata_search.go): each of its connections
-// has a goroutine that reads and one that writes (metadata_peer.go). When the
-// metadata is here they stop between two bytes, and the connections have no owner
+// [Session.FetchMetadata] is a search (metadata_search.go), which takes the events of
+// its connections in one goroutine (metadata_peer.go). When the
+// metadata is here they are parked, and have no owner
 // but the [Metadata] that holds them, until a torrent's loop takes them over. What
 // a peer said meanwhile is handed on as it came, and read as if it came now
 // (metadata_handover.go).

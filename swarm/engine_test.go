@@ -9,6 +9,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -370,7 +371,7 @@ func TestUnwelcomeConnections(t *testing.T) {
 		other := w.options("stranger")
 		other.InfoHash[0] ^= 1
 		w.serve(wan(10, 20*ms), other)
-		w.peers = append(w.peers, addrPort(w.session.cfg.Listener.Addr()))
+		w.peers = append(w.peers, conn.AddrPort(w.session.cfg.Listener.Addr()))
 		tor := w.add(TorrentConfig{})
 		time.Sleep(5 * time.Second)
 		if s := tor.Stats(); s.Peers != 1 {

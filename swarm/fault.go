@@ -24,7 +24,7 @@ func (t *Torrent) fail(err error) {
 	t.log.Error("stop torrent: " + err.Error())
 	for _, c := range t.peers {
 		if c != nil {
-			c.close(errStopped)
+			c.Close(errStopped)
 		}
 	}
 	t.endWebSeeds()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -51,7 +52,7 @@ func TestImpossibleNumbersOfAPeer(t *testing.T) {
 		"cancel":        wire.AppendCancel(nil, huge, 1<<31, huge),
 		"reject":        wire.AppendReject(nil, huge, 1<<31, huge),
 		"piece":         append(wire.AppendPieceHeader(nil, 0, 1<<31, blockSize), make([]byte, blockSize)...),
-		"metadata":      wire.AppendExtended(wire.AppendExtended(nil, 0, hello), extMetadata, block.Append(nil)),
+		"metadata":      wire.AppendExtended(wire.AppendExtended(nil, 0, hello), conn.ExtMetadata, block.Append(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2<<20+1, 64<<10, Config{}, func(w *world) {

@@ -7,11 +7,9 @@ import (
 	"torrentfs/internal/budget"
 	"torrentfs/net/guard"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
-
-// extHolepunch is our number for ut_holepunch messages (BEP 55).
-const extHolepunch = 3
 
 const (
 	// punchLead is how long an address is dialled before somebody who told us
@@ -58,7 +56,7 @@ func (t *Torrent) handleHolepunch(c *peerConn, h *wire.Holepunch) {
 	case wire.HolepunchFailed:
 		if _, asked := c.punch.asked[h.Addr]; asked {
 			delete(c.punch.asked, h.Addr)
-			t.log.Debug("holepunch: the relay cannot help: "+h.Err.String(), "addr", h.Addr, "relay", c.addr)
+			t.log.Debug("holepunch: the relay cannot help: "+h.Err.String(), "addr", h.Addr, "relay", c.Addr)
 			t.askRelay(h.Addr)
 		}
 	}
@@ -92,7 +90,7 @@ func (t *Torrent) relay(from *peerConn, target netip.AddrPort) {
 	case !to.punch.reached.Take(now, 1, targetRate, targetBurst):
 		refuse(wire.HolepunchNotConnected)
 	default:
-		t.log.Debug("holepunch: bring peers together", "from", from.addr, "to", to.addr)
+		t.log.Debug("holepunch: bring peers together", "from", from.Addr, "to", to.Addr)
 		t.sendHolepunch(from, wire.Holepunch{Type: wire.HolepunchConnect, Addr: to.door()})
 		t.sendHolepunch(to, wire.Holepunch{Type: wire.HolepunchConnect, Addr: from.door()})
 	}
@@ -100,7 +98,7 @@ func (t *Torrent) relay(from *peerConn, target netip.AddrPort) {
 
 // mayMeet keeps addresses inside a network, in both directions, and asks for two to tell of.
 func mayMeet(a, b *peerConn) bool {
-	return a.door().IsValid() && b.door().IsValid() && mayName(a.addr.Addr(), b.addr.Addr()) && mayName(b.addr.Addr(), a.addr.Addr())
+	return a.door().IsValid() && b.door().IsValid() && mayName(a.Addr.Addr(), b.Addr.Addr()) && mayName(b.Addr.Addr(), a.Addr.Addr())
 }
 
 // mayName is mayHear for addresses that are contacted at somebody's word: only
@@ -112,8 +110,8 @@ func mayName(who, addr netip.Addr) bool {
 // door is where a peer's router lets uTP packets of others in, once the peer
 // has sent some to them: its side of a connection by uTP, else where it listens.
 func (c *peerConn) door() netip.AddrPort {
-	if c.utp {
-		return c.addr
+	if c.UTP {
+		return c.Addr
 	}
 	return c.listens
 }
@@ -121,7 +119,7 @@ func (c *peerConn) door() netip.AddrPort {
 // peerAt is the connection to the peer of an address: where it listens, or its end of the connection.
 func (t *Torrent) peerAt(addr netip.AddrPort) *peerConn {
 	for _, c := range t.peers {
-		if c != nil && (c.listens == addr || c.addr == addr) {
+		if c != nil && (c.listens == addr || c.Addr == addr) {
 			return c
 		}
 	}
@@ -131,8 +129,8 @@ func (t *Torrent) peerAt(addr netip.AddrPort) *peerConn {
 // isSelf reports whether an address is ours, as far as we know it.
 func (t *Torrent) isSelf(addr netip.AddrPort) bool {
 	l := t.s.cfg.Listener
-	return l != nil && addr.Port() == addrPort(l.Addr()).Port() &&
-		(addr.Addr() == t.known.self.of(addr.Addr()) || addr.Addr() == addrPort(l.Addr()).Addr())
+	return l != nil && addr.Port() == conn.AddrPort(l.Addr()).Port() &&
+		(addr.Addr() == t.known.self.of(addr.Addr()) || addr.Addr() == conn.AddrPort(l.Addr()).Addr())
 }
 
 // handleStuck asks for help with an address that does not answer.
@@ -155,7 +153,7 @@ func (t *Torrent) askRelay(addr netip.AddrPort) {
 		if c == nil || c.extIDs.Holepunch == 0 || !c.punch.mayAsk(addr, now) {
 			continue
 		}
-		t.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", c.addr)
+		t.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", c.Addr)
 		t.sendHolepunch(c, wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: addr})
 		return
 	}
@@ -226,13 +224,13 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 		t.s.halfOpen.give()
 		return
 	}
-	ticket, _ := t.s.dials.take(addr.Addr(), []Introducer{byPeer(relay.addr.Addr())})
+	ticket, _ := t.s.dials.take(addr.Addr(), []Introducer{byPeer(relay.Addr.Addr())})
 	if ticket == nil {
 		t.s.halfOpen.give()
 		t.s.conns.give()
 		return
 	}
-	t.log.Debug("holepunch: connect", "addr", addr, "relay", relay.addr)
+	t.log.Debug("holepunch: connect", "addr", addr, "relay", relay.Addr)
 	t.dialing++
 	d := dialPlan{addr: addr, hash: t.info.Hash.Wire(), punch: true, ticket: ticket}
 	if a := t.known.byAddr[addr]; a != nil {
@@ -245,7 +243,7 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 
 // mayCall says whether the address that a relay names is to be tried.
 func (t *Torrent) mayCall(relay *peerConn, addr netip.AddrPort) bool {
-	if !isDoor(relay.addr, addr) || t.isSelf(addr) || t.bans.Has(addr) {
+	if !isDoor(relay.Addr, addr) || t.isSelf(addr) || t.bans.Has(addr) {
 		return false
 	}
 	if a := t.known.byAddr[addr]; a != nil && a.banned {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"torrentfs/internal/simnet"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/utp"
 	"torrentfs/swarm/wire"
 )
@@ -114,7 +115,7 @@ func TestNoHolepunchInPrivateTorrents(t *testing.T) {
 	info := privately(t, public)
 	inMeeting(t, "8.0.0.", true, func(t *testing.T, m *meeting) {
 		tor := add(t, m.middle, TorrentConfig{Info: info, Store: newMemStore(info)})
-		c := &peerConn{t: tor, dialInfo: dialInfo{addr: m.seedAddr}}
+		c := &peerConn{Conn: &conn.Conn{Addr: m.seedAddr}, t: tor}
 		h, err := wire.ParseExtHandshake(tor.appendExtHandshake(nil, c)[6:])
 		if err != nil || h.M[wire.ExtHolepunch] != 0 {
 			t.Errorf("announced: %+v, %v", h, err)
@@ -152,11 +153,10 @@ func (c *counter) total() (n int) {
 // in the loop.
 func standIn(tor *Torrent, addr string, holepunch bool) *peerConn {
 	a := netip.MustParseAddrPort(addr)
-	c := &peerConn{t: tor, dialInfo: dialInfo{addr: a}, listens: a}
+	c := &peerConn{Conn: &conn.Conn{Addr: a}, t: tor, listens: a}
 	if holepunch {
 		c.extIDs.Holepunch = 9
 	}
-	c.out.init()
 	c.dirty = true // nobody writes
 	c.id = tor.freePeerID()
 	tor.peers[c.slot()] = c
@@ -166,7 +166,7 @@ func standIn(tor *Torrent, addr string, holepunch bool) *peerConn {
 // punchesSent decodes what was sent to a stand-in.
 func punchesSent(t *testing.T, c *peerConn) (all []wire.Holepunch) {
 	t.Helper()
-	buf, _ := c.out.takeMessages(nil)
+	buf := c.TakeUnsent()
 	r := wire.NewReader(bytes.NewReader(buf), wire.Limits{Features: wire.FeatureExtension})
 	for m := new(wire.Message); r.Next(m) == nil; {
 		h, err := wire.ParseHolepunch(m.Payload)
@@ -188,7 +188,7 @@ func inPunchLoop(t *testing.T, f func(w *world, tor *Torrent, dials *counter)) {
 			t.Fatal(err)
 		}
 		dials.Listener = l
-		w.session.cfg.UTP = dials
+		w.session.cfg.UTP, w.session.endpoint.UTP = dials, dials
 		defer l.Close()
 		tor := w.add(TorrentConfig{})
 		tor.call(func() {
@@ -211,7 +211,7 @@ func TestRelayAnswers(t *testing.T) {
 		standIn(tor, "192.168.1.4:1004", true)
 		mute := standIn(tor, "8.2.2.5:1005", false)
 		overUTP := standIn(tor, "8.2.2.6:40000", true)
-		overUTP.utp, overUTP.listens = true, netip.MustParseAddrPort("8.2.2.6:1006")
+		overUTP.UTP, overUTP.listens = true, netip.MustParseAddrPort("8.2.2.6:1006")
 		ask := func(c *peerConn, addr string) wire.Holepunch {
 			t.Helper()
 			tor.handleHolepunch(c, &wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: netip.MustParseAddrPort(addr)})
@@ -235,17 +235,17 @@ func TestRelayAnswers(t *testing.T) {
 				t.Errorf("rendezvous with %s: %+v, want error %d", addr, got, want)
 			}
 		}
-		if got := ask(asker, "8.2.2.2:1002"); got.Type != wire.HolepunchConnect || got.Addr != target.addr {
+		if got := ask(asker, "8.2.2.2:1002"); got.Type != wire.HolepunchConnect || got.Addr != target.Addr {
 			t.Errorf("the asker got %+v", got)
 		}
-		if got := punchesSent(t, target); len(got) != 1 || got[0].Type != wire.HolepunchConnect || got[0].Addr != asker.addr {
+		if got := punchesSent(t, target); len(got) != 1 || got[0].Type != wire.HolepunchConnect || got[0].Addr != asker.Addr {
 			t.Errorf("the target got %+v", got)
 		}
 		// A peer's side of a uTP connection is where its router listens for it.
-		if got := ask(asker, "8.2.2.6:1006"); got.Type != wire.HolepunchConnect || got.Addr != overUTP.addr {
+		if got := ask(asker, "8.2.2.6:1006"); got.Type != wire.HolepunchConnect || got.Addr != overUTP.Addr {
 			t.Errorf("the asker got %+v", got)
 		}
-		tor.handleHolepunch(mute, &wire.Holepunch{Addr: target.addr})
+		tor.handleHolepunch(mute, &wire.Holepunch{Addr: target.Addr})
 		if got := punchesSent(t, mute); len(got) != 0 {
 			t.Errorf("who does not know the extension got %+v", got)
 		}
@@ -258,14 +258,14 @@ func TestRelayIsNoAmplifier(t *testing.T) {
 		asker, target := standIn(tor, "8.2.2.1:1001", true), standIn(tor, "8.2.2.2:1002", true)
 		wanted := standIn(tor, "8.2.2.6:1006", true)
 		for range 1000 {
-			tor.handleHolepunch(asker, &wire.Holepunch{Addr: target.addr})
+			tor.handleHolepunch(asker, &wire.Holepunch{Addr: target.Addr})
 		}
 		if n, m := len(punchesSent(t, asker)), len(punchesSent(t, target)); n > relayBurst || m > targetBurst {
 			t.Errorf("a flood of 1000: %d answers, %d to the target", n, m)
 		}
 		for i := range 100 { // of many, against one
 			c := standIn(tor, fmt.Sprintf("8.3.3.%d:1", i+1), true)
-			tor.handleHolepunch(c, &wire.Holepunch{Addr: wanted.addr})
+			tor.handleHolepunch(c, &wire.Holepunch{Addr: wanted.Addr})
 		}
 		if n := len(punchesSent(t, wanted)); n > targetBurst {
 			t.Errorf("a crowd of 100: %d messages to the target", n)
@@ -281,7 +281,7 @@ func TestCalledByRelays(t *testing.T) {
 	var dials *counter
 	inPunchLoop(t, func(w *world, tor *Torrent, d *counter) {
 		dials = d
-		w.session.cfg.Blocked = func(a netip.Addr) bool { return a == netip.MustParseAddr("8.6.6.6") }
+		w.session.endpoint.Blocked = func(a netip.Addr) bool { return a == netip.MustParseAddr("8.6.6.6") }
 		relay, inside := standIn(tor, "8.2.2.1:1001", true), standIn(tor, "192.168.1.4:1004", true)
 		standIn(tor, "8.2.2.2:1002", true)
 		mute := standIn(tor, "8.2.2.3:1003", false)

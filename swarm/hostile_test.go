@@ -13,6 +13,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -30,7 +31,7 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 		"rejects":              func(*world) []byte { return again(flood, wire.AppendReject(nil, 0, 0, 16384)) },
 		"allowed fasts":        func(*world) []byte { return again(flood, wire.AppendAllowedFast(nil, 0)) },
 		"haves and don't-haves": func(*world) []byte {
-			return again(flood, wire.AppendHave(wire.AppendDontHave(nil, extDontHave, 1), 1))
+			return again(flood, wire.AppendHave(wire.AppendDontHave(nil, conn.ExtDontHave, 1), 1))
 		},
 		"keep-alives":        func(*world) []byte { return again(flood, wire.AppendKeepAlive(nil)) },
 		"suggestions":        func(*world) []byte { return again(flood, wire.AppendSuggest(nil, 0)) },
@@ -40,10 +41,10 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 		"large extensions": func(*world) []byte {
 			return again(200, wire.AppendExtended(nil, 99, make([]byte, 64<<10)))
 		},
-		"empty PEX messages": func(*world) []byte { return again(flood, wire.AppendExtended(nil, extPEX, []byte("de"))) },
+		"empty PEX messages": func(*world) []byte { return again(flood, wire.AppendExtended(nil, conn.ExtPEX, []byte("de"))) },
 		"requests for metadata": func(*world) []byte {
 			ask := wire.Metadata{Type: wire.MetadataRequest}
-			return again(flood, wire.AppendExtended(nil, extMetadata, ask.Append(nil)))
+			return again(flood, wire.AppendExtended(nil, conn.ExtMetadata, ask.Append(nil)))
 		},
 		"bitfields": func(w *world) []byte {
 			some := bitset.New(w.info.NumPieces())
@@ -51,7 +52,7 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 			return again(flood, wire.AppendBitfield(nil, some, w.info.NumPieces()))
 		},
 		"have-alls and don't-haves": func(*world) []byte {
-			return again(flood, wire.AppendDontHave(wire.AppendHaveAll(nil), extDontHave, 1))
+			return again(flood, wire.AppendDontHave(wire.AppendHaveAll(nil), conn.ExtDontHave, 1))
 		},
 		"extension handshakes": func(*world) []byte {
 			h := wire.ExtHandshake{M: map[string]uint8{wire.ExtDontHave: 3}}
@@ -186,7 +187,7 @@ func TestSlowLorisAtTheDoor(t *testing.T) {
 		case <-time.After(8 * time.Second):
 			t.Errorf("the honest leecher waits behind %d idle connections", len(idle))
 		}
-		time.Sleep(handshakeTimeout)
+		time.Sleep(conn.HandshakeTimeout)
 		for i, c := range idle {
 			if !closed(c, time.Second) {
 				t.Fatalf("connection %d is still open", i)

@@ -2,11 +2,11 @@ package swarm
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm/conn"
 )
 
 // Store keeps one torrent's payload. Package cache has the real one. Its methods may be called from
@@ -75,11 +75,22 @@ type PieceStates interface {
 	Recheck() (doubtful []metainfo.Piece)
 }
 
-// Dialer opens outgoing connections. [net.Dialer] is one, and [egress.Network], whose
-// ErrDown does not speak against the peer.
-type Dialer interface {
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
+// What a session needs to know of how connections are made: see package conn.
+type (
+	// Encryption is the policy on Message Stream Encryption.
+	Encryption = conn.Encryption
+	// Dialer opens outgoing connections. Package egress has one, whose ErrDown does not speak against the peer.
+	Dialer = conn.Dialer
+	// Transport is a way to peers beside TCP.
+	Transport = conn.Transport
+)
+
+// The policies: see [conn.EncryptionPrefer].
+const (
+	EncryptionPrefer  = conn.EncryptionPrefer
+	EncryptionRequire = conn.EncryptionRequire
+	EncryptionDisable = conn.EncryptionDisable
+)
 
 // PeerSource finds peers: trackers, a DHT, a file.
 type PeerSource interface {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"torrentfs/net/egress"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -55,9 +56,7 @@ func (m *metadataSearch) dial(d dialPlan) {
 	m.s.halfOpen.give()
 	var p *metadataPeer
 	if err == nil {
-		p = &metadataPeer{m: m, nc: k.nc, hello: k.hello, dialInfo: dialInfo{
-			addr: d.addr, outgoing: true, punched: d.punch, rtt: k.rtt, greeted: k.eager, encrypted: k.encrypted,
-		}}
+		p = &metadataPeer{Conn: k, m: m}
 		err = p.run()
 	} else {
 		m.s.conns.give()
@@ -72,16 +71,18 @@ func (m *metadataSearch) dial(d dialPlan) {
 	m.poke()
 }
 
-func (m *metadataSearch) shakeHands(d dialPlan) (contact, error) {
-	g := greeting{hash: d.hash, hello: wire.NewHandshake(d.hash, m.s.peerID, m.features(d.hash)), encrypt: d.encrypt, punch: d.punch, ticket: d.ticket}
+func (m *metadataSearch) shakeHands(d dialPlan) (*conn.Conn, error) {
+	o := conn.Offer{
+		Hello: wire.NewHandshake(d.hash, m.s.peerID, m.features(d.hash)), Encrypt: d.encrypt, Punch: d.punch, Again: d.ticket.again,
+	}
 	if d.eager {
-		g.eager = m.appendHello(nil, d.addr, true)
+		o.Eager = m.appendHello(nil, d.addr, true)
 	}
-	k, err := m.s.openPeer(m.ctx, d.addr, g)
+	k, err := m.s.endpoint.Dial(m.ctx, d.addr, o)
 	if err != nil {
-		return k, err
+		return nil, err
 	}
-	switch h := k.hello; {
+	switch h := k.Hello; {
 	case !m.isMeant(d.hash, h):
 		err = errOtherTopic
 	case h.PeerID == m.s.peerID:
@@ -89,8 +90,8 @@ func (m *metadataSearch) shakeHands(d dialPlan) (contact, error) {
 	default:
 		return k, nil
 	}
-	k.nc.Close()
-	return k, err
+	k.Discard()
+	return nil, err
 }
 
 // features are what we announce. BEP 52's bit means that both swarms of a hybrid
@@ -120,8 +121,8 @@ func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error)
 	now := m.now()
 	switch {
 	case p != nil:
-		a.encrypt, a.answered = p.encrypted, true
-	case silent(err):
+		a.encrypt, a.answered = p.Encrypted, true
+	case conn.Silent(err):
 		a.encrypt = !a.encrypt
 	}
 	switch {
@@ -133,10 +134,10 @@ func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error)
 	case p != nil && p.shy() && !a.plain && !errors.Is(err, errNoMetadata):
 		a.plain, a.inUse, a.due = true, false, now
 	default:
-		if p == nil && a.asked == 0 && !errors.As(err, new(errHandshake)) {
+		if p == nil && a.asked == 0 && !conn.Connected(err) {
 			m.askRelay(addr)
 		}
-		if m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2 && (hungUp(err) || silent(err)) { // it may be in one of the two swarms alone
+		if m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2 && (conn.HungUp(err) || conn.Silent(err)) { // it may be in one of the two swarms alone
 			a.v2 = !a.v2
 		}
 		a.failed(now)
@@ -146,7 +147,7 @@ func (m *metadataSearch) settle(addr netip.AddrPort, p *metadataPeer, err error)
 
 // shy says whether the peer may have ended the connection for what we said with the handshake.
 func (p *metadataPeer) shy() bool {
-	return p.greeted && (p.messages == 0 || !p.hello.Features().Has(wire.FeatureFast))
+	return p.Messages() == 0 || !p.Fast()
 }
 
 // appendHello appends what a peer hears first: that we have nothing (where it
@@ -157,14 +158,14 @@ func (m *metadataSearch) appendHello(b []byte, to netip.AddrPort, fast bool) []b
 		b = wire.AppendHaveNone(b)
 	}
 	h := wire.ExtHandshake{
-		M: map[string]uint8{wire.ExtMetadata: extMetadata, wire.ExtPEX: extPEX},
+		M: map[string]uint8{wire.ExtMetadata: conn.ExtMetadata, wire.ExtPEX: conn.ExtPEX},
 		V: m.s.cfg.Client, Reqq: maxQueue, YourIP: to.Addr(),
 	}
 	if m.s.cfg.UTP != nil {
-		h.M[wire.ExtHolepunch] = extHolepunch
+		h.M[wire.ExtHolepunch] = conn.ExtHolepunch
 	}
 	if l := m.s.cfg.Listener; l != nil {
-		h.Port = addrPort(l.Addr()).Port()
+		h.Port = conn.AddrPort(l.Addr()).Port()
 	}
 	b = wire.AppendExtended(b, 0, h.Append(nil))
 	return wire.AppendInterested(b)

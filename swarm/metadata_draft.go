@@ -151,7 +151,7 @@ func (m *metadataSearch) judge(d *metadataDraft) (right, alone bool) {
 	}
 	m.result = d.data
 	for g := range d.gave {
-		m.givers = append(m.givers, g.addr)
+		m.givers = append(m.givers, g.Addr)
 	}
 	return true, alone
 }

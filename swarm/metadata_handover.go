@@ -2,11 +2,10 @@ package swarm
 
 import (
 	"bytes"
-	"net"
 	"net/netip"
 	"time"
 
-	"torrentfs/swarm/wire"
+	"torrentfs/swarm/conn"
 )
 
 // Metadata is what a search brought. [Session.Add] takes it over: the torrent
@@ -25,73 +24,20 @@ type Metadata struct {
 	now   time.Duration // by the clock of known
 }
 
-// keptConn is a connection between two owners: nobody reads or writes it.
+// keptConn is a parked connection between two owners.
 type keptConn struct {
-	nc net.Conn
-	dialInfo
-	hello  wire.Handshake // the peer's
-	saidV2 bool           // our handshake had BEP 52's bit
-	heard  []byte         // messages that the torrent has to hear, and the bytes behind them that came
-	unsent []byte
+	*conn.Conn
+	saidV2 bool // our handshake had BEP 52's bit
 }
 
-// heardBefore is what a peer said that only a torrent can understand. It is kept
-// as it came, within a bound.
-type heardBefore struct {
-	messages []byte
-	// The last of those that contradict each other, which come in any number;
-	// KeepAlive where none came.
-	choke, interest wire.ID
-	some            bool // choke and interest are set
-	tooMuch         bool
-}
-
-// maxHeardBefore has room for the largest bitfield and some thousands of haves.
-const maxHeardBefore = wire.MaxPieces/8 + 64<<10
-
-// note keeps a message.
-func (h *heardBefore) note(m *wire.Message) {
-	if !h.some {
-		h.choke, h.interest, h.some = wire.KeepAlive, wire.KeepAlive, true
-	}
-	switch m.ID {
-	case wire.Choke, wire.Unchoke:
-		h.choke = m.ID
-	case wire.Interested, wire.NotInterested:
-		h.interest = m.ID
-	case wire.Have, wire.Bitfield, wire.HaveAll, wire.HaveNone, wire.AllowedFast, wire.Extended:
-		if len(h.messages)+len(m.Payload)+16 > maxHeardBefore {
-			h.tooMuch, h.messages = true, nil
-		}
-		if !h.tooMuch {
-			h.messages = m.Append(h.messages)
-		}
-	}
-}
-
-// replay is all of it, as if it came now.
-func (h *heardBefore) replay() []byte {
-	b := h.messages
-	for _, id := range []wire.ID{h.choke, h.interest} {
-		if h.some && id != wire.KeepAlive {
-			b = (&wire.Message{ID: id}).Append(b)
-		}
-	}
-	return b
-}
-
-// keep takes a connection whose goroutines have stopped, if it is of use later.
+// keep takes a parked connection, if it is of use later.
 func (m *metadataSearch) keep(p *metadataPeer) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.result == nil || p.heard.tooMuch {
+	if m.result == nil {
 		return false
 	}
-	messages, _ := p.out.takeMessages(nil)
-	m.kept = append(m.kept, &keptConn{
-		nc: p.nc, dialInfo: p.dialInfo, hello: p.hello, saidV2: p.outgoing && m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2,
-		heard: append(p.heard.replay(), p.unread...), unsent: append(p.unsent, messages...),
-	})
+	m.kept = append(m.kept, &keptConn{Conn: p.Conn, saidV2: p.Outgoing && m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2})
 	return true
 }
 
@@ -106,8 +52,7 @@ func (md *Metadata) Close() {
 		return
 	}
 	for _, k := range md.kept {
-		k.nc.Close()
-		md.s.conns.give()
+		md.s.discard(k.Conn)
 	}
 	md.kept = nil
 }
@@ -124,7 +69,7 @@ func (t *Torrent) takeOver(md *Metadata) {
 		t.known.inherit(a, t.now()-md.now)
 	}
 	for _, k := range md.kept {
-		if a := t.known.byAddr[k.addr]; a != nil && k.outgoing {
+		if a := t.known.byAddr[k.Addr]; a != nil && k.Outgoing {
 			a.inUse = true
 		}
 		t.goOn(k)
@@ -136,20 +81,17 @@ func (t *Torrent) takeOver(md *Metadata) {
 // dialled anew, where the link named the v1 swarm alone: without BEP 52's
 // handshake no hashes are to be had, and a small read would cost a piece.
 func (t *Torrent) goOn(k *keptConn) {
-	k.v2 = k.hello.InfoHash == t.info.Hash.WireV2() || k.saidV2 && t.isV2(k.hello)
-	if !k.v2 && k.outgoing && t.isV2(k.hello) {
-		k.nc.Close()
-		t.s.conns.give()
-		if a := t.known.byAddr[k.addr]; a != nil {
+	v2 := k.Hello.InfoHash == t.info.Hash.WireV2() || k.saidV2 && t.isV2(k.Hello)
+	if !v2 && k.Outgoing && t.isV2(k.Hello) {
+		t.s.discard(k.Conn)
+		if a := t.known.byAddr[k.Addr]; a != nil {
 			a.inUse = false
 		}
 		return
 	}
-	k.nc.SetDeadline(time.Time{})
-	c := newPeerConn(t, k.nc, k.hello, k.dialInfo)
-	c.heard = k.heard
+	c := newPeerConn(t, k.Conn, v2)
+	c.greeted = true
 	c.dht = false // we did not say so
-	c.out.add(func(b []byte) []byte { return append(b, k.unsent...) })
 	t.addPeer(c)
 }
 

@@ -14,6 +14,7 @@ import (
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
 
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -134,11 +135,11 @@ func TestHandoverWithinAMessage(t *testing.T) {
 	link := simnet.Link{Delay: 10 * ms, Up: 4000} // a bitfield of 8 KiB takes two seconds
 	inHandover(t, 64<<20, 1<<10, link, shape, func(t *testing.T, h *handover) {
 		md := h.search(time.Second, nil)
-		i := slices.IndexFunc(md.kept, func(k *keptConn) bool { return k.addr == h.holder })
+		i := slices.IndexFunc(md.kept, func(k *keptConn) bool { return k.Addr == h.holder })
 		if i < 0 {
 			t.Fatal("the connection was not kept")
 		}
-		if n := len(md.kept[i].heard); n < 4<<10 || n >= 8<<10 {
+		if n := md.kept[i].Kept(); n < 4<<10 || n >= 8<<10 {
 			t.Fatalf("%d bytes came before, want a part of the bitfield", n)
 		}
 		tor := add(t, h.us, TorrentConfig{Info: h.info, Store: newMemStore(h.info), Metadata: md})
@@ -163,20 +164,20 @@ func TestFloodBeforeTheMetadata(t *testing.T) {
 	}
 	fields := bytes.Repeat(wire.AppendBitfield(nil, nil, wire.MaxPieces), 3)
 	for name, flood := range map[string][]byte{
-		"haves":      haves(maxNoise + 1000),
+		"haves":      haves(conn.MaxNoise + 1000),
 		"bitfields":  fields,
-		"handshakes": bytes.Repeat(wire.AppendExtended(nil, 0, (&wire.ExtHandshake{}).Append(nil)), maxNoise+1000),
+		"handshakes": bytes.Repeat(wire.AppendExtended(nil, 0, (&wire.ExtHandshake{}).Append(nil)), conn.MaxNoise+1000),
 	} {
 		shape := func(o *fakepeer.Options) { o.Extra = append(o.Extra, flood...) }
 		inHandover(t, 256<<10, 16<<10, simnet.Link{Delay: 10 * ms}, shape, func(t *testing.T, h *handover) {
 			md := h.search(2*time.Second, nil)
 			defer md.Close()
-			if slices.ContainsFunc(md.kept, func(k *keptConn) bool { return k.addr == h.holder }) {
+			if slices.ContainsFunc(md.kept, func(k *keptConn) bool { return k.Addr == h.holder }) {
 				t.Errorf("%s: the connection is kept", name)
 			}
 			for _, k := range md.kept {
-				if len(k.heard) > maxHeardBefore {
-					t.Errorf("%s: %d bytes are kept", name, len(k.heard))
+				if k.Kept() > conn.MaxReplay {
+					t.Errorf("%s: %d bytes are kept", name, k.Kept())
 				}
 			}
 		})
@@ -247,8 +248,7 @@ func TestMetadataDraftsAreBounded(t *testing.T) {
 	block := make([]byte, wire.MetadataBlock)
 	var err error
 	for size := int64(wire.MaxMetadata); err == nil && size > wire.MaxMetadata-10; size-- {
-		p := &metadataPeer{m: m}
-		p.out.init()
+		p := &metadataPeer{Conn: &conn.Conn{}, m: m}
 		p.draft = m.join(size)
 		for i := 0; err == nil && i < p.draft.n-1; i++ {
 			err = p.take(&wire.Metadata{Type: wire.MetadataData, Piece: i, TotalSize: size, Data: block})

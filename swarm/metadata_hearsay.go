@@ -1,12 +1,12 @@
 package swarm
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 	"time"
 
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -16,11 +16,10 @@ import (
 // see [Metadata].
 
 // welcome takes an incoming connection past our handshake, to its end.
-func (m *metadataSearch) welcome(nc net.Conn, h wire.Handshake, encrypted bool) {
-	p := &metadataPeer{m: m, nc: nc, hello: h, dialInfo: dialInfo{addr: addrPort(nc.RemoteAddr()), encrypted: encrypted}}
-	if !m.admit(p.addr) {
-		nc.Close()
-		m.s.conns.give()
+func (m *metadataSearch) welcome(c *conn.Conn) {
+	p := &metadataPeer{Conn: c, m: m}
+	if !m.admit(p.Addr) {
+		m.s.discard(c)
 		return
 	}
 	defer m.wg.Done()
@@ -28,7 +27,7 @@ func (m *metadataSearch) welcome(nc net.Conn, h wire.Handshake, encrypted bool) 
 	m.mu.Lock()
 	m.incoming--
 	m.mu.Unlock()
-	m.s.log.Debug("incoming metadata peer gone", "addr", p.addr, "err", err)
+	m.s.log.Debug("incoming metadata peer gone", "addr", p.Addr, "err", err)
 }
 
 // admit counts an incoming connection, if the search goes on and there is room:
@@ -39,10 +38,10 @@ func (m *metadataSearch) admit(addr netip.AddrPort) bool {
 	var oldest *metadataPeer // of the idlers
 	near, home := 0, neighbours(addr.Addr())
 	for _, p := range m.peers {
-		if p.outgoing {
+		if p.Outgoing {
 			continue
 		}
-		if neighbours(p.addr.Addr()) == home {
+		if neighbours(p.Addr.Addr()) == home {
 			near++
 		}
 		if p.isIdler && (oldest == nil || p.id < oldest.id) {
@@ -55,7 +54,7 @@ func (m *metadataSearch) admit(addr netip.AddrPort) bool {
 	}
 	if full {
 		oldest.isIdler = false // it goes once
-		oldest.nc.Close()
+		oldest.Close(errTooMany)
 	}
 	m.incoming++
 	m.wg.Add(1)
@@ -69,6 +68,9 @@ func (m *metadataSearch) arrive(p *metadataPeer) {
 	p.id = picker.PeerID(m.peerCount)
 	p.pex.next = -pexPause
 	m.peers[p.id] = p
+	if m.closed {
+		p.Park()
+	}
 	m.mu.Unlock()
 	m.poke()
 }
@@ -79,7 +81,7 @@ func (m *metadataSearch) leave(p *metadataPeer) {
 	defer m.mu.Unlock()
 	delete(m.peers, p.id)
 	m.part(p)
-	if !p.outgoing {
+	if !p.Outgoing {
 		return
 	}
 	if p.isIdler {
@@ -94,7 +96,7 @@ func (m *metadataSearch) hear(p *metadataPeer, heard []wire.PEXPeer) {
 	now := m.now()
 	m.mu.Lock()
 	if len(heard) > 0 && p.pex.listen(now) {
-		m.known.hear(hearsay{from: p.addr.Addr(), by: p.id, relays: p.ids.Holepunch != 0, peers: heard}, now)
+		m.known.hear(hearsay{from: p.Addr.Addr(), by: p.id, relays: p.ids.Holepunch != 0, peers: heard}, now)
 	}
 	m.mu.Unlock()
 	m.poke()
@@ -103,7 +105,7 @@ func (m *metadataSearch) hear(p *metadataPeer, heard []wire.PEXPeer) {
 // peerAt is the connection to the peer of an address. mu is held.
 func (m *metadataSearch) peerAt(addr netip.AddrPort) *metadataPeer {
 	for _, p := range m.peers {
-		if p.addr == addr {
+		if p.Addr == addr {
 			return p
 		}
 	}
@@ -123,7 +125,7 @@ func (m *metadataSearch) askRelay(addr netip.AddrPort) {
 		if p == nil || p.ids.Holepunch == 0 || !p.punch.mayAsk(addr, now) {
 			continue
 		}
-		m.s.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", p.addr)
+		m.s.log.Debug("holepunch: ask for a rendezvous", "addr", addr, "relay", p.Addr)
 		p.sendHolepunch(wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: addr})
 		return
 	}
@@ -151,7 +153,7 @@ func (m *metadataSearch) handleHolepunch(p *metadataPeer, h wire.Holepunch) {
 	case wire.HolepunchFailed:
 		if _, asked := p.punch.asked[h.Addr]; asked {
 			delete(p.punch.asked, h.Addr)
-			m.s.log.Debug("holepunch: the relay cannot help: "+h.Err.String(), "addr", h.Addr, "relay", p.addr)
+			m.s.log.Debug("holepunch: the relay cannot help: "+h.Err.String(), "addr", h.Addr, "relay", p.Addr)
 			m.askRelay(h.Addr)
 		}
 	}
@@ -160,15 +162,15 @@ func (m *metadataSearch) handleHolepunch(p *metadataPeer, h wire.Holepunch) {
 // call connects to the peer that a relay names, as in [Torrent.handleCall]. mu is held.
 func (m *metadataSearch) call(relay *metadataPeer, addr netip.AddrPort) {
 	a := m.known.byAddr[addr]
-	if m.closed || !isDoor(relay.addr, addr) || a != nil && a.banned || m.peerAt(addr) != nil ||
+	if m.closed || !isDoor(relay.Addr, addr) || a != nil && a.banned || m.peerAt(addr) != nil ||
 		!relay.punch.isCalled(addr, m.now(), &m.called) || m.busy >= 2*metadataPeers {
 		return
 	}
-	ticket := m.takePlaces(addr.Addr(), []Introducer{byPeer(relay.addr.Addr())})
+	ticket := m.takePlaces(addr.Addr(), []Introducer{byPeer(relay.Addr.Addr())})
 	if ticket == nil {
 		return
 	}
-	m.s.log.Debug("holepunch: connect", "addr", addr, "relay", relay.addr)
+	m.s.log.Debug("holepunch: connect", "addr", addr, "relay", relay.Addr)
 	d := dialPlan{addr: addr, hash: m.cfg.Hash.Wire(), punch: true, ticket: ticket}
 	if a != nil {
 		a.dials++

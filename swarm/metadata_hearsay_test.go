@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -31,7 +33,7 @@ func gossips(o *fakepeer.Options, others ...netip.AddrPort) {
 	for _, a := range others {
 		p.Added = append(p.Added, wire.PEXPeer{Addr: a})
 	}
-	o.Extra = wire.AppendExtended(nil, extPEX, p.Append(nil))
+	o.Extra = wire.AppendExtended(nil, conn.ExtPEX, p.Append(nil))
 }
 
 // fetch gets the metadata or fails the test.
@@ -184,8 +186,7 @@ func TestSearchCalledByRelays(t *testing.T) {
 		defer s.Close()
 		m := s.newSearch(t.Context(), MetadataConfig{Hash: info.Hash})
 		relay := func(addr string) *metadataPeer {
-			p := &metadataPeer{m: m, dialInfo: dialInfo{addr: netip.MustParseAddrPort(addr)}}
-			p.out.init()
+			p := &metadataPeer{Conn: &conn.Conn{Addr: netip.MustParseAddrPort(addr)}, m: m}
 			p.ids.Holepunch = 9
 			m.arrive(p)
 			return p
@@ -217,13 +218,14 @@ func TestSearchCalledByRelays(t *testing.T) {
 			t.Errorf("%d dials at the word of all, want %d", n, allCalledBurst)
 		}
 		for range 100 { // nobody is brought together, and a flood is not answered
-			m.handleHolepunch(one, wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: inside.addr})
+			m.handleHolepunch(one, wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: inside.Addr})
 		}
-		sent, _ := one.out.takeMessages(nil)
-		refusal := wire.Holepunch{Type: wire.HolepunchFailed, Addr: inside.addr, Err: wire.HolepunchNotConnected}
+		sent := one.TakeUnsent()
+		refusal := wire.Holepunch{Type: wire.HolepunchFailed, Addr: inside.Addr, Err: wire.HolepunchNotConnected}
 		if want := bytes.Repeat(wire.AppendExtended(nil, 9, refusal.Append(nil)), relayBurst); !bytes.Equal(sent, want) {
 			t.Errorf("answered %d bytes, want %d refusals", len(sent), relayBurst)
 		}
+		clear(m.peers) // nobody runs them
 		m.close()
 	})
 }
@@ -241,33 +243,40 @@ func TestSearchKeepsRoomForOthers(t *testing.T) {
 		{"one address", true, false, metadataIncoming / 4},
 		{"one address without metadata", true, true, metadataIncoming / 4},
 	} {
-		m := &metadataSearch{peers: map[picker.PeerID]*metadataPeer{}, wake: make(chan struct{}, 1)}
-		admitted, closed := 0, 0
-		for i := range 50 {
-			ip := netip.AddrFrom4([4]byte{8, 1, byte(i), 1})
-			if tc.neighbour {
-				ip = netip.AddrFrom4([4]byte{8, 1, 1, 1})
+		synctest.Test(t, func(t *testing.T) {
+			m := &metadataSearch{peers: map[picker.PeerID]*metadataPeer{}, wake: make(chan struct{}, 1)}
+			admitted := 0
+			var closed atomic.Int32
+			for i := range 50 {
+				ip := netip.AddrFrom4([4]byte{8, 1, byte(i), 1})
+				if tc.neighbour {
+					ip = netip.AddrFrom4([4]byte{8, 1, 1, 1})
+				}
+				c := conn.New(&closes{n: &closed}, wire.Handshake{})
+				c.Addr = netip.AddrPortFrom(ip, uint16(i+1))
+				p := &metadataPeer{Conn: c, m: m}
+				if m.admit(p.Addr) {
+					admitted++
+					m.arrive(p)
+					p.isIdler = tc.idle
+				}
 			}
-			p := &metadataPeer{m: m, nc: &closes{n: &closed}, dialInfo: dialInfo{addr: netip.AddrPortFrom(ip, uint16(i+1))}}
-			if m.admit(p.addr) {
-				admitted++
-				m.arrive(p)
-				p.isIdler = tc.idle
+			synctest.Wait()
+			if admitted != tc.want || admitted-int(closed.Load()) > metadataIncoming {
+				t.Errorf("%s: %d of 50 were admitted, want %d; %d were closed", tc.name, admitted, tc.want, closed.Load())
 			}
-		}
-		if admitted != tc.want || admitted-closed > metadataIncoming {
-			t.Errorf("%s: %d of 50 were admitted, want %d; %d were closed", tc.name, admitted, tc.want, closed)
-		}
+		})
 	}
 }
 
 // closes is a connection that counts when it is closed.
 type closes struct {
 	net.Conn
-	n *int
+	n *atomic.Int32
 }
 
-func (c *closes) Close() error { *c.n++; return nil }
+func (c *closes) Close() error         { c.n.Add(1); return nil }
+func (c *closes) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 // serveAt starts a scripted peer at an address.
 func (w *world) serveAt(ip string, link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {

@@ -4,44 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"slices"
 	"time"
 
-	"torrentfs/internal/budget"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
 var (
 	errNoMetadata    = errors.New("peer has no metadata to give")
-	errInterrupted   = errors.New("the search is over")
 	errTooManyDrafts = errors.New("peers claim metadata of too many sizes")
+	errImpatient     = errors.New("peer sends nothing of use")
 )
 
-// metadataPeer is a connection of the search. One goroutine reads it, another
-// one writes what is in the outbox; when the metadata is here both end between two bytes,
-// and the connection is kept for the torrent.
+// metadataPeer is what the search knows of a connection. When the metadata is here the connection is parked,
+// and kept for the torrent.
 type metadataPeer struct {
 	// Immutable.
-	m  *metadataSearch
-	nc net.Conn
-	dialInfo
-	hello wire.Handshake // the peer's
-	out   outbox
+	*conn.Conn
+	m *metadataSearch
 
-	// Owned by the writer.
-	unsent   []byte
-	writeErr error
-
-	// Owned by the reader.
-	messages int
-	noise    budget.Budget
-	waited   time.Time // since when the peer owes us something
-	heard    heardBefore
-	unread   []byte // what came and was not decoded, at the end
-	draft    *metadataDraft
+	// Owned by the search's goroutine.
+	waited time.Time // since when the peer owes us something
+	draft  *metadataDraft
 
 	// Guarded by the search's mu.
 	id      picker.PeerID
@@ -51,164 +37,95 @@ type metadataPeer struct {
 	isIdler bool
 }
 
-// run talks to the peer to the end. It returns nil where the connection is kept,
+// run talks to the peer to the end. It returns nil if the connection is kept,
 // else why it was closed.
 func (p *metadataPeer) run() error {
-	p.out.init()
 	p.waited = time.Now()
-	if !p.greeted {
-		p.send(p.m.appendHello(nil, p.addr, p.hello.Features().Has(wire.FeatureFast)))
-		p.greeted = true
+	if !p.Greeted {
+		p.send(p.m.appendHello(nil, p.Addr, p.Fast()))
 	}
-	written := make(chan struct{})
-	go func() { defer close(written); p.write() }()
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(p.m.ctx, func() {
-		p.nc.SetDeadline(time.Unix(1, 0))
-		close(interrupted)
-	})
+	if !p.Extended() {
+		p.Close(errNoMetadata)
+	}
 	p.m.arrive(p)
-	err := p.read()
-	p.m.leave(p)
-	kept := p.m.ctx.Err() != nil && (errors.Is(err, errInterrupted) || errors.Is(err, os.ErrDeadlineExceeded))
-	if !kept {
-		p.nc.Close() // also ends a write
-	}
-	p.out.close()
-	<-written
-	if !stop() {
-		<-interrupted
-	}
-	if kept && p.writeErr == nil && p.m.keep(p) {
+	err := p.Conn.Run(context.WithoutCancel(p.m.ctx), conn.Config{Peer: int(p.id), Events: p.m.events, V2: true})
+	if err == nil && p.m.keep(p) {
 		return nil
 	}
-	p.nc.Close()
-	p.m.s.conns.give()
+	p.m.s.discard(p.Conn)
 	return err
-}
-
-// write sends what the outbox holds.
-func (p *metadataPeer) write() {
-	for {
-		var closed bool
-		if p.unsent, closed = p.out.takeMessages(nil); len(p.unsent) > 0 {
-			p.nc.SetWriteDeadline(time.Now().Add(metadataPatience))
-			if p.m.ctx.Err() != nil {
-				return
-			}
-			if _, p.writeErr = p.nc.Write(p.unsent); p.writeErr != nil {
-				p.nc.Close() // tells the reader
-				return
-			}
-			p.unsent = nil
-			continue
-		}
-		if closed {
-			return
-		}
-		<-p.out.wake
-	}
 }
 
 // send puts messages into the outbox, from any goroutine.
 func (p *metadataPeer) send(b []byte) {
-	p.out.add(func(o []byte) []byte { return append(o, b...) })
-	p.out.wakeWriter()
+	p.Send(func(o []byte) []byte { return append(o, b...) })
+	p.Flush()
 }
 
-// read takes what the peer says.
-func (p *metadataPeer) read() error {
-	both := p.hello.Features() & (wire.FeatureExtension | wire.FeatureFast)
-	if !both.Has(wire.FeatureExtension) {
-		return errNoMetadata
-	}
-	r := wire.NewReader(p.nc, wire.Limits{Features: both | wire.FeatureV2})
-	var msg wire.Message
-	for {
-		p.nc.SetReadDeadline(p.deadline())
-		if p.m.ctx.Err() != nil { // if it ends from now on, the deadline is moved
-			p.unread = r.Unread()
-			return errInterrupted
-		}
-		if err := r.Next(&msg); err != nil {
-			p.unread = r.Unread()
-			return err
-		}
-		p.messages++
-		if !p.noise.Take(time.Now(), 1, noiseDecay, maxNoise) {
-			return errNoise
-		}
-		if p.out.waiting() > minUnread {
-			return errUnread
-		}
-		if err := p.handle(&msg); err != nil {
-			return err
+// handlePeerEvents handles an event and what else has come meanwhile.
+func (m *metadataSearch) handlePeerEvents(e conn.Event) {
+	m.handlePeerEvent(e)
+	for range eventsPerFlush {
+		select {
+		case e := <-m.events:
+			m.handlePeerEvent(e)
+		default:
+			return
 		}
 	}
 }
 
-// deadline is when the peer is given up that sends nothing of use.
-func (p *metadataPeer) deadline() time.Time {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	if p.isIdler {
-		return p.waited.Add(idlerPatience)
+// handlePeerEvent takes what a peer said.
+func (m *metadataSearch) handlePeerEvent(e conn.Event) {
+	m.mu.Lock()
+	p := m.peers[picker.PeerID(e.Peer)]
+	m.mu.Unlock()
+	var err error
+	switch e.Kind {
+	case conn.Parked, conn.Gone:
+		m.leave(p)
+	case conn.Hello:
+		err = p.introduced(e.Ext.Hello)
+	case conn.Metadata:
+		err = p.handleMetadata(e.Ext.Metadata)
+	case conn.PEX:
+		m.hear(p, e.Ext.Added)
+	case conn.Holepunch:
+		m.handleHolepunch(p, *e.Ext.Holepunch)
 	}
-	return p.waited.Add(metadataPatience)
+	if err != nil {
+		p.Close(err)
+	}
 }
 
-func (p *metadataPeer) handle(msg *wire.Message) error {
-	switch msg.ID {
-	case wire.Piece:
-		return fmt.Errorf("%w: a block that nobody asked for", wire.ErrProtocol)
-	case wire.Extended:
-	default:
-		p.heard.note(msg)
-		return nil
+// reviewPeers closes those that have sent nothing of use for long.
+func (m *metadataSearch) reviewPeers() {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.peers {
+		patience := metadataPatience
+		if p.isIdler {
+			patience = idlerPatience
+		}
+		if now.Sub(p.waited) >= patience {
+			p.Close(errImpatient)
+		}
 	}
-	switch msg.ExtID {
-	case 0:
-		p.heard.note(msg)
-		return p.introduced(msg.Payload)
-	case extMetadata:
-		md, err := wire.ParseMetadata(msg.Payload)
-		if err != nil {
-			return err
-		}
-		return p.handleMetadata(&md)
-	case extPEX:
-		p.heard.note(msg)
-		x, err := wire.ParsePEX(msg.Payload)
-		if err != nil {
-			return err
-		}
-		p.m.hear(p, x.Added)
-	case extHolepunch:
-		h, err := wire.ParseHolepunch(msg.Payload)
-		if err != nil {
-			return err
-		}
-		p.m.handleHolepunch(p, h)
-	}
-	return nil
 }
 
 // introduced takes an extension handshake, which may come again with changes.
-func (p *metadataPeer) introduced(body []byte) error {
-	h, err := wire.ParseExtHandshake(body)
-	if err != nil {
-		return err
-	}
+func (p *metadataPeer) introduced(h *wire.ExtHandshake) error {
 	if h.MetadataSize > wire.MaxMetadata {
 		return fmt.Errorf("%w: metadata of %d bytes", wire.ErrProtocol, h.MetadataSize)
 	}
 	p.m.mu.Lock()
-	p.ids.Update(&h)
+	p.ids.Update(h)
 	has := p.ids.Metadata != 0 && (h.MetadataSize != 0 || p.draft != nil)
 	if has && p.draft == nil {
 		p.draft = p.m.join(h.MetadataSize)
 	}
-	p.m.known.self.vote(p.addr.Addr().String(), h.YourIP)
+	p.m.known.self.vote(p.Addr.Addr().String(), h.YourIP)
 	p.m.mu.Unlock()
 	if !has {
 		return p.idle()
@@ -232,11 +149,11 @@ func (p *metadataPeer) idle() error {
 		return errNoMetadata
 	}
 	p.isIdler = true
-	if p.outgoing {
+	if p.Outgoing {
 		m.busy--
 		m.idlers = append(m.idlers, p)
 		if len(m.idlers) > metadataIdlers {
-			m.idlers[0].nc.Close()
+			m.idlers[0].Close(errNoMetadata)
 			m.idlers = slices.Delete(m.idlers, 0, 1)
 		}
 		m.poke()

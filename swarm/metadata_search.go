@@ -11,6 +11,7 @@ import (
 	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -69,7 +70,7 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 }
 
 // metadataSearch is one search: addresses, connections, and what came so far.
-// Each connection is a goroutine; what they share is guarded by mu.
+// Dials and its connections are goroutines; what they share is guarded by mu.
 type metadataSearch struct {
 	s      *Session
 	cfg    MetadataConfig
@@ -78,6 +79,7 @@ type metadataSearch struct {
 	start  time.Time
 	wg     sync.WaitGroup
 	wake   chan struct{}       // something for run to look at; holds one token
+	events chan conn.Event     // of its connections
 	stuck  chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 
 	mu        sync.Mutex
@@ -101,7 +103,7 @@ func (s *Session) newSearch(ctx context.Context, cfg MetadataConfig) *metadataSe
 	return &metadataSearch{
 		s: s, cfg: cfg, ctx: ctx, cancel: cancel,
 		known: addressBook{rand: rand.New(rand.NewPCG(s.cfg.Seed, 9)), gate: &s.dials}, start: time.Now(),
-		wake: make(chan struct{}, 1), stuck: make(chan netip.AddrPort, metadataPeers),
+		wake: make(chan struct{}, 1), stuck: make(chan netip.AddrPort, metadataPeers), events: make(chan conn.Event, 16),
 		bySize: map[int64]*metadataDraft{}, peers: map[picker.PeerID]*metadataPeer{},
 	}
 }
@@ -137,9 +139,24 @@ func (m *metadataSearch) close() {
 	m.s.mu.Unlock()
 	m.mu.Lock()
 	m.closed = true
+	for _, p := range m.peers {
+		p.Park()
+	}
 	m.mu.Unlock()
 	m.cancel()
-	m.wg.Wait()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.wg.Wait()
+	}()
+	for {
+		select {
+		case e := <-m.events:
+			m.handlePeerEvent(e)
+		case <-ended:
+			return
+		}
+	}
 }
 
 // now is the clock of its address book.
@@ -193,12 +210,15 @@ func (m *metadataSearch) run() error {
 			return m.ctx.Err()
 		case <-m.s.ctx.Done():
 			return ErrClosed
+		case e := <-m.events:
+			m.handlePeerEvents(e)
 		case <-m.wake:
 		case a := <-m.stuck:
 			m.mu.Lock()
 			m.askRelay(a)
 			m.mu.Unlock()
 		case <-tick.C:
+			m.reviewPeers()
 			if hungry && time.Since(asked) > askInterval {
 				asked = time.Now()
 				for _, src := range m.cfg.Sources {

@@ -2,9 +2,6 @@ package swarm
 
 import "torrentfs/swarm/wire"
 
-// extMetadata is our number for ut_metadata messages (BEP 9).
-const extMetadata = 1
-
 // maxMetadataServed is how many times the info dictionary goes to one
 // connection. Nobody needs it twice; a few blocks may be asked for again.
 const maxMetadataServed = 3

@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 )
 
@@ -38,8 +37,8 @@ func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
 // moveNetwork is NetworkChanged for one torrent, in its loop.
 func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
 	for _, c := range t.peers {
-		if c != nil && c.from.IsGlobalUnicast() && !have(c.from) {
-			c.close(errNetworkGone)
+		if c != nil && c.Local.IsGlobalUnicast() && !have(c.Local) {
+			c.Close(errNetworkGone)
 		}
 	}
 	now := t.now()
@@ -47,15 +46,4 @@ func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
 	t.hungryDue = now
 	t.houseDue = now
 	t.connectPeers()
-}
-
-// sourceOf is the address of ours from which a connection's packets go out;
-// invalid where that cannot be told. A uTP connection has the address of its
-// socket, which is most often none in particular.
-func (s *Session) sourceOf(nc net.Conn) netip.Addr {
-	local := addrPort(nc.LocalAddr()).Addr()
-	if local.IsUnspecified() && s.cfg.Source != nil {
-		return s.cfg.Source(addrPort(nc.RemoteAddr()))
-	}
-	return local
 }

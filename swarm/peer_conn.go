@@ -1,57 +1,26 @@
 package swarm
 
 import (
-	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"torrentfs/internal/bitset"
-	"torrentfs/internal/budget"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
 
-// dialInfo is how a connection came about.
-type dialInfo struct {
-	addr      netip.AddrPort
-	outgoing  bool
-	punched   bool          // by holepunching: nobody may get there without it
-	rtt       time.Duration // of the TCP handshake, 0 where not known
-	greeted   bool          // have-none and interested went out with the handshake
-	encrypted bool          // MSE was spoken
-	v2        bool          // both speak BEP 52: hashes may be asked for
-}
-
-// peerConn is one connection to a peer, after the handshakes. A known address
+// peerConn is what the torrent's loop knows of a connected peer. A known address
 // is another thing: see addressBook.
 type peerConn struct {
 	// Immutable.
-	t  *Torrent
-	nc net.Conn
-	dialInfo
-	peerID [20]byte
-	utp    bool // not TCP
-	fast   bool // BEP 6 in both handshakes
-	ext    bool // BEP 10 in both handshakes
-	dht    bool // BEP 5 in both handshakes
-	since  time.Time
-	from   netip.Addr // ours, that its packets come from; invalid while unknown
-
-	out outbox
-
-	// Counters that any goroutine may read.
-	received atomic.Int64 // payload bytes
-	sent     atomic.Int64
-
-	// Owned by the connection's reader.
-	heard      []byte    // what came before the torrent was there
-	block      peerEvent // whose payload is being read
-	blockBegun time.Time
-	limit      limitedReads
-	idleNoise  budget.Budget // of messages that change nothing
+	*conn.Conn
+	t       *Torrent
+	greeted bool      // have-none and interested were said before it was the torrent's
+	v2      bool      // both speak BEP 52: hashes may be asked for
+	dht     bool      // BEP 5 in both handshakes
+	since   time.Time // when it became the torrent's
 
 	// Owned by the loop.
 	id           picker.PeerID
@@ -77,45 +46,35 @@ type peerConn struct {
 	strikes      int           // requests while choked, blocks nobody asked for
 	metadataSent int           // bytes of the info dictionary
 	messages     int
-	manners      manners
+	flood        conn.Flood
+	useful       time.Duration    // when payload last went either way
 	answers      hashes.Allowance // what it may be sent of hashes
-
-	closing sync.Once
-	reason  error          // why it was closed; set within closing
-	closed  sync.WaitGroup // of nc.Close, begun within closing
 }
 
-func newPeerConn(t *Torrent, nc net.Conn, h wire.Handshake, d dialInfo) *peerConn {
-	n := t.info.NumPieces()
-	c := &peerConn{
-		t: t, nc: wire.NewVectoredConn(nc), dialInfo: d, peerID: h.PeerID,
-		utp:  t.s.cfg.UTP != nil && nc.RemoteAddr().Network() == "udp",
-		fast: h.Features().Has(wire.FeatureFast), ext: h.Features().Has(wire.FeatureExtension),
-		dht:   t.usesDHT() && h.Features().Has(wire.FeatureDHT),
-		since: time.Now(), pex: pexState{next: -pexPause}, remote: bitset.New(n), choking: true, peerChoking: true,
+func newPeerConn(t *Torrent, c *conn.Conn, v2 bool) *peerConn {
+	p := &peerConn{
+		Conn: c, t: t, greeted: c.Greeted, v2: v2, dht: t.usesDHT() && c.Hello.Features().Has(wire.FeatureDHT),
+		since: time.Now(), pex: pexState{next: -pexPause}, remote: bitset.New(t.info.NumPieces()), choking: true, peerChoking: true,
 	}
-	c.from = t.s.sourceOf(nc)
-	if d.outgoing {
-		c.listens = d.addr
+	if c.Outgoing {
+		p.listens = c.Addr
 	}
-	c.out.init()
-	return c
+	return p
 }
 
-// close ends the connection from any goroutine; the first reason counts. The
-// loop hears of it from the connection's reader. It does not wait for the
-// socket, which closes when its writer is done: that may be waiting for a disk.
-func (c *peerConn) close(reason error) {
-	c.closing.Do(func() {
-		c.reason = reason
-		c.out.close()
-		c.closed.Go(func() { c.nc.Close() })
+// run reads and writes until the connection ends.
+func (c *peerConn) run() {
+	t := c.t
+	_ = c.Run(t.ctx, conn.Config{
+		Peer: int(c.id), Events: t.fromPeers, Geometry: &t.info.Geometry, V2: c.v2,
+		Source: t.store, Unreadable: t.unreadable,
+		Down: t.s.down, Up: t.s.up, Received: &t.received, Sent: &t.sent, Closed: t.s.conns.give,
 	})
 }
 
 func (c *peerConn) isSeed() bool { return c.remoteCount == c.t.info.NumPieces() }
 
-// snubs says whether the peer has let a request lie for a minute (BEP 3, "anti-snubbing").
+// snubs reports whether the peer has let a request lie for a minute (BEP 3, "anti-snubbing").
 func (c *peerConn) snubs(now time.Duration) bool {
 	return c.waitingSince > 0 && !c.peerChoking && now-c.waitingSince > time.Minute
 }
@@ -125,7 +84,20 @@ func (t *Torrent) handOver(c *peerConn) {
 	select {
 	case t.arrivals <- c:
 	case <-t.done:
-		c.nc.Close()
-		t.s.conns.give()
+		t.s.discard(c.Conn)
+	}
+}
+
+// discard closes a connection that nobody runs, and gives its place to others.
+func (s *Session) discard(c *conn.Conn) {
+	c.Discard()
+	s.conns.give()
+}
+
+// unreadable is called by a peer's writer if a committed piece could not be read.
+func (t *Torrent) unreadable(piece int, err error) {
+	t.log.Debug("serve block", "piece", piece, "err", err)
+	if t.store.Has(piece) {
+		t.invalidate(piece, err)
 	}
 }

@@ -9,9 +9,6 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// extPEX is our number for ut_pex messages (BEP 11).
-const extPEX = 2
-
 const (
 	pexInterval = time.Minute      // between two messages to a peer (BEP 11)
 	pexPause    = 45 * time.Second // between two that are listened to: clocks differ
@@ -55,7 +52,7 @@ func (t *Torrent) tellPeers(c *peerConn, now time.Duration) {
 	var msg wire.PEX
 	present := make(map[netip.AddrPort]struct{}, t.live)
 	for _, o := range t.peers {
-		if o == nil || o == c || !o.listens.IsValid() || !mayHear(c.addr.Addr(), o.listens.Addr()) {
+		if o == nil || o == c || !o.listens.IsValid() || !mayHear(c.Addr.Addr(), o.listens.Addr()) {
 			continue
 		}
 		present[o.listens] = struct{}{}
@@ -94,16 +91,16 @@ func (c *peerConn) pexFlags() (f wire.PEXFlags) {
 	if c.isSeed() || c.uploadOnly {
 		f |= wire.PEXSeed
 	}
-	if c.utp {
+	if c.UTP {
 		f |= wire.PEXuTP
 	}
-	if c.encrypted {
+	if c.Encrypted {
 		f |= wire.PEXEncryption
 	}
 	if c.extIDs.Holepunch != 0 {
 		f |= wire.PEXHolepunch
 	}
-	if c.outgoing && !c.punched {
+	if c.Outgoing && !c.Punched {
 		f |= wire.PEXReachable
 	}
 	return f
@@ -115,7 +112,7 @@ func (t *Torrent) hearPeers(c *peerConn, heard []wire.PEXPeer) {
 	if !t.gossips() || !c.pex.listen(now) {
 		return
 	}
-	t.known.hear(hearsay{from: c.addr.Addr(), by: c.id, relays: c.extIDs.Holepunch != 0, peers: heard}, now)
+	t.known.hear(hearsay{from: c.Addr.Addr(), by: c.id, relays: c.extIDs.Holepunch != 0, peers: heard}, now)
 	t.connectPeers()
 }
 
@@ -171,7 +168,7 @@ func (b *addressBook) untried(by Introducer) (n int) {
 // noteListening learns from an extension handshake where a peer that came to
 // us can be reached, and gives its address to the others.
 func (c *peerConn) noteListening(h *wire.ExtHandshake) {
-	if !c.outgoing && h.Port != 0 {
-		c.listens = netip.AddrPortFrom(c.addr.Addr(), h.Port)
+	if !c.Outgoing && h.Port != 0 {
+		c.listens = netip.AddrPortFrom(c.Addr.Addr(), h.Port)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -77,7 +78,7 @@ func pexMessage(first, n int, flags wire.PEXFlags) []byte {
 		a := netip.AddrFrom4([4]byte{10, 9, byte((first + i) >> 8), byte(first + i)})
 		p.Added = append(p.Added, wire.PEXPeer{Addr: netip.AddrPortFrom(a, 9), Flags: flags})
 	}
-	return wire.AppendExtended(nil, extPEX, p.Append(nil))
+	return wire.AppendExtended(nil, conn.ExtPEX, p.Append(nil))
 }
 
 // A peer that names addresses without end fills no address book.
@@ -119,11 +120,10 @@ func TestPEXStaysInsideTheNetwork(t *testing.T) {
 // Messages about peers are a minute apart and tell changes alone.
 func TestPEXTellsChanges(t *testing.T) {
 	inWorld(t, 64<<10, 16<<10, Config{}, func(w *world) {
-		a, b, c := &peerConn{}, &peerConn{}, &peerConn{}
+		a, b, c := &peerConn{Conn: &conn.Conn{}}, &peerConn{Conn: &conn.Conn{}}, &peerConn{Conn: &conn.Conn{}}
 		tor := w.add(TorrentConfig{})
 		sent := func() (p wire.PEX) {
-			var buf []byte
-			buf, _ = a.out.takeMessages(nil)
+			buf := a.TakeUnsent()
 			if len(buf) == 0 {
 				return p
 			}
@@ -135,8 +135,7 @@ func TestPEXTellsChanges(t *testing.T) {
 		}
 		tor.call(func() {
 			for i, x := range []*peerConn{a, b, c} {
-				x.t, x.listens, x.addr = tor, addrOf(i), addrOf(i)
-				x.out.init()
+				x.t, x.listens, x.Addr = tor, addrOf(i), addrOf(i)
 				x.dirty = true // nobody writes
 			}
 			a.extIDs.PEX = 1

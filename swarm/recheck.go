@@ -48,7 +48,7 @@ func (t *Torrent) tellDontHave(piece metainfo.Piece) {
 		return
 	}
 	for _, c := range t.peers {
-		if c != nil && wasFull && c.ext { // we no longer upload only (BEP 21)
+		if c != nil && wasFull && c.Extended() { // we no longer upload only (BEP 21)
 			t.post(c, func(b []byte) []byte { return t.appendExtHandshake(b, c) })
 		}
 		if c != nil && c.extIDs.DontHave != 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime"
@@ -16,15 +17,15 @@ import (
 
 	"torrentfs/internal/version"
 	"torrentfs/net/egress"
+	"torrentfs/swarm/conn"
+	"torrentfs/swarm/mse"
 	"torrentfs/swarm/wire"
 )
 
 // Limits and intervals of a session. They follow what established clients use.
 const (
-	handshakeTimeout = 10 * time.Second
-	dialTimeout      = 10 * time.Second
-	maxHandshaking   = 64 // incoming connections that have not said which torrent they want
-	blockSize        = 16 << 10
+	maxHandshaking = 64 // incoming connections that have not said which torrent they want
+	blockSize      = 16 << 10
 )
 
 var (
@@ -69,7 +70,7 @@ type Session struct {
 	conns    slots         // connections, incoming and outgoing
 	halfOpen slots         // dials
 	hashers  *hashPool
-	utp      utpPeers
+	endpoint *conn.Endpoint
 	dials    dialGate
 	arrivals arrivals
 
@@ -106,6 +107,9 @@ func NewSession(cfg Config) *Session {
 		torrents: map[[20]byte]*Torrent{},
 		dials:    dialGate{start: time.Now()},
 		arrivals: arrivals{start: time.Now()},
+		endpoint: &conn.Endpoint{
+			Dialer: cfg.Dialer, UTP: cfg.UTP, Encryption: cfg.Encryption, Blocked: cfg.Blocked, Source: cfg.Source,
+		},
 	}
 	if cfg.Listener != nil {
 		s.wg.Go(func() { s.acceptPeers(cfg.Listener) })
@@ -163,7 +167,7 @@ func (s *Session) acceptPeers(l net.Listener) {
 				return
 			}
 		}
-		if from := addrPort(nc.RemoteAddr()).Addr(); s.cfg.Blocked != nil && s.cfg.Blocked(from) || !s.arrivals.admit(from) {
+		if from := conn.AddrPort(nc.RemoteAddr()).Addr(); s.cfg.Blocked != nil && s.cfg.Blocked(from) || !s.arrivals.admit(from) {
 			nc.Close()
 			continue
 		}
@@ -181,43 +185,57 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		nc.Close()
 		return
 	}
-	raw := nc // what follows may wrap it
-	end := context.AfterFunc(s.ctx, func() { raw.Close() })
-	defer end()
-	nc, h, encrypted, err := s.accept(raw)
-	from.leave(raw)
-	if err == nil && h.PeerID == s.peerID {
-		err = errors.New("connection to ourselves")
-	}
-	var t *Torrent
-	var search *metadataSearch
-	var hello wire.Handshake
-	if err == nil {
-		if t, search = s.lookup(h.InfoHash); t != nil {
-			hello = t.answer(h)
-		} else if search != nil {
-			hello = wire.NewHandshake(h.InfoHash, s.peerID, wire.FeatureExtension|wire.FeatureFast)
-		} else {
-			err = fmt.Errorf("unknown info-hash %x", h.InfoHash)
-		}
-	}
-	if err == nil {
-		_, err = nc.Write(hello.Append(nil))
-	}
+	c, err := s.endpoint.Accept(s.ctx, nc, s.findKey)
+	from.leave(nc)
 	if err != nil {
 		s.log.Debug("refuse incoming peer", "addr", nc.RemoteAddr(), "err", err)
-		nc.Close()
 		s.conns.give()
 		return
 	}
-	if search != nil {
-		search.welcome(nc, h, encrypted)
+	t, search, hello, err := s.answer(c.Hello)
+	if err == nil {
+		err = c.Answer(s.ctx, hello)
+	}
+	if err != nil {
+		s.log.Debug("refuse incoming peer", "addr", c.Addr, "err", err)
+		s.discard(c)
 		return
 	}
-	nc.SetDeadline(time.Time{})
-	t.handOver(newPeerConn(t, nc, h, dialInfo{
-		addr: addrPort(nc.RemoteAddr()), encrypted: encrypted, v2: hello.InfoHash == t.info.Hash.WireV2(),
-	}))
+	if search != nil {
+		search.welcome(c)
+		return
+	}
+	t.handOver(newPeerConn(t, c, hello.InfoHash == t.info.Hash.WireV2()))
+}
+
+// answer finds who a peer wants that came to us, and what it is answered.
+func (s *Session) answer(h wire.Handshake) (t *Torrent, search *metadataSearch, hello wire.Handshake, err error) {
+	if h.PeerID == s.peerID {
+		return nil, nil, hello, errOurself
+	}
+	switch t, search = s.lookup(h.InfoHash); {
+	case t != nil:
+		hello = t.answer(h)
+	case search != nil:
+		hello = wire.NewHandshake(h.InfoHash, s.peerID, wire.FeatureExtension|wire.FeatureFast)
+	default:
+		err = fmt.Errorf("unknown info-hash %x", h.InfoHash)
+	}
+	return t, search, hello, err
+}
+
+// findKey tells which of our torrents an incoming MSE handshake means.
+func (s *Session) findKey(id [20]byte) (key [20]byte, ok bool) {
+	s.mu.Lock()
+	keys := make(map[[20]byte]struct{}, len(s.torrents)+len(s.searches))
+	for k := range s.torrents {
+		keys[k] = struct{}{}
+	}
+	for k := range s.searches {
+		keys[k] = struct{}{}
+	}
+	s.mu.Unlock()
+	return mse.Candidates(maps.Keys(keys))(id)
 }
 
 // lookup finds the torrent of an info-hash, or the search for its metadata.
@@ -261,14 +279,3 @@ func (s slots) tryTake() bool {
 }
 
 func (s slots) give() { <-s }
-
-// addrPort is a connection's remote address, with IPv4 in its short form.
-func addrPort(a net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	if t, ok := a.(interface{ AddrPort() netip.AddrPort }); ok { // TCP and UDP
-		ap = t.AddrPort()
-	} else if p, err := netip.ParseAddrPort(a.String()); err == nil {
-		ap = p
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}

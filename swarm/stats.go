@@ -57,7 +57,7 @@ func (t *Torrent) measureRates() {
 	for _, c := range t.peers {
 		if c != nil {
 			c.down.measure(seconds)
-			sent := c.sent.Load()
+			sent := c.Sent()
 			c.up.add(sent - c.lastSent)
 			c.lastSent = sent
 			c.up.measure(seconds)
@@ -117,9 +117,9 @@ func (t *Torrent) Peers() (peers []PeerStats) {
 		for _, c := range t.peers {
 			if c != nil {
 				peers = append(peers, PeerStats{
-					Addr: c.addr, Client: c.client, Pieces: c.remoteCount, Outgoing: c.outgoing, UTP: c.utp, Encrypted: c.encrypted,
+					Addr: c.Addr, Client: c.client, Pieces: c.remoteCount, Outgoing: c.Outgoing, UTP: c.UTP, Encrypted: c.Encrypted,
 					ChokingUs: c.peerChoking, WeChoke: c.choking, DownRate: c.down.rate, UpRate: c.up.rate,
-					Received: c.received.Load(), Sent: c.sent.Load(),
+					Received: c.Received(), Sent: c.Sent(),
 				})
 			}
 		}

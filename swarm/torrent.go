@@ -15,6 +15,7 @@ import (
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
@@ -62,8 +63,8 @@ type Torrent struct {
 	wg      sync.WaitGroup
 
 	// To the loop.
-	fromPeers chan peerEvent // nil before the first peer: it takes more room than all else
-	fromWeb   chan webEvent  // nil without web seeds
+	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
+	fromWeb   chan webEvent   // nil without web seeds
 	arrivals  chan *peerConn
 	dialed    chan dialResult
 	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped

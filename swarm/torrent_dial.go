@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"torrentfs/net/egress"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -123,35 +124,32 @@ func (t *Torrent) dial(d dialPlan) {
 	case t.dialed <- dialResult{addr: d.addr, c: c, err: err}:
 	case <-t.done:
 		if c != nil {
-			c.nc.Close()
-			t.s.conns.give()
+			t.s.discard(c.Conn)
 		}
 	}
 }
 
 func (t *Torrent) shakeHands(d dialPlan) (*peerConn, error) {
-	g := greeting{hash: d.hash, hello: t.handshake(), encrypt: d.encrypt, punch: d.punch, ticket: d.ticket}
-	g.hello.InfoHash = d.hash
+	o := conn.Offer{Hello: t.handshake(), Encrypt: d.encrypt, Punch: d.punch, Again: d.ticket.again}
+	o.Hello.InfoHash = d.hash
 	if d.eager {
-		g.eager = wire.AppendInterested(wire.AppendHaveNone(nil))
+		o.Eager = wire.AppendInterested(wire.AppendHaveNone(nil))
 	}
-	k, err := t.s.openPeer(t.ctx, d.addr, g)
+	k, err := t.s.endpoint.Dial(t.ctx, d.addr, o)
 	if err != nil {
 		return nil, err
 	}
-	switch h := k.hello; {
+	switch h := k.Hello; {
 	case h.InfoHash != t.info.Hash.Wire() && !t.isV2(h):
 		err = errOtherTopic
 	case h.PeerID == t.s.peerID:
 		err = errOurself
 	}
 	if err != nil {
-		k.nc.Close()
+		k.Discard()
 		return nil, err
 	}
-	return newPeerConn(t, k.nc, k.hello, dialInfo{
-		addr: d.addr, outgoing: true, punched: d.punch, rtt: k.rtt, greeted: k.eager, v2: t.isV2(k.hello), encrypted: k.encrypted,
-	}), nil
+	return newPeerConn(t, k, t.isV2(k.Hello)), nil
 }
 
 // hybrid reports whether the torrent has a swarm under each of two info-hashes.
@@ -180,7 +178,7 @@ func (t *Torrent) handleDialed(r dialResult) {
 	}
 	if r.err == nil {
 		if a != nil {
-			a.encrypt, a.answered = r.c.encrypted, true
+			a.encrypt, a.answered = r.c.Encrypted, true
 		}
 		t.addPeer(r.c)
 		return
@@ -194,14 +192,14 @@ func (t *Torrent) handleDialed(r dialResult) {
 		t.connectPeers()
 		return
 	}
-	if a.asked == 0 && !errors.As(r.err, new(errHandshake)) {
+	if a.asked == 0 && !conn.Connected(r.err) {
 		t.askRelay(r.addr)
 	}
 	a.failed(t.now())
-	if t.hybrid() && (hungUp(r.err) || silent(r.err)) { // it may be in one of the two swarms alone
+	if t.hybrid() && (conn.HungUp(r.err) || conn.Silent(r.err)) { // it may be in one of the two swarms alone
 		a.v2 = !a.v2
 	}
-	if silent(r.err) && !a.v2 { // a box on the way may swallow one of the two
+	if conn.Silent(r.err) && !a.v2 { // a box on the way may swallow one of the two
 		a.encrypt = !a.encrypt
 	}
 	if errors.Is(r.err, errOurself) {
@@ -213,7 +211,7 @@ func (t *Torrent) handleDialed(r dialResult) {
 // reaches reports whether a connection of ours to an address is there.
 func (t *Torrent) reaches(addr netip.AddrPort) bool {
 	for _, c := range t.peers {
-		if c != nil && c.outgoing && c.addr == addr {
+		if c != nil && c.Outgoing && c.Addr == addr {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
@@ -80,17 +81,17 @@ func (x *hashExchange) do(a hashes.Action) {
 		t.ledger.Abandon(a.Piece)
 	case hashes.GaveUp:
 		c := t.peer(a.Peer)
-		t.log.Debug("peer proves no hashes: "+a.Reason, "addr", c.addr, "client", c.client)
+		t.log.Debug("peer proves no hashes: "+a.Reason, "addr", c.Addr, "client", c.client)
 	}
 }
 
 // handleHashes takes a peer's answer. One that was not asked for may be late.
-func (t *Torrent) handleHashes(c *peerConn, e peerEvent) {
+func (t *Torrent) handleHashes(c *peerConn, e conn.Event) {
 	asked := false
-	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Answered(now, c.id, e.ask, e.hashes) })
+	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Answered(now, c.id, e.Hash, e.Hashes) })
 	if !asked {
 		if c.strikes++; c.strikes > maxStrikes {
-			c.close(errNoise)
+			c.Close(conn.ErrNoise)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func (x *hashExchange) Owes(p picker.PeerID, piece metainfo.Piece) bool {
 }
 
 func (x *hashExchange) Sent(p picker.PeerID, piece metainfo.Piece) bool {
-	return x.t.ledger.Evidence().Sent(piece, smartban.Sender{Peer: x.t.peer(p).addr})
+	return x.t.ledger.Evidence().Sent(piece, smartban.Sender{Peer: x.t.peer(p).Addr})
 }
 
 func (x *hashExchange) Held(piece metainfo.Piece) bool     { return x.t.ledger.Has(piece) }
@@ -185,12 +186,15 @@ func (x *hashExchange) Awaits(r metainfo.ByteRange) bool {
 	return false
 }
 
+// maxUnsent is how many bytes of messages may wait for a peer whose requests for hashes are answered. It is well under
+// what an honest peer leaves unread ([conn.ErrUnread]).
+const maxUnsent = 128 << 10
+
 // handleHashRequest queues a request for hashes, or refuses it. Peers that we
-// choke are answered, too. What waits for a peer has to stay under what an
-// honest one leaves unread (defence.go).
+// choke are answered, too.
 func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
-	if t.hashes != nil && !t.cfg.NoUpload && c.out.waiting() <= minUnread/2 &&
-		t.trees.Admit(time.Now(), &c.answers, ask, c.sent.Load()) {
+	if t.hashes != nil && !t.cfg.NoUpload && c.Unsent() <= maxUnsent &&
+		t.trees.Admit(time.Now(), &c.answers, ask, c.Sent()) {
 		select {
 		case t.hashes.questions <- question{c, ask}:
 			return
@@ -198,8 +202,8 @@ func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
 		}
 	}
 	t.post(c, func(b []byte) []byte { return wire.AppendHashReject(b, ask) })
-	if err := c.annoy(1); err != nil {
-		c.close(err)
+	if err := c.flood.Add(1); err != nil {
+		c.Close(err)
 	}
 }
 
@@ -212,12 +216,12 @@ func (t *Torrent) answerHashes() {
 		case q := <-t.hashes.questions:
 			answer, err := a.Answer(t.ctx, time.Now(), q.c.id, q.ask)
 			if err != nil {
-				t.log.Debug("refuse hashes: "+err.Error(), "addr", q.c.addr)
-				q.c.out.add(func(b []byte) []byte { return wire.AppendHashReject(b, q.ask) })
+				t.log.Debug("refuse hashes: "+err.Error(), "addr", q.c.Addr)
+				q.c.Send(func(b []byte) []byte { return wire.AppendHashReject(b, q.ask) })
 			} else {
-				q.c.out.add(func(b []byte) []byte { return wire.AppendHashes(b, q.ask, answer) })
+				q.c.Send(func(b []byte) []byte { return wire.AppendHashes(b, q.ask, answer) })
 			}
-			q.c.out.wakeWriter()
+			q.c.Flush()
 		case <-t.done:
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 )
 
@@ -60,7 +61,7 @@ func (t *Torrent) run() {
 
 // handlePeerEvents handles an event and what else has come meanwhile, so that
 // requests go out in few writes.
-func (t *Torrent) handlePeerEvents(e peerEvent) {
+func (t *Torrent) handlePeerEvents(e conn.Event) {
 	t.handlePeerEvent(e)
 	for range eventsPerFlush {
 		select {
@@ -91,7 +92,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
 	t.hashes.tell((*hashes.Asker).Review)
 	t.apply(t.ledger.ClaimWanted())
-	t.reviewManners(now)
+	t.reviewFlood(now)
 	t.reviewInterest()
 	t.coax(now)
 	t.tellSources()
@@ -112,7 +113,7 @@ func (t *Torrent) flush() {
 	}
 	t.hashes.flush()
 	for i, c := range t.dirtyMsg {
-		c.out.wakeWriter()
+		c.Flush()
 		c.dirty = false
 		t.dirtyMsg[i] = nil
 	}
@@ -186,7 +187,7 @@ func (t *Torrent) end() {
 	t.timer.Stop()
 	for _, c := range t.peers {
 		if c != nil {
-			c.close(ErrClosed)
+			c.Close(ErrClosed)
 		}
 	}
 	for d := range t.reads.all {

@@ -2,79 +2,109 @@ package swarm
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"torrentfs/metainfo"
+	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
 
-// handlePeerEvent takes one message of a peer, in the loop.
-func (t *Torrent) handlePeerEvent(e peerEvent) {
-	c := e.c
-	switch e.kind {
-	case eventGone:
-		t.removePeer(c, e.err)
+// handlePeerEvent takes what a peer said, in the loop.
+func (t *Torrent) handlePeerEvent(e conn.Event) {
+	c := t.peer(picker.PeerID(e.Peer))
+	switch e.Kind {
+	case conn.Gone:
+		t.removePeer(c, e.Err)
 		return
-	case eventProgress:
-		t.picker.Progress(t.now(), c.id, metainfo.Block{Piece: e.piece, Index: e.begin / blockSize}, e.n)
+	case conn.Progress:
+		t.picker.Progress(t.now(), c.id, metainfo.Block{Piece: e.Piece, Index: e.Begin / blockSize}, e.Length)
+		return
+	case conn.DHTPort:
+		if c.dht && t.s.cfg.DHTNode != nil {
+			t.s.cfg.DHTNode(netip.AddrPortFrom(c.Addr.Addr(), uint16(e.Begin)))
+		}
 		return
 	}
 	c.messages++
 	err := c.judge(e)
 	if err == nil {
-		err = t.handleMessage(e)
+		err = t.handleMessage(c, e)
 	}
 	if err != nil {
-		c.close(err)
+		c.Close(err)
 	}
 }
 
 // handleMessage is the peer protocol's table of contents.
-func (t *Torrent) handleMessage(e peerEvent) error {
-	c, now := e.c, t.now()
-	switch e.id {
+func (t *Torrent) handleMessage(c *peerConn, e conn.Event) error {
+	now := t.now()
+	switch e.Kind {
+	case conn.Hello:
+		t.handleExtHandshake(c, e.Ext.Hello)
+		return nil
+	case conn.Metadata:
+		t.serveMetadata(c, e.Ext.Metadata.Piece)
+		return nil
+	case conn.PEX:
+		t.hearPeers(c, e.Ext.Added)
+		return nil
+	case conn.Holepunch:
+		t.handleHolepunch(c, e.Ext.Holepunch)
+		return nil
+	case conn.DontHave:
+		if c.remote.Clear(e.Piece) {
+			c.remoteCount--
+			t.picker.Unhave(now, c.id, e.Piece)
+		}
+		return nil
+	}
+	switch e.ID {
 	case wire.Piece:
-		t.handleBlock(e)
+		t.handleBlock(c, e)
 	case wire.Choke, wire.Unchoke:
-		c.peerChoking = e.id == wire.Choke
+		c.peerChoking = e.ID == wire.Choke
 		t.picker.Choke(now, c.id, c.peerChoking)
 	case wire.Interested, wire.NotInterested:
-		t.handleInterest(c, e.id == wire.Interested)
+		t.handleInterest(c, e.ID == wire.Interested)
 	case wire.Have:
-		t.handleHave(c, e.piece)
+		t.handleHave(c, e.Piece)
 	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
 		return t.handleBitfield(c, e)
 	case wire.Request:
-		return t.handleRequest(c, upload{e.piece, e.begin, e.n})
+		return t.handleRequest(c, requestOf(e))
 	case wire.Cancel:
-		t.handleCancel(c, upload{e.piece, e.begin, e.n})
+		t.handleCancel(c, requestOf(e))
 	case wire.Reject:
-		if block, ok := t.blockOf(e); ok {
-			c.limit.answered()
+		if block, ok := t.blockOf(requestOf(e)); ok {
 			t.picker.Rejected(now, c.id, block)
 		}
 	case wire.AllowedFast:
-		t.picker.AllowedFast(now, c.id, e.piece)
-	case wire.Extended:
-		t.handleExtended(c, e)
+		t.picker.AllowedFast(now, c.id, e.Piece)
 	case wire.HashRequest:
-		t.handleHashRequest(c, e.ask)
+		t.handleHashRequest(c, e.Hash)
 	case wire.Hashes:
 		t.handleHashes(c, e)
 	case wire.HashReject:
-		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Rejected(now, c.id, e.ask) })
+		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Rejected(now, c.id, e.Hash) })
 	}
 	return nil
 }
 
+// requestOf is what a peer asks for, or takes back.
+func requestOf(e conn.Event) conn.Request {
+	return conn.Request{Piece: e.Piece, Begin: e.Begin, Length: e.Length}
+}
+
 // blockOf is the block that a message names, if it is one that we may have asked for.
-func (t *Torrent) blockOf(e peerEvent) (block metainfo.Block, ok bool) {
-	b := e.begin / blockSize
-	if e.begin%blockSize != 0 || e.piece >= t.info.NumPieces() || b >= t.info.NumBlocks(e.piece) || e.n != t.info.BlockLen(e.piece, b) {
+func (t *Torrent) blockOf(r conn.Request) (block metainfo.Block, ok bool) {
+	b := r.Begin / blockSize
+	if r.Begin%blockSize != 0 || r.Piece >= t.info.NumPieces() || b >= t.info.NumBlocks(r.Piece) || r.Length != t.info.BlockLen(r.Piece, b) {
 		return metainfo.Block{}, false
 	}
-	return metainfo.Block{Piece: e.piece, Index: b}, true
+	return metainfo.Block{Piece: r.Piece, Index: b}, true
 }
 
 func (t *Torrent) handleHave(c *peerConn, piece int) {
@@ -91,23 +121,23 @@ func (t *Torrent) handleHave(c *peerConn, piece int) {
 // handleBitfield takes what a peer has. BEP 3 allows a bitfield only as the
 // first message; aria2 sends another in place of many haves, which does no harm:
 // it only adds.
-func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
+func (t *Torrent) handleBitfield(c *peerConn, e conn.Event) error {
 	switch {
-	case c.heardBits && e.id == wire.HaveNone:
-		return fmt.Errorf("%w: %v after %d pieces", wire.ErrProtocol, e.id, c.remoteCount)
+	case c.heardBits && e.ID == wire.HaveNone:
+		return fmt.Errorf("%w: %v after %d pieces", wire.ErrProtocol, e.ID, c.remoteCount)
 	case c.isSeed():
 		return nil
 	}
 	c.heardBits = true
-	switch now := t.now(); e.id {
+	switch now := t.now(); e.ID {
 	case wire.HaveAll:
 		c.remote.SetRange(0, t.info.NumPieces())
 		t.picker.HaveAll(now, c.id)
 	case wire.HaveNone:
 		t.picker.HaveNone(now, c.id)
 	default:
-		for i := range e.bits {
-			c.remote[i] |= e.bits[i]
+		for i := range e.Bits {
+			c.remote[i] |= e.Bits[i]
 		}
 		t.picker.Bitfield(now, c.id, c.remote)
 	}
@@ -120,41 +150,19 @@ func (t *Torrent) handleBitfield(c *peerConn, e peerEvent) error {
 // direction: it has everything, or wants no more (BEP 21), and so do we.
 func (t *Torrent) closeIfBothSeeds(c *peerConn) {
 	if (c.isSeed() || c.uploadOnly) && t.allHeld.Load() {
-		c.close(errBothSeeds)
+		c.Close(errBothSeeds)
 	}
 }
 
-// handleExtended takes an extension handshake (BEP 10), which may come again
-// with changes, a PEX message (BEP 11), one about holepunching (BEP 55) or an
-// lt_donthave (BEP 54).
-func (t *Torrent) handleExtended(c *peerConn, e peerEvent) {
-	h := e.hello
-	if e.metadata {
-		t.serveMetadata(c, e.piece)
-		return
-	}
-	if e.heard != nil {
-		t.hearPeers(c, e.heard)
-		return
-	}
-	if e.punch != nil {
-		t.handleHolepunch(c, e.punch)
-		return
-	}
-	if h == nil {
-		if c.remote.Clear(e.lost) {
-			c.remoteCount--
-			t.picker.Unhave(t.now(), c.id, e.lost)
-		}
-		return
-	}
+// handleExtHandshake takes an extension handshake (BEP 10), which may come again with changes.
+func (t *Torrent) handleExtHandshake(c *peerConn, h *wire.ExtHandshake) {
 	c.extIDs.Update(h)
 	if h.V != "" {
 		c.client = h.V
 	}
 	c.uploadOnly = h.UploadOnly
 	c.noteListening(h)
-	t.known.self.vote(c.addr.Addr().String(), h.YourIP)
+	t.known.self.vote(c.Addr.Addr().String(), h.YourIP)
 	t.closeIfBothSeeds(c)
 	if h.Reqq > 0 {
 		t.picker.SetReqq(c.id, h.Reqq)
@@ -165,10 +173,10 @@ func (t *Torrent) sendRequest(c *peerConn, block metainfo.Block) {
 	if c.waitingSince == 0 {
 		c.waitingSince = t.now()
 	}
-	c.limit.asked.Add(1)
-	t.post(c, func(b []byte) []byte {
-		return wire.AppendRequest(b, uint32(block.Piece), uint32(block.Index*blockSize), uint32(t.info.BlockLen(block.Piece, block.Index)))
+	c.Request(conn.Request{
+		Piece: block.Piece, Begin: block.Index * blockSize, Length: t.info.BlockLen(block.Piece, block.Index),
 	})
+	t.touch(c)
 }
 
 func (t *Torrent) sendCancel(c *peerConn, block metainfo.Block) {

@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/wire"
 )
-
-// extDontHave is our number for lt_donthave messages (BEP 54).
-const extDontHave = 7
 
 // maxQueue is how many requests of one peer we queue (BEP 10 "reqq").
 const maxQueue = 2000
@@ -39,27 +37,26 @@ var (
 // addPeer takes a connection past its handshake into the torrent.
 func (t *Torrent) addPeer(c *peerConn) {
 	if err := t.welcomeError(c); err != nil {
-		t.log.Debug("refuse peer: "+err.Error(), "addr", c.addr)
-		c.nc.Close()
-		t.s.conns.give()
-		if a := t.known.byAddr[c.addr]; a != nil && c.outgoing && !t.reaches(c.addr) {
+		t.log.Debug("refuse peer: "+err.Error(), "addr", c.Addr)
+		t.s.discard(c.Conn)
+		if a := t.known.byAddr[c.Addr]; a != nil && c.Outgoing && !t.reaches(c.Addr) {
 			a.failed(t.now())
 			a.banned = errors.Is(err, errBanned)
 		}
 		return
 	}
 	if t.fromPeers == nil {
-		t.fromPeers = make(chan peerEvent, 256)
+		t.fromPeers = make(chan conn.Event, 256)
 	}
 	c.id = t.freePeerID()
 	t.peers[c.slot()] = c
 	t.live++
 	now := t.now()
 	t.hashes.tell(func(k *hashes.Asker, _ time.Duration) {
-		a := t.known.byAddr[c.addr]
-		k.Joined(c.id, hashes.Peer{V2: c.v2, RTT: c.rtt, Shun: a != nil && a.noHashes})
+		a := t.known.byAddr[c.Addr]
+		k.Joined(c.id, hashes.Peer{V2: c.v2, RTT: c.RTT, Shun: a != nil && a.noHashes})
 	})
-	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.rtt, Reqq: defaultReqq, Fast: c.fast})
+	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.RTT, Reqq: defaultReqq, Fast: c.Fast()})
 	t.introduce(c)
 	t.wg.Go(c.run)
 }
@@ -78,18 +75,18 @@ func (t *Torrent) welcomeError(c *peerConn) error {
 	if t.crowd(c) {
 		return errTooMany
 	}
-	if a := t.known.byAddr[c.addr]; a != nil && a.banned || t.bans.Has(c.addr) {
+	if a := t.known.byAddr[c.Addr]; a != nil && a.banned || t.bans.Has(c.Addr) {
 		return errBanned
 	}
 	for _, o := range t.peers {
 		if o == nil {
 			continue
 		}
-		if o.peerID == c.peerID {
+		if o.Hello.PeerID == c.Hello.PeerID {
 			if !t.prefers(c, o) {
 				return errTwice
 			}
-			o.close(errTwice)
+			o.Close(errTwice)
 		}
 	}
 	return nil
@@ -103,8 +100,8 @@ const crossing = 10 * time.Second
 // first. It does where they crossed each other: both sides then keep the one
 // that the higher peer id made, not each side another one, which is none.
 func (t *Torrent) prefers(c, first *peerConn) bool {
-	return c.outgoing != first.outgoing && time.Since(first.since) < crossing &&
-		c.outgoing == (bytes.Compare(t.s.peerID[:], c.peerID[:]) > 0)
+	return c.Outgoing != first.Outgoing && time.Since(first.since) < crossing &&
+		c.Outgoing == (bytes.Compare(t.s.peerID[:], c.Hello.PeerID[:]) > 0)
 }
 
 // peerSlots bounds the connections of a torrent that the picker can tell apart.
@@ -144,15 +141,15 @@ func (t *Torrent) introduce(c *peerConn) {
 				b = wire.AppendHave(b, uint32(i))
 			}
 		case t.cfg.NoUpload || t.nHeld.Load() == 0:
-			if c.fast {
+			if c.Fast() {
 				b = wire.AppendHaveNone(b)
 			}
-		case c.fast && int(t.nHeld.Load()) == n:
+		case c.Fast() && int(t.nHeld.Load()) == n:
 			b = wire.AppendHaveAll(b)
 		default:
 			b = wire.AppendBitfield(b, held, n)
 		}
-		if c.ext {
+		if c.Extended() {
 			b = t.appendExtHandshake(b, c)
 		}
 		if c.dht {
@@ -171,30 +168,27 @@ func (t *Torrent) introduce(c *peerConn) {
 // appendExtHandshake appends what we say of ourselves (BEP 10).
 func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 	h := wire.ExtHandshake{
-		M:            map[string]uint8{wire.ExtDontHave: extDontHave, wire.ExtMetadata: extMetadata},
+		M:            map[string]uint8{wire.ExtDontHave: conn.ExtDontHave, wire.ExtMetadata: conn.ExtMetadata},
 		MetadataSize: int64(len(t.info.Bytes)),
-		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.addr.Addr(),
+		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.Addr.Addr(),
 		UploadOnly: int(t.nHeld.Load()) == t.info.NumPieces(),
 	}
 	if t.gossips() {
-		h.M[wire.ExtPEX] = extPEX
+		h.M[wire.ExtPEX] = conn.ExtPEX
 	}
 	if t.punches() {
-		h.M[wire.ExtHolepunch] = extHolepunch
+		h.M[wire.ExtHolepunch] = conn.ExtHolepunch
 	}
 	if l := t.s.cfg.Listener; l != nil {
-		h.Port = addrPort(l.Addr()).Port()
+		h.Port = conn.AddrPort(l.Addr()).Port()
 	}
 	return wire.AppendExtended(b, 0, h.Append(nil))
 }
 
 // post puts messages into a peer's outbox; its writer is woken at the next flush.
 func (t *Torrent) post(c *peerConn, encode func(b []byte) []byte) {
-	c.out.add(encode)
+	c.Send(encode)
 	t.touch(c)
-	if c.unread() {
-		c.close(errUnread)
-	}
 }
 
 // touch makes the next flush wake the peer's writer.
@@ -213,11 +207,11 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	t.picker.PeerGone(now, c.id)
 	asked := false // for hashes that it did not send
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.webSeedsLive() > 0) })
-	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.addr, "client", c.client, "received", c.received.Load(), "sent", c.sent.Load())
-	if a := t.known.byAddr[c.addr]; a != nil && c.outgoing {
+	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.Addr, "client", c.client, "received", c.Received(), "sent", c.Sent())
+	if a := t.known.byAddr[c.Addr]; a != nil && c.Outgoing {
 		a.seed = c.isSeed() || c.uploadOnly
 		switch {
-		case c.greeted && !a.plain && (c.messages == 0 || !c.fast && c.received.Load() == 0):
+		case c.greeted && !a.plain && (c.messages == 0 || !c.Fast() && c.Received() == 0):
 			a.plain = true
 			a.inUse = false
 			a.due = now
@@ -240,9 +234,9 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 
 // ban ends a connection to a peer that sent wrong data and never takes another from its address.
 func (t *Torrent) ban(c *peerConn) {
-	t.log.Warn("ban peer that sent wrong data", "addr", c.addr, "client", c.client)
-	t.banAddr(c.addr)
-	c.close(errBadPeer)
+	t.log.Warn("ban peer that sent wrong data", "addr", c.Addr, "client", c.client)
+	t.banAddr(c.Addr)
+	c.Close(errBadPeer)
 }
 
 func (t *Torrent) banAddr(addr netip.AddrPort) {

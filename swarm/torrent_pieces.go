@@ -6,6 +6,7 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
 	"torrentfs/swarm/pieces/smartban"
@@ -14,23 +15,22 @@ import (
 
 // handleBlock takes a block that came: into the store and to a hash worker, or
 // to the waste where nobody waits for it.
-func (t *Torrent) handleBlock(e peerEvent) {
-	c := e.c
-	t.down.add(int64(e.n))
-	c.down.add(int64(e.n))
+func (t *Torrent) handleBlock(c *peerConn, e conn.Event) {
+	t.down.add(int64(e.Length))
+	c.down.add(int64(e.Length))
 	c.waitingSince = 0
-	block := e.begin / blockSize
-	switch t.picker.Received(t.now(), c.id, metainfo.Block{Piece: e.piece, Index: block}) {
+	block := e.Begin / blockSize
+	switch t.picker.Received(t.now(), c.id, metainfo.Block{Piece: e.Piece, Index: block}) {
 	case picker.NewBlock:
-		b := metainfo.Block{Piece: e.piece, Index: block}
-		t.takeBlock(smartban.Sender{Peer: c.addr}, b, e.data)
+		b := metainfo.Block{Piece: e.Piece, Index: block}
+		t.takeBlock(smartban.Sender{Peer: c.Addr}, b, e.Data)
 		t.hashes.blockCame(c.id, b)
 	case picker.Duplicate:
-		t.wasted += int64(e.n)
+		t.wasted += int64(e.Length)
 	case picker.Unrequested:
-		t.wasted += int64(e.n)
+		t.wasted += int64(e.Length)
 		if c.strikes++; c.strikes > maxStrikes {
-			c.close(wire.ErrProtocol)
+			c.Close(wire.ErrProtocol)
 		}
 	}
 }
@@ -229,8 +229,8 @@ func (t *Torrent) noteProgress() {
 				continue
 			}
 			if c.isSeed() || c.uploadOnly {
-				c.close(errBothSeeds)
-			} else if c.ext {
+				c.Close(errBothSeeds)
+			} else if c.Extended() {
 				t.post(c, func(b []byte) []byte { return t.appendExtHandshake(b, c) })
 			}
 		}
@@ -261,7 +261,7 @@ func (t *Torrent) banSender(piece metainfo.Piece, by smartban.Sender) {
 	}
 	t.banAddr(by.Peer)
 	for _, c := range t.peers {
-		if c != nil && c.addr == by.Peer {
+		if c != nil && c.Addr == by.Peer {
 			t.ban(c)
 		}
 	}

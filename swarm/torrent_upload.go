@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"torrentfs/swarm/choke"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -22,9 +23,9 @@ func (t *Torrent) handleInterest(c *peerConn, on bool) {
 
 // handleRequest queues a block for a peer, or refuses it. With the fast
 // extension every request gets exactly one answer (BEP 6).
-func (t *Torrent) handleRequest(c *peerConn, u upload) error {
-	if u.piece >= t.info.NumPieces() || u.n <= 0 || u.n > blockSize || int64(u.begin)+int64(u.n) > t.servable(u.piece) {
-		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.n, u.begin, u.piece)
+func (t *Torrent) handleRequest(c *peerConn, u conn.Request) error {
+	if u.Piece >= t.info.NumPieces() || u.Length <= 0 || u.Length > blockSize || int64(u.Begin)+int64(u.Length) > t.servable(u.Piece) {
+		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.Length, u.Begin, u.Piece)
 	}
 	switch {
 	case c.choking:
@@ -32,11 +33,11 @@ func (t *Torrent) handleRequest(c *peerConn, u upload) error {
 			return fmt.Errorf("%w: %d requests while choked", wire.ErrProtocol, c.strikes)
 		}
 		t.reject(c, u)
-	case !t.store.Has(u.piece), c.out.queued() >= maxQueue:
+	case !t.store.Has(u.Piece), c.Uploads() >= maxQueue:
 		t.reject(c, u)
-		return c.annoy(1)
+		return c.flood.Add(1)
 	default:
-		c.out.addUpload(u)
+		c.Upload(u)
 		t.touch(c)
 	}
 	return nil
@@ -53,15 +54,15 @@ func (t *Torrent) servable(piece int) int64 {
 }
 
 // handleCancel takes a request back if its block has not been sent.
-func (t *Torrent) handleCancel(c *peerConn, u upload) {
-	if c.out.withdraw(u) {
+func (t *Torrent) handleCancel(c *peerConn, u conn.Request) {
+	if c.Withdraw(u) {
 		t.reject(c, u)
 	}
 }
 
-func (t *Torrent) reject(c *peerConn, u upload) {
-	if c.fast {
-		t.post(c, func(b []byte) []byte { return wire.AppendReject(b, uint32(u.piece), uint32(u.begin), uint32(u.n)) })
+func (t *Torrent) reject(c *peerConn, u conn.Request) {
+	if c.Fast() {
+		t.post(c, func(b []byte) []byte { return wire.AppendReject(b, uint32(u.Piece), uint32(u.Begin), uint32(u.Length)) })
 	}
 }
 
@@ -75,7 +76,7 @@ func (t *Torrent) unchoke(c *peerConn) {
 func (t *Torrent) choke(c *peerConn) {
 	c.choking = true
 	t.post(c, wire.AppendChoke)
-	for _, u := range c.out.withdrawAll() {
+	for _, u := range c.WithdrawAll() {
 		t.reject(c, u)
 	}
 }

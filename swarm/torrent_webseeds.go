@@ -8,6 +8,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces/smartban"
 )
@@ -238,7 +239,7 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 	case webBlock:
 		t.handleWebBlock(e)
 	case webReject:
-		if block, ok := t.blockOf(peerEvent{piece: e.piece, begin: e.begin, n: e.n}); ok {
+		if block, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n}); ok {
 			t.picker.Rejected(now, w.id, block)
 		}
 	case webChoke:
@@ -265,7 +266,7 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 	w.down.add(int64(e.n))
 	w.received += int64(e.n)
 	w.err, w.pause = nil, webPause
-	id, ok := t.blockOf(peerEvent{piece: e.piece, begin: e.begin, n: e.n})
+	id, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n})
 	if !ok || t.picker.Received(t.now(), w.id, id) != picker.NewBlock {
 		t.wasted += int64(e.n)
 		return

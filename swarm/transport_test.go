@@ -90,42 +90,8 @@ func TestTransportsAreRaced(t *testing.T) {
 			if n := beside.dials.Load(); n != c.dials {
 				t.Errorf("%s: the other transport was dialled %d times, want %d", c.name, n, c.dials)
 			}
-			if us.utp.has(peer) == c.tcp {
-				t.Errorf("%s: what worked is not remembered", c.name)
-			}
 		})
 	}
-}
-
-// A peer that drops what comes by TCP is reached after the lead.
-func TestTransportComesInAfterTheLead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net := simnet.New(1)
-		defer net.Close()
-		there := net.Host("10.0.1.1", simnet.Link{})
-		l := newBeside(t, there)
-		defer l.Close()
-		host := net.Host("10.0.0.1", simnet.Link{Delay: ms})
-		s := NewSession(Config{Dialer: silence{}, UTP: newBeside(t, host)})
-		defer s.Close()
-		begun := time.Now()
-		nc, err := s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881"), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc.Close()
-		if took := time.Since(begun); took < utpLead || took > utpLead+50*ms {
-			t.Errorf("took %v, want the lead of %v", took, utpLead)
-		}
-		begun = time.Now()
-		if nc, err = s.connect(t.Context(), netip.MustParseAddrPort("10.0.1.1:6881"), false); err != nil {
-			t.Fatal(err)
-		}
-		nc.Close()
-		if took := time.Since(begun); took > 50*ms {
-			t.Errorf("took %v the second time, although it is known what works", took)
-		}
-	})
 }
 
 // silence is a network that loses everything.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"torrentfs/internal/simnet"
+	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
 
@@ -127,7 +128,7 @@ func pexOf(addrs []netip.AddrPort) []byte {
 	for _, a := range addrs {
 		p.Added = append(p.Added, wire.PEXPeer{Addr: a})
 	}
-	return wire.AppendExtended(nil, extPEX, p.Append(nil))
+	return wire.AppendExtended(nil, conn.ExtPEX, p.Append(nil))
 }
 
 // search is a search for the world's metadata that nobody answers.

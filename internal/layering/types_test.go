@@ -27,7 +27,6 @@ var largeTypes = map[string]struct {
 	reason string
 }{
 	"swarm.Torrent":  {size{77, 213}, "peers, hashes, pieces and connections are moving to packages of their own"},
-	"swarm.peerConn": {size{53, 25}, "the connection and what the torrent knows of its peer are being parted"},
 	"swarm/utp.core": {size{53, 51}, "the variables of one connection as BEP 29 and its congestion control name them"},
 	"cache.Store":    {size{56, 158}, "the codecs of resume data and the states of a piece are moving out"},
 	"picker.Picker":  {size{45, 139}, "hedges, read-ahead and partial pieces are becoming types of their own"},

@@ -52,6 +52,7 @@ type Conn struct {
 	// Owned by the reader.
 	heard      []byte // what came before this Run and is to be read again
 	kept       replayBuffer
+	messages   int
 	block      Event // whose payload is being read
 	blockBegun time.Time
 	limit      limitedReads
@@ -101,6 +102,12 @@ func (c *Conn) Fast() bool { return c.Hello.Features().Has(wire.FeatureFast) }
 
 // Extended reports whether both sides speak BEP 10.
 func (c *Conn) Extended() bool { return c.Hello.Features().Has(wire.FeatureExtension) }
+
+// Messages is how many messages came. It may be called when Run has returned.
+func (c *Conn) Messages() int { return c.messages }
+
+// Kept is how many bytes of what came before are kept for the next Run. It may be called when Run has returned.
+func (c *Conn) Kept() int { return len(c.heard) }
 
 // Received and Sent are payload bytes so far. They may be called from any goroutine.
 func (c *Conn) Received() int64 { return c.received.Load() }
@@ -230,6 +237,9 @@ func (c *Conn) WithdrawAll() []Request { return c.out.withdrawAll() }
 
 // Flush wakes the writer: once for everything that was put into the outbox.
 func (c *Conn) Flush() { c.out.wakeWriter() }
+
+// Unsent is how many bytes of messages wait to be sent.
+func (c *Conn) Unsent() int { return c.out.waiting() }
 
 // TakeUnsent takes the messages that wait to be sent out of a connection that is not running.
 func (c *Conn) TakeUnsent() []byte {

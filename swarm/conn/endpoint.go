@@ -27,8 +27,8 @@ const (
 	EncryptionDisable            // plain connections alone
 )
 
-// handshakeTimeout bounds each side's handshake.
-const handshakeTimeout = 10 * time.Second
+// HandshakeTimeout bounds the handshake of each connection.
+const HandshakeTimeout = 10 * time.Second
 
 // Endpoint is our end of all connections of a process: how they are made. Its fields do not change after the first call.
 type Endpoint struct {
@@ -136,7 +136,7 @@ func (e *Endpoint) dialOnce(ctx context.Context, addr netip.AddrPort, o Offer) (
 // peer's. Eager messages do not go into the first payload of MSE, which not
 // every client expects to hold more than the handshake.
 func (e *Endpoint) greet(ctx context.Context, nc net.Conn, o Offer) (net.Conn, wire.Handshake, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	hello := o.Hello.Append(nil)
 	if o.Encrypt {
@@ -182,7 +182,7 @@ func (e *Endpoint) Accept(ctx context.Context, nc net.Conn, key func(id [20]byte
 
 func (e *Endpoint) hear(ctx context.Context, nc net.Conn, key func([20]byte) ([20]byte, bool)) (_ net.Conn, h wire.Handshake, encrypted bool, err error) {
 	if e.Encryption != EncryptionDisable {
-		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 		defer cancel()
 		opt := mse.AcceptOptions{}
 		if e.Encryption == EncryptionRequire {
@@ -194,7 +194,7 @@ func (e *Endpoint) hear(ctx context.Context, nc net.Conn, key func([20]byte) ([2
 		}
 		nc, encrypted = r.Conn, r.Method != mse.None
 	}
-	nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	nc.SetDeadline(time.Now().Add(HandshakeTimeout))
 	h, err = wire.ReadHandshake(nc)
 	return mse.Unwrap(nc), h, encrypted, err
 }

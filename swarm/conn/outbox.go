@@ -69,6 +69,13 @@ func (o *outbox) queued() int {
 	return o.uploads.len()
 }
 
+// waiting is how many bytes of messages wait to be sent.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.messages)
+}
+
 // withdraw takes a block out of the queue and reports whether it was there.
 func (o *outbox) withdraw(r Request) bool {
 	o.mu.Lock()

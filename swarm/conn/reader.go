@@ -44,6 +44,7 @@ func (c *Conn) read() error {
 			}
 			return err
 		}
+		c.messages++
 		if err := c.overhear(&m); err != nil {
 			return err
 		}

@@ -2,8 +2,9 @@ package conn
 
 import "torrentfs/swarm/wire"
 
-// maxReplay has room for the largest bitfield and some thousands of HAVEs, in bytes.
-const maxReplay = wire.MaxPieces/8 + 64<<10
+// MaxReplay is how many bytes of messages are kept that nobody could understand without a geometry. It has room for the
+// largest bitfield and some thousands of HAVEs.
+const MaxReplay = wire.MaxPieces/8 + 64<<10
 
 // replayBuffer is what a peer said that only a torrent can understand. It is kept as it came, within a bound.
 type replayBuffer struct {
@@ -26,7 +27,7 @@ func (h *replayBuffer) note(m *wire.Message) {
 	case wire.Interested, wire.NotInterested:
 		h.interest = m.ID
 	case wire.Have, wire.Bitfield, wire.HaveAll, wire.HaveNone, wire.AllowedFast, wire.Extended:
-		if len(h.messages)+len(m.Payload)+16 > maxReplay {
+		if len(h.messages)+len(m.Payload)+16 > MaxReplay {
 			h.tooMuch, h.messages = true, nil
 		}
 		if !h.tooMuch {

@@ -1,4 +1,4 @@
-package swarm
+package conn
 
 import (
 	"math/rand/v2"
@@ -53,20 +53,20 @@ func TestUploadQueueStaysSmall(t *testing.T) {
 	var o outbox
 	o.init()
 	for i := range 200 {
-		o.addUpload(upload{piece: i, n: blockSize})
+		o.addUpload(Request{Piece: i, Length: blockSize})
 	}
-	var blocks []upload
+	var blocks []Request
 	for i := range 100_000 {
 		_, blocks, _ = o.take(nil, blocks[:0], 1)
-		if len(blocks) != 1 || blocks[0].piece != i {
+		if len(blocks) != 1 || blocks[0].Piece != i {
 			t.Fatalf("%v came, want piece %d", blocks, i)
 		}
-		o.addUpload(upload{piece: i + 200, n: blockSize})
+		o.addUpload(Request{Piece: i + 200, Length: blockSize})
 	}
 	if n := cap(o.uploads.items); n > 2000 {
 		t.Errorf("room for %d requests, 200 wait", n)
 	}
-	if !o.withdraw(upload{piece: 100_100, n: blockSize}) || o.withdraw(upload{piece: 5, n: blockSize}) || o.queued() != 199 {
+	if !o.withdraw(Request{Piece: 100_100, Length: blockSize}) || o.withdraw(Request{Piece: 5, Length: blockSize}) || o.queued() != 199 {
 		t.Errorf("%d are queued after one was withdrawn of 200", o.queued())
 	}
 	if n := len(o.withdrawAll()); n != 199 || o.queued() != 0 {
