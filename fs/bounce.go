@@ -71,7 +71,7 @@ func (h *handle) pageWanted(off int64) {
 		return
 	}
 	if end, ok := h.inode.begun(off, time.Now()); ok {
-		h.hints.Expect(off, int(end-off))
+		h.hints.PrefetchUrgent(off, int(end-off))
 	}
 }
 

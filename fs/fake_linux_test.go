@@ -235,7 +235,7 @@ func (f *fakeFile) Ready(off int64, n int) bool {
 	return true
 }
 
-func (f *fakeFile) Expect(off int64, n int) { f.WillNeed(off, n) }
+func (f *fakeFile) PrefetchUrgent(off int64, n int) { f.WillNeed(off, n) }
 
 func (f *fakeFile) WillNeed(off int64, n int) {
 	if !f.d.noHint {

@@ -81,9 +81,9 @@ type ReadyFile interface {
 type Prefetcher interface {
 	// WillNeed names a range that is probably read soon, to be fetched behind what is waited for.
 	WillNeed(off int64, n int)
-	// Expect names a bounced range of which a reader asks for the first page next, and then for the others one by one: a
+	// PrefetchUrgent names a bounced range of which a reader asks for the first page next, and then for the others one by one: a
 	// reader of the whole range is as fast as without the bounce only if all of it is on its way from the start.
-	Expect(off int64, n int)
+	PrefetchUrgent(off int64, n int)
 }
 
 // Bounce chooses a treatment for large reads that miss bytes: they can be failed, unseen by the application, so that the kernel

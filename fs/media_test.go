@@ -16,7 +16,7 @@ type hintedFile struct {
 func (f *hintedFile) ReadAt(context.Context, []byte, int64) (int, error) { return 0, ErrUnavailable }
 func (f *hintedFile) Close() error                                       { return nil }
 func (f *hintedFile) Ready(int64, int) bool                              { return f.ready }
-func (f *hintedFile) Expect(int64, int)                                  {}
+func (f *hintedFile) PrefetchUrgent(int64, int)                          {}
 func (f *hintedFile) WillNeed(off int64, n int)                          { f.hints = append(f.hints, [2]int64{off, int64(n)}) }
 
 type oneFile struct {

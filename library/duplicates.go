@@ -16,7 +16,7 @@ import (
 // offerDuplicates looks for files that other torrents have and that are of the
 // same content as ours (BEP 52, "pieces root"), and offers them to the engine
 // instead of a download, until ctx ends. It looks in the torrent's own data
-// folder, in those of the library's other torrents, and on the shelf.
+// folder, in those of the library's other torrents, and below the data roots.
 func (t *Torrent) offerDuplicates(ctx context.Context, dataDir string) {
 	ours := map[metainfo.SHA256][]int{} // files by root
 	want := map[metainfo.SHA256]int64{}
@@ -95,8 +95,8 @@ func (l *Library) dataDirs(own string) []string {
 		dirs = append(dirs, t.dataDir)
 	}
 	l.mu.Unlock()
-	if l.cfg.Shelf != "" {
-		dirs = append(dirs, cache.SubFolders(l.cfg.Shelf)...)
+	for _, root := range l.cfg.DataRoots {
+		dirs = append(dirs, cache.SubFolders(root)...)
 	}
 	others := slices.DeleteFunc(dirs[1:], func(d string) bool { return d == own })
 	slices.Sort(others)

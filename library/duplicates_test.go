@@ -12,7 +12,7 @@ import (
 	"torrentfs/metainfo"
 )
 
-// A file that another torrent has, of this library or on the shelf, is taken
+// A file that another torrent has, of this library or below a data root, is taken
 // from there without a peer, whatever its name and piece length there. A file
 // that was spoiled since is noticed, and only its right pieces are taken.
 func TestDuplicates(t *testing.T) {
@@ -30,8 +30,8 @@ func TestDuplicates(t *testing.T) {
 		{metainfo.Hybrid, metainfo.Hybrid, true, true, false},
 	} {
 		t.Run(fmt.Sprintf("%v to %v, same %v, live %v, spoilt %v", c.first, c.second, c.same, c.live, c.spoil), func(t *testing.T) {
-			shelf := t.TempDir()
-			dir := filepath.Join(shelf, "first")
+			root := t.TempDir()
+			dir := filepath.Join(root, "first")
 			writeFiles(t, dir, files)
 			l := openLibrary(t, dir)
 			awaitComplete(t, addTorrent(t, l, createTorrent(t, "set", c.first, 64<<10, files), AddOptions{NoTrackers: true}))
@@ -51,13 +51,13 @@ func TestDuplicates(t *testing.T) {
 				}
 				f.Close()
 			}
-			second := filepath.Join(shelf, "second")
+			second := filepath.Join(root, "second")
 			if c.same {
 				second = dir
 			}
 			if !c.live {
 				l = openLibrary(t, second)
-				l.cfg.Shelf = shelf
+				l.cfg.DataRoots = []string{root}
 			}
 			other := []testFile{{[]string{"renamed"}, big.data}, {[]string{"z", "new"}, bytes.Repeat([]byte("new"), 50_000)}}
 			tor := addTorrent(t, l, createTorrent(t, "other", c.second, 32<<10, other), AddOptions{NoTrackers: true, DataDir: second})

@@ -28,7 +28,7 @@ const (
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
 	DataDir     string                // where the torrents' own layout lies
-	Shelf       string                // a folder of other torrents' data folders: files complete there are taken, not downloaded; "" is none
+	DataRoots   []string              // folders of other torrents' data folders: files complete there are taken, not downloaded
 	MetadataDir string                // where Resolve keeps metadata; "" keeps none
 	MemoryCache int64                 // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
 	InFlight    int64                 // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
@@ -104,7 +104,7 @@ type Library struct {
 	trackers  *announce.Client
 	discover  *discovery
 	webDialer *guard.Dialer
-	doors     *doors
+	listeners *listeners
 	port      int
 	key       uint32 // BEP 7: the same towards every tracker
 
@@ -134,38 +134,38 @@ func Open(cfg Config) (*Library, error) {
 	blocked := behindProxy(cfg)
 	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
 	var err error
-	if l.doors, err = openDoors(cfg, l.log); err != nil {
+	if l.listeners, err = openListeners(cfg, l.log); err != nil {
 		return nil, err
 	}
-	l.port = l.doors.port()
+	l.port = l.listeners.port()
 	if l.cache, err = cache.New(cache.Config{Memory: cfg.MemoryCache, OpenFiles: cfg.OpenFiles}); err != nil {
-		l.doors.close()
+		l.listeners.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
 	l.trackers = announce.NewClient(announce.ClientConfig{Network: cfg.Network, Trust: cfg.Trust, Logger: cfg.Logger})
 	l.discover = newDiscovery()
-	if cfg.Discovery.DHT && l.doors.shared != nil {
-		l.discover.openDHT(cfg.Discovery, cfg.Network, l.doors.shared, blocked, l.log)
+	if cfg.Discovery.DHT && l.listeners.shared != nil {
+		l.discover.openDHT(cfg.Discovery, cfg.Network, l.listeners.shared, blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
 		l.discover.local.port, l.discover.local.network = uint16(l.port), cfg.Network
 	}
 	sc := swarm.Config{
-		Listener: l.doors.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: version.Client,
+		Listener: l.listeners.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: version.Client,
 		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: blocked,
 	}
-	if l.doors.utp != nil {
-		sc.UTP, sc.Source = l.doors.utp, l.sourceOf
+	if l.listeners.utp != nil {
+		sc.UTP, sc.Source = l.listeners.utp, l.sourceOf
 	}
 	if l.discover.dht != nil {
-		sc.DHTPort, sc.DHTNode = l.doors.udpPort(), l.discover.dht.AddNode
+		sc.DHTPort, sc.DHTNode = l.listeners.udpPort(), l.discover.dht.AddNode
 	}
 	if cfg.Discovery.PortMap && l.port != 0 {
-		l.discover.openPorts(cfg.Network, uint16(l.port), l.doors.udpPort(), l.log)
+		l.discover.openPorts(cfg.Network, uint16(l.port), l.listeners.udpPort(), l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)
-	l.discover.followRelay(l.doors.relayed)
+	l.discover.followRelay(l.listeners.relayed)
 	l.watchNetwork()
 	return l, nil
 }
@@ -256,5 +256,5 @@ func (l *Library) close() error {
 	for e := range errs {
 		err = errors.Join(err, e)
 	}
-	return errors.Join(err, l.session.Close(), l.discover.close(), l.doors.close(), l.trackers.Close(), l.cache.Close())
+	return errors.Join(err, l.session.Close(), l.discover.close(), l.listeners.close(), l.trackers.Close(), l.cache.Close())
 }

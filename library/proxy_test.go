@@ -101,7 +101,7 @@ func TestThroughProxy(t *testing.T) {
 			awaitAnnounced(t, trk)
 
 			l := openBehind(t, p, scheme)
-			if l.Port() != 0 || l.doors.tcp != nil || l.doors.shared != nil || l.doors.utp != nil || l.discover.dht != nil || l.discover.local.port != 0 || l.discover.ports != nil {
+			if l.Port() != 0 || l.listeners.tcp != nil || l.listeners.shared != nil || l.listeners.utp != nil || l.discover.dht != nil || l.discover.local.port != 0 || l.discover.ports != nil {
 				t.Error("something listens or looks beside the proxy")
 			}
 			m := &metainfo.Magnet{Hash: mi.Info.Hash, Trackers: []string{"http://tracker.example:80/announce", "udp://tracker.example:80"}}
@@ -184,10 +184,10 @@ func TestUDPThroughProxy(t *testing.T) {
 		},
 	})
 	l := openBehind(t, p, "socks5")
-	if l.Port() != 0 || l.doors.tcp != nil || l.doors.udpPort() != 0 || l.discover.local.port != 0 || l.discover.ports != nil {
+	if l.Port() != 0 || l.listeners.tcp != nil || l.listeners.udpPort() != 0 || l.discover.local.port != 0 || l.discover.ports != nil {
 		t.Error("something listens or looks beside the proxy, or says where we are")
 	}
-	if l.doors.utp == nil || l.discover.dht == nil {
+	if l.listeners.utp == nil || l.discover.dht == nil {
 		t.Error("no uTP or no DHT")
 	}
 	m := &metainfo.Magnet{Hash: mi.Info.Hash, Trackers: []string{"udp://tracker.example:" + port}}

@@ -147,8 +147,8 @@ func (f *file) Backing() (*os.File, bool) {
 // WillNeed has a range fetched that will probably be read soon.
 func (f *file) WillNeed(off int64, n int) { f.reader.WillNeed(f.meta.Offset+off, n) }
 
-// Expect has a range fetched of which the first page alone is asked for.
-func (f *file) Expect(off int64, n int) { f.reader.Expect(f.meta.Offset+off, n) }
+// PrefetchUrgent has a range fetched of which the first page alone is asked for.
+func (f *file) PrefetchUrgent(off int64, n int) { f.reader.PrefetchUrgent(f.meta.Offset+off, n) }
 
 // Ready says whether a read would not wait.
 func (f *file) Ready(off int64, n int) bool {

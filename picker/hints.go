@@ -24,10 +24,10 @@ func (p *Picker) WillNeed(now time.Duration, id ReaderID, r metainfo.ByteRange) 
 	p.reserve.dirty, p.wake = true, true
 }
 
-// Expect tells that a reader goes through a range and has asked for the first of its bytes alone: all are as urgent as a
+// PrefetchUrgent tells that a reader goes through a range and has asked for the first of its bytes alone: all are as urgent as a
 // blocked read, and ReadDone follows when all are verified, but nothing is learned from them. As a hint they belong to an ID that
 // no reader has, which is used once until it is closed.
-func (p *Picker) Expect(now time.Duration, id ReaderID, r metainfo.ByteRange) ReadID {
+func (p *Picker) PrefetchUrgent(now time.Duration, id ReaderID, r metainfo.ByteRange) ReadID {
 	p.clock(now)
 	rd := p.reader(id)
 	rd.hint, rd.window, rd.end = true, 0, 0

@@ -59,7 +59,7 @@ func TestExpectIsAsUrgentAsARead(t *testing.T) {
 		p.HaveAll(0, id+1)
 	}
 	const hint, reader = ReaderID(-5), ReaderID(1)
-	expected := p.Expect(0, hint, metainfo.ByteRange{Off: 5*piece + 3*BlockSize, Len: 8 * BlockSize})
+	expected := p.PrefetchUrgent(0, hint, metainfo.ByteRange{Off: 5*piece + 3*BlockSize, Len: 8 * BlockSize})
 	p.Read(0, reader, metainfo.ByteRange{Off: 5*piece + 3*BlockSize, Len: 4096})
 	for id := range PeerID(4) {
 		p.Choke(0, id+1, false)
@@ -94,7 +94,7 @@ func TestExpectIsAsUrgentAsARead(t *testing.T) {
 	if len(done) != 2 || !done[expected] {
 		t.Errorf("done: %v", done)
 	}
-	p.Expect(time.Second, hint-1, metainfo.ByteRange{Off: 9 * piece, Len: 2 * BlockSize})
+	p.PrefetchUrgent(time.Second, hint-1, metainfo.ByteRange{Off: 9 * piece, Len: 2 * BlockSize})
 	p.ReaderClose(time.Second, hint)
 	p.ReaderClose(time.Second, hint-1)
 	if len(p.readers) != 1 || len(p.reads) != 0 {

@@ -17,7 +17,7 @@ type blockedRead struct {
 	since  time.Time
 	done   chan error // gets exactly one value; buffered
 
-	expected bool // nobody waits for it yet: see [Reader.Expect]
+	expected bool // nobody waits for it yet: see [Reader.PrefetchUrgent]
 
 	// Owned by the loop.
 	id      picker.ReadID // once admitted to the picker
@@ -80,7 +80,7 @@ func (t *Torrent) admitRead(d *blockedRead) {
 // await hands a read to the picker whose bytes are not in doubt.
 func (t *Torrent) await(d *blockedRead) {
 	if bytes := (metainfo.ByteRange{Off: d.off, Len: int64(d.n)}); d.expected {
-		d.id = t.picker.Expect(t.now(), d.reader, bytes)
+		d.id = t.picker.PrefetchUrgent(t.now(), d.reader, bytes)
 	} else {
 		d.id = t.picker.Read(t.now(), d.reader, bytes)
 	}

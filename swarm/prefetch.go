@@ -25,12 +25,12 @@ func hintID(reader picker.ReaderID, slot int32) picker.ReaderID {
 // lost.
 func (r *Reader) WillNeed(off int64, n int) { r.hint(off, n, false) }
 
-// Expect says that a program reads n bytes at off and has come to the first of
+// PrefetchUrgent says that a program reads n bytes at off and has come to the first of
 // them alone: a kernel that was refused a large read asks for its pages one by
 // one. Where each block verifies by itself all of them leave at once, as urgent
 // as the first; else they lie in the piece that it waits for, and what does not is
 // a hint. It holds as WillNeed does.
-func (r *Reader) Expect(off int64, n int) { r.hint(off, n, r.t.trees != nil) }
+func (r *Reader) PrefetchUrgent(off int64, n int) { r.hint(off, n, r.t.trees != nil) }
 
 // hint hands a hint to the loop.
 func (r *Reader) hint(off int64, n int, urgent bool) {

@@ -72,7 +72,7 @@ func TestExpectedRangeComesAtOnce(t *testing.T) {
 				defer r.Close()
 				for i := range 6 {
 					off := int64(i)*9_000_000&^4095 + 8192
-					r.Expect(off, 64<<10)
+					r.PrefetchUrgent(off, 64<<10)
 					took := time.Duration(0)
 					for page := off; page < off+64<<10; page += 4096 {
 						took += w.read(r, page, 4096, time.Minute)
@@ -100,12 +100,12 @@ func TestExpectedRangeEndsWithItsReader(t *testing.T) {
 			return n
 		}
 		for i := range 3 * hintsPerReader {
-			r.Expect(int64(i)<<19, 64<<10)
+			r.PrefetchUrgent(int64(i)<<19, 64<<10)
 			tor.Stats()
 		}
-		r.Expect(8<<20, 5)
-		r.Expect(1, -1)
-		r.Expect(-1, 1)
+		r.PrefetchUrgent(8<<20, 5)
+		r.PrefetchUrgent(1, -1)
+		r.PrefetchUrgent(-1, 1)
 		if n := waiting(); n != hintsPerReader-2 || len(tor.Stats().Blocked) != 0 {
 			t.Errorf("%d wait, blocked %v", n, tor.Stats().Blocked)
 		}

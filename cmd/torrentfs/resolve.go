@@ -36,6 +36,14 @@ func cacheFile(name string) string {
 	return filepath.Join(base, "torrentfs", name)
 }
 
+// dataRoots are the folders of other torrents' data folders.
+func dataRoots() []string {
+	if base := cacheFile(""); base != "" {
+		return []string{base}
+	}
+	return nil
+}
+
 // metadata is what the reference leads to. Of a magnet link it waits for peers,
 // and shows meanwhile how far that has come.
 func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {

@@ -259,7 +259,7 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 	fds := fitDescriptors(a.log, p.PeerLimit)
 	s.lib, err = library.Open(library.Config{
 		MetadataDir: cacheFile("metadata"),
-		Shelf:       cacheFile(""),
+		DataRoots:   dataRoots(),
 		MemoryCache: cacheSize,
 		InFlight:    inFlight,
 		ListenAddr:  net.JoinHostPort("", strconv.Itoa(int(p.ListenPort))),

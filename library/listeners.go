@@ -13,13 +13,13 @@ import (
 	"torrentfs/swarm/utp"
 )
 
-// doorTries is how many free TCP ports are tried for one whose number is free
+// portTries is how many free TCP ports are tried for one whose number is free
 // for UDP as well.
-const doorTries = 8
+const portTries = 8
 
-// doors are the ports that others come to: one number for TCP, and for the UDP
+// listeners are the ports that others come to: one number for TCP, and for the UDP
 // of uTP and the DHT.
-type doors struct {
+type listeners struct {
 	tcp    net.Listener // the session closes it; nil: we do not listen
 	utp    *utp.Socket  // likewise; nil: off
 	shared *udpmux.Port // the DHT's part of the UDP port; nil where there is no such port
@@ -27,57 +27,57 @@ type doors struct {
 	relayed chan struct{} // holds a token when a proxy has begun to relay the UDP port; nil: it is ours
 }
 
-// openDoors opens what cfg asks for. Its error is a [*ListenError]: about TCP
+// openListeners opens what cfg asks for. Its error is a [*ListenError]: about TCP
 // alone, since all else works without UDP.
-func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
-	d := &doors{}
+func openListeners(cfg Config, log *slog.Logger) (*listeners, error) {
+	ls := &listeners{}
 	if cfg.ListenAddr == "-" {
-		return d, nil
+		return ls, nil
 	}
 	wantUDP := !cfg.DisableUTP || cfg.Discovery.DHT
 	if cfg.Network.Proxied() {
-		return d, d.openRelay(cfg, wantUDP, log)
+		return ls, ls.openRelay(cfg, wantUDP, log)
 	}
 	tcp, udp, err := listenBoth(cfg.Network, cfg.ListenAddr, wantUDP, log)
 	if err != nil {
 		return nil, &ListenError{cfg.ListenAddr, err}
 	}
-	d.tcp = tcp
+	ls.tcp = tcp
 	if udp == nil {
-		return d, nil
+		return ls, nil
 	}
-	d.share(udp, cfg, utp.Config{Logger: log.With("from", "utp")})
-	return d, nil
+	ls.share(udp, cfg, utp.Config{Logger: log.With("from", "utp")})
+	return ls, nil
 }
 
 // share gives a UDP port to uTP and the DHT.
-func (d *doors) share(udp net.PacketConn, cfg Config, c utp.Config) {
-	d.shared = udpmux.New(udp)
+func (ls *listeners) share(udp net.PacketConn, cfg Config, c utp.Config) {
+	ls.shared = udpmux.New(udp)
 	if cfg.DisableUTP {
-		d.shared.Serve()
+		ls.shared.Serve()
 		return
 	}
-	c.Other = d.shared.Deliver
-	d.utp = utp.New(udp, c)
+	c.Other = ls.shared.Deliver
+	ls.utp = utp.New(udp, c)
 }
 
 // openRelay opens a UDP port at the proxy, where that has some. Peers and nodes
 // are reached by it; where they would reach us nobody knows, so nothing tells them.
-func (d *doors) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
+func (ls *listeners) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
 	if !wantUDP || cfg.Network.NoRelay() != nil {
 		return nil
 	}
-	d.relayed = make(chan struct{}, 1)
+	ls.relayed = make(chan struct{}, 1)
 	udp, err := cfg.Network.OpenRelay(func() {
 		select {
-		case d.relayed <- struct{}{}:
+		case ls.relayed <- struct{}{}:
 		default:
 		}
 	})
 	if err != nil {
 		return err
 	}
-	d.share(udp, cfg, utp.Config{Logger: log.With("from", "utp"), Overhead: egress.RelayOverhead})
+	ls.share(udp, cfg, utp.Config{Logger: log.With("from", "utp"), Overhead: egress.RelayOverhead})
 	return nil
 }
 
@@ -101,7 +101,7 @@ func listenBoth(network *egress.Network, addr string, wantUDP bool, log *slog.Lo
 		if err == nil {
 			return tcp, udp, nil
 		}
-		if !named && try < doorTries && errors.Is(err, syscall.EADDRINUSE) {
+		if !named && try < portTries && errors.Is(err, syscall.EADDRINUSE) {
 			defer tcp.Close() // not yet: the system would offer it again
 			continue
 		}
@@ -117,31 +117,31 @@ func listenBoth(network *egress.Network, addr string, wantUDP bool, log *slog.Lo
 }
 
 // port is the TCP port, 0 where there is none.
-func (d *doors) port() int {
-	if d.tcp == nil {
+func (ls *listeners) port() int {
+	if ls.tcp == nil {
 		return 0
 	}
-	return d.tcp.Addr().(*net.TCPAddr).Port
+	return ls.tcp.Addr().(*net.TCPAddr).Port
 }
 
 // udpPort is that for UDP; mostly the same.
-func (d *doors) udpPort() uint16 {
-	if d.shared == nil {
+func (ls *listeners) udpPort() uint16 {
+	if ls.shared == nil {
 		return 0
 	}
-	return d.shared.Number()
+	return ls.shared.Number()
 }
 
 // close ends what is open, also after the session has closed its part.
-func (d *doors) close() error {
-	if d.tcp != nil {
-		_ = d.tcp.Close()
+func (ls *listeners) close() error {
+	if ls.tcp != nil {
+		_ = ls.tcp.Close()
 	}
-	if d.utp != nil {
-		_ = d.utp.Close()
+	if ls.utp != nil {
+		_ = ls.utp.Close()
 	}
-	if d.shared != nil {
-		return d.shared.Close()
+	if ls.shared != nil {
+		return ls.shared.Close()
 	}
 	return nil
 }

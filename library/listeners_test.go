@@ -10,10 +10,10 @@ import (
 )
 
 // openDoorsFor opens and closes them with the test, and returns what was logged.
-func openDoorsFor(t *testing.T, cfg Config) (*doors, *bytes.Buffer) {
+func openDoorsFor(t *testing.T, cfg Config) (*listeners, *bytes.Buffer) {
 	t.Helper()
 	logged := new(bytes.Buffer)
-	d, err := openDoors(cfg, slog.New(slog.NewTextHandler(logged, nil)))
+	d, err := openListeners(cfg, slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
