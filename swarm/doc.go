@@ -8,8 +8,8 @@
 // peer's protocol state, the waiting reads and the list of known addresses are
 // touched by nobody else. Around the loop work goroutines that hold none of
 // its state and only send it events: per peer connection one that reads and one
-// that writes (package conn), the hash workers
-// (verifier.go) and the checkers of data found on disk (checker.go).
+// that writes (package conn), the hash workers and the checkers of data found
+// on disk (package pieces/hashing).
 //
 // A web seed is a peer of the picker that has no connection: its requests and
 // answers take the same way, and smart ban knows it by its number (torrent_webseeds.go).

@@ -10,6 +10,7 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/swarm/pieces"
+	"torrentfs/swarm/pieces/hashing"
 )
 
 // duplicateOf is a duplicate of one of the world's files that holds these bytes, and
@@ -69,8 +70,8 @@ func TestDuplicatesAreTaken(t *testing.T) {
 			{"right", func(b []byte) []byte { return b }, 0, 16},
 			{"one piece wrong", func(b []byte) []byte { b[5*65536+7]++; return b }, 65536, 16},
 			{"last block wrong", func(b []byte) []byte { b[len(b)-1]++; return b }, 65536, 16},
-			{"all wrong", func(b []byte) []byte { clear(b); return b }, 16 * 65536, pieces.MaxWrong + checkers - 1},
-			{"gone", func([]byte) []byte { return nil }, 16 * 65536, pieces.MaxWrong + checkers - 1},
+			{"all wrong", func(b []byte) []byte { clear(b); return b }, 16 * 65536, pieces.MaxWrong + hashing.MinCheckers - 1},
+			{"gone", func([]byte) []byte { return nil }, 16 * 65536, pieces.MaxWrong + hashing.MinCheckers - 1},
 		} {
 			t.Run(fmt.Sprintf("%v/%s", v, c.name), func(t *testing.T) {
 				inV2World(t, v, 64<<10, []int64{1<<20 - 5, 300_000}, Config{}, func(w *world) {
@@ -117,7 +118,7 @@ func TestDuplicateFaultsAreHeard(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			if n := len(filled()); n < pieces.MaxWrong || n > pieces.MaxWrong+checkers-1 {
+			if n := len(filled()); n < pieces.MaxWrong || n > pieces.MaxWrong+hashing.MinCheckers-1 {
 				t.Errorf("%d pieces were copied", n)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"torrentfs/net/egress"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/mse"
+	"torrentfs/swarm/pieces/hashing"
 	"torrentfs/swarm/wire"
 )
 
@@ -69,7 +70,7 @@ type Session struct {
 	down, up *rate.Limiter // nil: unlimited
 	conns    slots         // connections, incoming and outgoing
 	halfOpen slots         // dials
-	hashers  *hashPool
+	hashers  *hashing.Pool
 	endpoint *conn.Endpoint
 	dials    dialGate
 	arrivals arrivals
@@ -102,7 +103,7 @@ func NewSession(cfg Config) *Session {
 		cfg: cfg, log: cfg.Logger, peerID: newPeerID(),
 		down: newLimiter(cfg.MaxDownload), up: newLimiter(cfg.MaxUpload),
 		conns: newSlots(cfg.MaxConns), halfOpen: newSlots(cfg.MaxHalfOpen),
-		hashers: newHashPool(runtime.GOMAXPROCS(0)),
+		hashers: hashing.NewPool(runtime.GOMAXPROCS(0)),
 		ctx:     ctx, stop: stop,
 		torrents: map[[20]byte]*Torrent{},
 		dials:    dialGate{start: time.Now()},
@@ -146,7 +147,7 @@ func (s *Session) Close() error {
 		err = errors.Join(err, s.cfg.UTP.Close())
 	}
 	s.wg.Wait()
-	s.hashers.close()
+	s.hashers.Close()
 	return err
 }
 

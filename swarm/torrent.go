@@ -18,6 +18,7 @@ import (
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
+	"torrentfs/swarm/pieces/hashing"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -49,18 +50,17 @@ type TorrentConfig struct {
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
 type Torrent struct {
 	// Immutable.
-	s       *Session
-	cfg     TorrentConfig
-	info    *metainfo.Info
-	store   Store
-	log     *slog.Logger
-	start   time.Time // zero of the picker's clock
-	virtual []metainfo.BlockRange
-	trees   *hashes.Trees // nil: v1 alone
-	ctx     context.Context
-	stop    context.CancelFunc
-	done    chan struct{} // closed when the loop has ended
-	wg      sync.WaitGroup
+	s     *Session
+	cfg   TorrentConfig
+	info  *metainfo.Info
+	store Store
+	log   *slog.Logger
+	start time.Time     // zero of the picker's clock
+	trees *hashes.Trees // nil: v1 alone
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  chan struct{} // closed when the loop has ended
+	wg    sync.WaitGroup
 
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
@@ -68,9 +68,6 @@ type Torrent struct {
 	arrivals  chan *peerConn
 	dialed    chan dialResult
 	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
-	hashed    chan hashResult
-	checks    chan pieces.Check
-	checked   chan hashResult
 	blocked   chan *blockedRead
 	dropped   chan *blockedRead
 	hits      chan readHit
@@ -80,17 +77,15 @@ type Torrent struct {
 	diskReady chan struct{} // holds one token
 
 	// Shared.
-	hashBacklog atomic.Int64 // bytes that wait for a hash worker
-	hashJobs    sync.WaitGroup
-	nHeld       atomic.Int32 // committed pieces; only the loop writes it
-	allHeld     atomic.Bool  // every piece is committed
-	starved     atomic.Bool  // the disk is behind, and requests are held back
-	complete    chan struct{}
-	settled     chan struct{}         // closed when nothing on disk is in doubt
-	fault       atomic.Pointer[error] // why the torrent was stopped; nil: it was not
-	nextReader  atomic.Int32
-	received    atomic.Int64 // payload bytes, all kinds
-	sent        atomic.Int64
+	nHeld      atomic.Int32 // committed pieces; only the loop writes it
+	allHeld    atomic.Bool  // every piece is committed
+	starved    atomic.Bool  // the disk is behind, and requests are held back
+	complete   chan struct{}
+	settled    chan struct{}         // closed when nothing on disk is in doubt
+	fault      atomic.Pointer[error] // why the torrent was stopped; nil: it was not
+	nextReader atomic.Int32
+	received   atomic.Int64 // payload bytes, all kinds
+	sent       atomic.Int64
 
 	// Owned by the loop.
 	picker    *picker.Picker
@@ -103,7 +98,7 @@ type Torrent struct {
 	known     addressBook
 	dialing   int
 	ledger    *pieces.Ledger
-	hashing   []*pieceHash  // by piece, nil where none is under way
+	hasher    *hashing.Hasher
 	hashes    *hashExchange // nil: v1 alone
 	reads     blockedReads
 	choker    *choke.Choker
@@ -172,9 +167,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 			}
 		})
 	}
-	for range hashersFor(doubtful, runtime.GOMAXPROCS(0)) {
-		t.wg.Go(t.checkPieces)
-	}
+	t.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
 	if t.hashes != nil {
 		t.wg.Go(t.answerHashes)
 	}
@@ -184,12 +177,10 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	ctx, stop := context.WithCancel(context.Background())
 	info := cfg.Info
-	n := info.NumPieces()
 	t := &Torrent{
 		s: s, cfg: cfg, info: info, store: cfg.Store,
 		log:       s.log.With("torrent", info.Name),
 		start:     time.Now(),
-		virtual:   info.VirtualBlocks(),
 		trees:     hashes.NewTrees(info, cfg.PieceLayers),
 		ctx:       ctx,
 		stop:      stop,
@@ -197,9 +188,6 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		arrivals:  make(chan *peerConn),
 		dialed:    make(chan dialResult),
 		stuck:     make(chan netip.AddrPort, maxDialing),
-		hashed:    make(chan hashResult, 16),
-		checks:    make(chan pieces.Check),
-		checked:   make(chan hashResult), // a checker waits until its verdict is known before it takes a piece
 		blocked:   make(chan *blockedRead),
 		dropped:   make(chan *blockedRead),
 		hits:      make(chan readHit, 16),
@@ -209,11 +197,11 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		diskReady: make(chan struct{}, 1),
 		complete:  make(chan struct{}),
 		settled:   make(chan struct{}),
-		hashing:   make([]*pieceHash, n),
 		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.hashes = newHashExchange(t)
+	t.hasher = hashing.New(s.hashers, info, t.trees, t.store, t.done)
 	t.choker = choke.New(cfg.Slots, t.rand)
 	t.known.rand, t.known.gate = t.rand, &s.dials
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
@@ -292,7 +280,7 @@ func (t *Torrent) Close() error {
 	t.stop()
 	<-t.done
 	t.wg.Wait()
-	t.hashJobs.Wait()
+	t.hasher.Wait()
 	t.s.mu.Lock()
 	for _, h := range wireHashes(t.info.Hash) {
 		if t.s.torrents[h] == t {
@@ -348,21 +336,6 @@ func wireHashes(h metainfo.InfoHash) [][20]byte {
 		return [][20]byte{h.Wire(), h.WireV2()}
 	}
 	return [][20]byte{h.Wire()}
-}
-
-// virtualIn is the part of the virtual blocks that lies in a piece.
-func (t *Torrent) virtualIn(piece int) []metainfo.BlockRange {
-	lo, hi := 0, len(t.virtual)
-	for lo < hi {
-		if m := (lo + hi) / 2; t.virtual[m].Piece < piece {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	for hi = lo; hi < len(t.virtual) && t.virtual[hi].Piece == piece; hi++ {
-	}
-	return t.virtual[lo:hi]
 }
 
 // Info is the torrent's metadata.

@@ -64,20 +64,14 @@ func (x *hashExchange) do(a hashes.Action) {
 	case hashes.Ask:
 		t.post(t.peer(a.Peer), func(b []byte) []byte { return wire.AppendHashRequest(b, a.Range) })
 	case hashes.Check:
-		h := t.hashing[a.Piece]
-		if h == nil {
-			h = newPieceHash(t, a.Piece)
-			t.hashing[a.Piece] = h
-			t.ledger.Begin(a.Piece)
-		}
-		t.hashJobs.Add(1)
-		t.s.hashers.submit(hashJob{p: h, proof: a.Proof, prover: a.Peer})
+		t.ledger.Begin(a.Piece)
+		t.hasher.Prove(a.Piece, a.Proof, a.Peer)
 	case hashes.Learned:
 		t.apply(t.ledger.HashesCame())
 	case hashes.Whole:
 		t.picker.Whole(t.now(), a.Piece)
 	case hashes.Forget:
-		t.hashing[a.Piece] = nil
+		t.hasher.Forget(a.Piece)
 		t.ledger.Abandon(a.Piece)
 	case hashes.GaveUp:
 		c := t.peer(a.Peer)

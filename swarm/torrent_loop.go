@@ -32,11 +32,11 @@ func (t *Torrent) run() {
 			t.handleDialed(r)
 		case a := <-t.stuck:
 			t.handleStuck(a)
-		case r := <-t.hashed:
+		case r := <-t.hasher.Results():
 			t.handleHashed(r)
 		case t.checkQueue() <- t.nextCheck():
 			t.ledger.CheckTaken()
-		case r := <-t.checked:
+		case r := <-t.hasher.Checked():
 			t.handleChecked(r)
 		case d := <-t.blocked:
 			t.admitRead(d)
@@ -162,7 +162,7 @@ func (t *Torrent) carryOut(a picker.Action) {
 // reader goes at the pace of the disk.
 func (t *Torrent) updateCredit() {
 	t.shed()
-	room := t.cfg.Memory - t.store.Dirty() - t.hashBacklog.Load()
+	room := t.cfg.Memory - t.store.Dirty() - t.hasher.Backlog()
 	reserve := 2 * t.info.PieceLength()
 	if t.store.Stalled() { // what is given up makes room: see shed
 		room = max(room, 0)

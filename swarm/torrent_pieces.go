@@ -9,6 +9,7 @@ import (
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/pieces"
+	"torrentfs/swarm/pieces/hashing"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -41,43 +42,51 @@ const maxStrikes = 300
 
 // takeBlock takes a block that somebody waits for, and the ownership of data.
 func (t *Torrent) takeBlock(by smartban.Sender, b metainfo.Block, data []byte) {
-	h := t.hashing[b.Piece]
-	if h == nil {
-		h = newPieceHash(t, b.Piece)
-		t.hashing[b.Piece] = h
-	}
+	t.hasher.Begin(b.Piece)
 	t.ledger.Received(b, by)
 	t.store.Put(b, data)
-	t.hashBacklog.Add(int64(len(data)))
-	t.hashJobs.Add(1)
-	t.s.hashers.submit(hashJob{p: h, block: b.Index, data: data})
+	t.hasher.Add(b, data)
 }
 
 // handleHashed takes what a hash worker found out.
-func (t *Torrent) handleHashed(r hashResult) {
-	if r.proof != nil {
-		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Checked(now, r.prover, r.piece, r.proof.Ask, r.valid) })
+func (t *Torrent) handleHashed(r hashing.Result) {
+	if r.Proof != nil {
+		t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Checked(now, r.Prover, r.Piece, r.Proof.Ask, r.Valid) })
 	}
-	if len(r.good)+len(r.bad) > 0 {
+	if len(r.Good)+len(r.Bad) > 0 {
 		t.leafVerdicts(r)
 	}
 	switch {
-	case r.waits:
-		t.ledger.Complete(r.piece)
+	case r.Waits:
+		t.ledger.Complete(r.Piece)
 		t.apply(t.ledger.HashesCame())
 		t.hashes.tell((*hashes.Asker).FetchLayers)
-	case r.done && (r.of == t.hashing[r.piece] || r.ok && t.store.Has(r.piece)): // else it is of blocks that were dropped since
-		if r.err != nil && !r.clash {
-			t.log.Error("verify piece: "+r.err.Error(), "piece", r.piece)
+	case r.Done && (t.hasher.Current(&r) || r.OK && t.store.Has(r.Piece)): // else it is of blocks that were dropped since
+		if r.Err != nil && !r.Contradiction {
+			t.log.Error("verify piece: "+r.Err.Error(), "piece", r.Piece)
 		}
-		t.apply(t.ledger.Hashed(r.verdict(), t.readBack(r.piece)))
+		t.apply(t.ledger.Hashed(r.Verdict, t.readBack(r.Piece)))
 		t.noteProgress()
 	}
 }
 
+// checkQueue is the checkers' channel while there is something to check, else nil.
+func (t *Torrent) checkQueue() chan<- pieces.Check {
+	if _, any := t.ledger.NextCheck(); !any {
+		return nil
+	}
+	return t.hasher.Checks()
+}
+
+// nextCheck is the checkers' next piece, which the select in run then has them take.
+func (t *Torrent) nextCheck() pieces.Check {
+	c, _ := t.ledger.NextCheck()
+	return c
+}
+
 // handleChecked takes a checker's verdict; reads that waited for it go on.
-func (t *Torrent) handleChecked(r hashResult) {
-	t.apply(t.ledger.Checked(t.now(), r.verdict()))
+func (t *Torrent) handleChecked(r hashing.Result) {
+	t.apply(t.ledger.Checked(t.now(), r.Verdict))
 	readers := t.reads.rechecking
 	t.reads.rechecking = nil
 	for _, d := range readers {
@@ -87,18 +96,18 @@ func (t *Torrent) handleChecked(r hashResult) {
 }
 
 // leafVerdicts takes what hash workers found of single blocks.
-func (t *Torrent) leafVerdicts(r hashResult) {
+func (t *Torrent) leafVerdicts(r hashing.Result) {
 	now := t.now()
 	tell := func(b metainfo.Block, right bool) {
 		t.hashes.tell(func(k *hashes.Asker, _ time.Duration) { k.BlockJudged(b, right) })
 		t.picker.LeafVerified(now, b, right)
 	}
-	for _, i := range r.good {
-		tell(metainfo.Block{Piece: r.piece, Index: i}, true)
+	for _, i := range r.Good {
+		tell(metainfo.Block{Piece: r.Piece, Index: i}, true)
 	}
-	for _, i := range r.bad {
-		b := metainfo.Block{Piece: r.piece, Index: i}
-		t.wasted += int64(t.info.BlockLen(r.piece, i))
+	for _, i := range r.Bad {
+		b := metainfo.Block{Piece: r.Piece, Index: i}
+		t.wasted += int64(t.info.BlockLen(r.Piece, i))
 		t.apply(t.ledger.BlockFailed(b))
 		tell(b, false)
 	}
@@ -119,11 +128,6 @@ func (t *Torrent) adoptBlocks(piece metainfo.Piece) {
 // clashError says that a hybrid torrent contradicts itself.
 func clashError(piece metainfo.Piece) error {
 	return fmt.Errorf("%w: the v1 and the v2 hash of piece %d are of different data", ErrContradiction, piece)
-}
-
-// verdict is what a result says of its piece as a whole.
-func (r *hashResult) verdict() pieces.Verdict {
-	return pieces.Verdict{Piece: r.piece, OK: r.ok, Contradiction: r.clash, Err: r.err, NotCopied: r.notCopied}
 }
 
 // newLedger makes the ledger of the torrent's pieces, with what the store has at the start.
@@ -170,11 +174,10 @@ func (t *Torrent) apply(actions []pieces.Action) {
 		case pieces.Discard:
 			t.store.Discard(a.Piece)
 		case pieces.Forget:
-			t.hashing[a.Piece] = nil
+			t.hasher.Forget(a.Piece)
 			t.hashes.tell(func(k *hashes.Asker, _ time.Duration) { k.Forgotten(a.Piece) })
 		case pieces.Judge:
-			t.hashJobs.Add(1)
-			t.s.hashers.submit(hashJob{p: t.hashing[a.Piece]})
+			t.hasher.Judge(a.Piece)
 		case pieces.Ban:
 			t.banSender(a.Piece, a.Sender)
 		case pieces.Credit:

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,8 +66,32 @@ func runWorld(t *testing.T, w *world, cfg Config, f func(w *world)) {
 	})
 }
 
+// checkTorrents checks what must hold of each torrent's state at any time.
+func (w *world) checkTorrents() {
+	w.session.mu.Lock()
+	all := slices.Collect(maps.Values(w.session.torrents))
+	w.session.mu.Unlock()
+	for _, t := range all {
+		_ = t.call(func() {
+			if err := t.ledger.CheckInvariants(); err != nil {
+				w.t.Errorf("ledger: %v", err)
+			}
+			underWay := 0
+			for p := range t.info.NumPieces() {
+				if t.ledger.UnderWay(p) {
+					underWay++
+				}
+			}
+			if n := t.hasher.UnderWay(); n != underWay {
+				w.t.Errorf("%d pieces are hashed, the ledger knows of %d", n, underWay)
+			}
+		})
+	}
+}
+
 // close ends everything and checks what must hold after every test.
 func (w *world) close() {
+	w.checkTorrents()
 	w.session.Close()
 	for _, p := range w.fakes {
 		p.Close()

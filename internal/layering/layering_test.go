@@ -55,6 +55,9 @@ var floors = map[string]int{
 	"integration":      outside,
 	"internal":         outside,
 	"picker/sim":       outside,
+
+	// Hashing beside the pure policy that it serves.
+	"swarm/pieces/hashing": 2,
 }
 
 // sideways are the imports between different rooms of one floor that are
@@ -64,6 +67,9 @@ var sideways = map[string]string{
 	"net/portmap > net":      "it speaks to the router by package egress",
 
 	"library > fs": "a torrent offers itself as the fs.Source that fs declares",
+
+	"swarm/pieces/hashing > swarm/pieces": "a verdict is what the ledger takes, a check what it gives",
+	"swarm/pieces/hashing > swarm/hashes": "hash workers check blocks against the trees, and proofs",
 }
 
 // forbidden are imports, direct or through our own packages, that a room must
