@@ -20,7 +20,7 @@ const (
 // fill requests what a peer has room for: read-ahead, then background.
 func (p *Picker) fill(pr *peer) {
 	pr.starved = false
-	if pr.mute() || p.unissued > 0 && pr.kept {
+	if pr.mute() || p.plan.unissued > 0 && pr.kept {
 		return
 	}
 	depth := p.depth(pr)
@@ -28,15 +28,15 @@ func (p *Picker) fill(pr *peer) {
 	if n <= 0 || n < min(refillBatch, depth/8) && pr.outstanding() > 0 {
 		return
 	}
-	for _, rd := range p.readers {
+	for _, rd := range p.readers.list {
 		if n <= 0 {
 			return
 		}
 		if rd.window > 0 {
-			n -= p.fillReadAhead(pr, rd, min(n, p.creditRoom(p.credit.ReadAhead)))
+			n -= p.fillReadAhead(pr, rd, min(n, p.peers.creditRoom(p.credit.ReadAhead)))
 		}
 	}
-	for m := min(n, p.creditRoom(p.credit.Background)); m > 0; m-- {
+	for m := min(n, p.peers.creditRoom(p.credit.Background)); m > 0; m-- {
 		b, ok := p.pickBackground(pr)
 		if !ok {
 			break
@@ -50,11 +50,11 @@ func (p *Picker) fill(pr *peer) {
 // depth is how many requests a peer is to have while no read needs it: the more a reader may come to wait for them, the fewer.
 func (p *Picker) depth(pr *peer) int {
 	slack, gain := slackBulk, startupGain
-	switch lately := p.readerSeen && p.now-p.readerAt < readerLinger; {
-	case len(p.reads) == 0 && !lately:
-	case p.sequential() == 0:
+	switch lately := p.now-p.readers.at < readerLinger; {
+	case len(p.readers.blocked) == 0 && !lately:
+	case p.readers.sequential() == 0:
 		slack, gain = slackSeek, seekStartupGain
-	case len(p.reads) > 0:
+	case len(p.readers.blocked) > 0:
 		slack = slackUrgent
 	default:
 		slack = slackReader
@@ -65,7 +65,7 @@ func (p *Picker) depth(pr *peer) int {
 // pickBackground chooses a wanted block: of the peer's own piece, of a partial piece, of the rarest fresh piece.
 func (p *Picker) pickBackground(pr *peer) (blockID, bool) {
 	if pr.affinity >= 0 {
-		if pt := p.part(pr.affinity); pt != nil && pt.open >= 0 {
+		if pt := p.pieces.part(pr.affinity); pt != nil && pt.open >= 0 {
 			if b, ok := p.takeFrom(pr, pt); ok {
 				return b, true
 			}
@@ -73,8 +73,8 @@ func (p *Picker) pickBackground(pr *peer) (blockID, bool) {
 		pr.affinity = -1
 	}
 	// Pieces that are requested to the last block do not count: a fast peer has many of them under way.
-	mayOpen := float64(len(p.open)) < partialsPerPeer*float64(len(p.peers))
-	own := mayOpen && float64(p.g.PieceLength())/pr.rate < ownPieceTime
+	mayOpen := float64(len(p.pieces.open)) < partialsPerPeer*float64(len(p.peers.list))
+	own := mayOpen && float64(p.pieces.PieceLength())/pr.rate < ownPieceTime
 	if b, ok := p.pickPartial(pr, own); ok {
 		return b, true
 	}
@@ -88,7 +88,7 @@ func (p *Picker) pickBackground(pr *peer) (blockID, bool) {
 			return b, true
 		}
 	}
-	if !mayOpen && float64(len(p.open)) < idlePartials*float64(len(p.peers)) {
+	if !mayOpen && float64(len(p.pieces.open)) < idlePartials*float64(len(p.peers.list)) {
 		return p.pickFresh(pr) // it has none of the open ones: better one more than an idle peer
 	}
 	return 0, false
@@ -96,9 +96,9 @@ func (p *Picker) pickBackground(pr *peer) (blockID, bool) {
 
 // pickPartial chooses a block of a partial piece; orphans: only of pieces that no peer is on.
 func (p *Picker) pickPartial(pr *peer, orphans bool) (blockID, bool) {
-	n := len(p.open)
+	n := len(p.pieces.open)
 	for i := range min(n, maxOpenScan) {
-		pt := p.open[(int(pr.live)+i)%n] // peers begin at different ones
+		pt := p.pieces.open[(int(pr.live)+i)%n] // peers begin at different ones
 		if orphans && pt.live > 0 {
 			continue
 		}
@@ -116,7 +116,7 @@ func (p *Picker) takeFrom(pr *peer, pt *partial) (blockID, bool) {
 		return 0, false
 	}
 	for b := pt.nextFree(0, int(pt.blocks)); b >= 0; b = pt.nextFree(b+1, int(pt.blocks)) {
-		if id := p.g.id(piece, b); pr.cancelled == 0 || !pr.owes(id) {
+		if id := p.pieces.id(piece, b); pr.cancelled == 0 || !pr.owes(id) {
 			return id, true
 		}
 	}
@@ -125,37 +125,34 @@ func (p *Picker) takeFrom(pr *peer, pt *partial) (blockID, bool) {
 
 // mayTake reports whether a peer may be asked for a piece in the background.
 func (p *Picker) mayTake(pr *peer, piece metainfo.Piece) bool {
-	if p.reserve.busy.has(piece) {
-		p.reserve.vetoed = true
+	if p.readers.reserve.busy.has(piece) {
+		p.readers.reserve.vetoed = true
 		return false
 	}
-	return p.mayAsk(pr, piece)
+	return p.pieces.mayAsk(&p.peers, pr, piece)
 }
 
 func (p *Picker) pickFresh(pr *peer) (blockID, bool) {
-	if p.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.fresh.gen {
+	if p.pieces.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.pieces.fresh.gen {
 		return 0, false
 	}
 	start := 0
-	if n := len(p.fresh.member); n > 0 {
+	if n := len(p.pieces.fresh.member); n > 0 {
 		start = p.rng.IntN(n)
 	}
-	piece := p.fresh.pick(pr.have, pr.seed, start, func(piece metainfo.Piece) bool { return p.mayTake(pr, piece) })
+	piece := p.pieces.fresh.pick(pr.have, pr.seed, start, func(piece metainfo.Piece) bool { return p.mayTake(pr, piece) })
 	if piece < 0 {
-		pr.noneAny, pr.noneGen = true, p.fresh.gen
+		pr.noneAny, pr.noneGen = true, p.pieces.fresh.gen
 		return 0, false
 	}
-	b := p.nextFree(piece, 0)
+	b := p.pieces.nextFree(piece, 0)
 	if b < 0 {
 		return 0, false
 	}
-	id := p.g.id(piece, b)
+	id := p.pieces.id(piece, b)
 	if pr.cancelled > 0 && pr.owes(id) {
 		return 0, false
 	}
 	pr.affinity = piece
 	return id, true
 }
-
-// busy reports whether the background download has anything to request.
-func (p *Picker) busy() bool { return len(p.open) > 0 || p.fresh.len() > 0 }

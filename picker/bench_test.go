@@ -42,23 +42,23 @@ func benchBits(r *rand.Rand) []uint64 {
 func runBlocks(b *testing.B, seeds, readEvery int) {
 	p, r := benchSwarm(seeds)
 	now := time.Duration(0)
-	p.SetWant(now, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
+	p.SetWant(now, []metainfo.ByteRange{{Off: 0, Len: p.pieces.Size()}})
 	acts := p.Drain(nil)
 	next := Never
 	step := func(i int) {
 		now += blockEvery
-		pr := p.peers[r.IntN(benchPeers)]
+		pr := p.peers.list[r.IntN(benchPeers)]
 		if pr.ring.n > 0 {
-			block := p.g.block(pr.ring.at(0).block)
+			block := p.pieces.block(pr.ring.at(0).block)
 			if p.Received(now, pr.id, block) == NewBlock {
-				if p.part(block.Piece).left == 0 {
+				if p.pieces.part(block.Piece).left == 0 {
 					p.Verified(now, block.Piece, true)
 				}
 			}
 		}
 		if readEvery > 0 && i%readEvery == 0 {
-			p.ReadCancel(now, p.nextRead)
-			p.Read(now, 1, metainfo.ByteRange{Off: r.Int64N(p.g.Size()), Len: 64 << 10})
+			p.ReadCancel(now, p.readers.last)
+			p.Read(now, 1, metainfo.ByteRange{Off: r.Int64N(p.pieces.Size()), Len: 64 << 10})
 		}
 		if now >= next {
 			p.Tick(now)
@@ -83,7 +83,7 @@ func BenchmarkBlockReading(b *testing.B)  { runBlocks(b, 20, 10_000) } // a seek
 
 func BenchmarkHave(b *testing.B) {
 	p, r := benchSwarm(20)
-	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
+	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.pieces.Size()}})
 	var acts []Action
 	type have struct {
 		id    PeerID
@@ -111,7 +111,7 @@ func BenchmarkHave(b *testing.B) {
 // BenchmarkBitfield adds and removes a peer with a quarter of 500,000 pieces.
 func BenchmarkBitfield(b *testing.B) {
 	p, r := benchSwarm(20)
-	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.g.Size()}})
+	p.SetWant(0, []metainfo.ByteRange{{Off: 0, Len: p.pieces.Size()}})
 	bits := benchBits(r)
 	for b.Loop() {
 		p.PeerAdd(0, benchPeers, PeerInfo{})
@@ -123,10 +123,10 @@ func BenchmarkBitfield(b *testing.B) {
 // BenchmarkMakespan computes T* over 200 peers.
 func BenchmarkMakespan(b *testing.B) {
 	p, _ := benchSwarm(benchPeers)
-	p.unissued = 100
-	p.collectCandidates()
+	p.plan.unissued = 100
+	p.plan.collectCandidates(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.makespan(1, 100)
+		p.plan.makespan(1, 100)
 	}
 }

@@ -14,7 +14,7 @@ func TestCancelWithoutReject(t *testing.T) {
 	p.PeerAdd(0, 1, PeerInfo{RTT: time.Millisecond, Reqq: 100, Fast: true})
 	p.HaveAll(0, 1)
 	p.Choke(0, 1, false)
-	pr := p.table.get(1)
+	pr := p.peers.table.get(1)
 	for b := range blockID(6) {
 		p.request(pr, b, 0)
 	}
@@ -67,7 +67,7 @@ func testSkippedRequest(t *testing.T, urgent bool, least, most time.Duration) {
 	p.PeerAdd(0, 1, PeerInfo{RTT: time.Millisecond, Reqq: 100, Fast: true})
 	p.HaveAll(0, 1)
 	p.Choke(0, 1, false)
-	p.request(p.table.get(1), p.g.id(lost.Piece, lost.Index), 0)
+	p.request(p.peers.table.get(1), p.pieces.id(lost.Piece, lost.Index), 0)
 	if urgent {
 		p.Read(0, 1, metainfo.ByteRange{Off: int64(lost.Index) * BlockSize, Len: BlockSize})
 	}

@@ -14,14 +14,14 @@ func (p *Picker) SetCredit(now time.Duration, c Credit) {
 		p.wake = true
 	}
 	if c.Urgent > old.Urgent {
-		p.urgentDirty = true
+		p.plan.stale = true
 	}
 }
 
 // mayRequest reports whether another block may be outstanding under a class's limit.
-func (p *Picker) mayRequest(limit int64) bool { return int64(p.inflight+1)*BlockSize <= limit }
+func (all *peers) mayRequest(limit int64) bool { return int64(all.inflight+1)*BlockSize <= limit }
 
 // creditRoom is how many more blocks may be outstanding under a class's limit.
-func (p *Picker) creditRoom(limit int64) int {
-	return int(min(max(limit/BlockSize-int64(p.inflight), 0), math.MaxInt32))
+func (all *peers) creditRoom(limit int64) int {
+	return int(min(max(limit/BlockSize-int64(all.inflight), 0), math.MaxInt32))
 }

@@ -16,6 +16,12 @@
 // second or third peer; the first arrival cancels the others. A peer finishes a block at F, its estimated arrival were it
 // requested now.
 //
+// # State
+//
+// A Picker is five types, each with a check of its own (invariants.go): pieces, what is held, started, fresh and wanted; peers, the
+// connections and what they owe; readers, what reads wait for and what is reserved for them; plan, how the blocks of blocked reads
+// are shared out; hedges, the budget of copies. The methods of Picker take the inputs and decide between them.
+//
 // # Peers (peer_model.go)
 //
 // A rate is measured over busy time: with each block, dt = now − max(last arrival, sent + RTT), and the rate is the decayed sum
@@ -44,7 +50,7 @@
 //
 // The peer's own piece, then partial pieces, then the rarest fresh one, never a piece that a reader waits for or is about to. A
 // HAVE is one swap in an array grouped by availability; seeds are not counted. A piece that failed its hash is fetched from one
-// peer (verify.go), so that the next failure names the culprit.
+// peer (retry.go), so that the next failure names the culprit.
 //
 // # Silence and back pressure (suspect.go, refusal.go, credit.go)
 //

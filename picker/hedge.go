@@ -24,32 +24,39 @@ type late struct {
 	overdue bool    // at all holders
 }
 
+// hedges is the budget of copies, and the blocks that may need one.
+type hedges struct {
+	tokens float64 // blocks that may be hedged; negative: debt
+	sent   int64
+	late   []late // scratch
+}
+
 // earn saves up for hedges with each block received.
 func (p *Picker) earn() {
 	share := float64(hedgeIdle)
 	switch {
-	case p.sequential() > 0: // wants all that the link gives, in bytes that it has not got yet
+	case p.readers.sequential() > 0: // wants all that the link gives, in bytes that it has not got yet
 		share = hedgeBusy / 2
-	case p.busy():
+	case p.pieces.busy():
 		share = hedgeBusy
 	}
-	p.tokens = min(p.tokens+share, hedgeBurst)
+	p.hedges.tokens = min(p.hedges.tokens+share, hedgeBurst)
 }
 
-// gatherLate collects the outstanding blocks for which want holds, one entry for each, latest first.
-func (p *Picker) gatherLate(want func(x *request) bool) {
-	l := p.late[:0]
-	for _, pr := range p.peers {
+// gather collects the outstanding blocks for which want holds, one entry for each, latest first.
+func (h *hedges) gather(all *peers, now float64, want func(x *request) bool) {
+	l := h.late[:0]
+	for _, pr := range all.list {
 		for i := range pr.ring.n {
 			x := pr.ring.at(i)
 			if !x.live() || !want(x) {
 				continue
 			}
-			at := pr.arrival(p.now, i)
+			at := pr.arrival(now, i)
 			if pr.choked || pr.suspect {
-				at = max(at, p.now+5)
+				at = max(at, now+5)
 			}
-			l = append(l, late{x.block, pr, at, p.now-x.pred > max(hedgeDevs*pr.dev, hedgeFloor)})
+			l = append(l, late{x.block, pr, at, now-x.pred > max(hedgeDevs*pr.dev, hedgeFloor)})
 		}
 	}
 	// One entry for each block: that of the holder who delivers first.
@@ -86,29 +93,29 @@ func (p *Picker) gatherLate(want func(x *request) bool) {
 		}
 		return 0
 	})
-	p.late = l[:min(n, maxHedgeScan)]
+	h.late = l[:min(n, maxHedgeScan)]
 }
 
 // hedgeUrgent asks a second or third peer for urgent blocks that it would deliver clearly earlier: all late ones once every block is
 // requested, before that only the overdue.
 func (p *Picker) hedgeUrgent() {
-	p.gatherLate(func(x *request) bool { return x.flags&flagUrgent != 0 })
-	for _, l := range p.late {
-		if p.tokens < -hedgeDebt || !p.mayRequest(p.credit.Urgent) {
+	p.hedges.gather(&p.peers, p.now, func(x *request) bool { return x.flags&flagUrgent != 0 })
+	for _, l := range p.hedges.late {
+		if p.hedges.tokens < -hedgeDebt || !p.peers.mayRequest(p.credit.Urgent) {
 			return
 		}
-		if p.unissued > 0 && !l.overdue {
+		if p.plan.unissued > 0 && !l.overdue {
 			continue
 		}
-		piece, block := p.g.split(l.block)
-		pt := p.part(piece)
+		piece, block := p.pieces.split(l.block)
+		pt := p.pieces.part(piece)
 		if pt == nil || pt.sole || pt.holders(block) >= maxHolders {
 			continue
 		}
 		// The scarcer the budget, the more a hedge must gain; rescues may run a debt.
 		floor := max(hedgeFloor, l.pr.dev)
-		gain := floor * min(max(32/max(p.tokens, 1.0/16), 1), 16)
-		if p.tokens < 1 || gain > rescueGain {
+		gain := floor * min(max(32/max(p.hedges.tokens, 1.0/16), 1), 16)
+		if p.hedges.tokens < 1 || gain > rescueGain {
 			gain = max(rescueGain, floor)
 		}
 		if pt.holders(block) > 1 {
@@ -120,17 +127,17 @@ func (p *Picker) hedgeUrgent() {
 
 // hedgeReadAhead asks a second peer for read-ahead blocks that will miss their deadline.
 func (p *Picker) hedgeReadAhead() {
-	for _, rd := range p.readers {
+	for _, rd := range p.readers.list {
 		if rd.window == 0 || rd.hint {
 			continue
 		}
-		first, end := p.g.PieceOf(min(rd.pos, p.g.Size()-1)), rd.end
-		p.gatherLate(func(x *request) bool {
-			piece, _ := p.g.split(x.block)
+		first, end := p.pieces.PieceOf(min(rd.pos, p.pieces.Size()-1)), rd.end
+		p.hedges.gather(&p.peers, p.now, func(x *request) bool {
+			piece, _ := p.pieces.split(x.block)
 			return x.flags&(flagHedge|flagUrgent) == 0 && piece >= first && piece < end && p.deadline(rd, x.block) <= p.now+hedgeHorizon
 		})
-		for _, l := range p.late {
-			if p.tokens < 1 || !p.mayRequest(p.credit.ReadAhead) {
+		for _, l := range p.hedges.late {
+			if p.hedges.tokens < 1 || !p.peers.mayRequest(p.credit.ReadAhead) {
 				return
 			}
 			if l.at < p.deadline(rd, l.block)-0.25 {
@@ -143,9 +150,9 @@ func (p *Picker) hedgeReadAhead() {
 
 // deadline is when a reader comes to a block; where only whole pieces verify, to its piece.
 func (p *Picker) deadline(rd *reader, b blockID) float64 {
-	piece, block := p.g.split(b)
-	at := int64(piece) * p.g.PieceLength()
-	if p.g.leaves {
+	piece, block := p.pieces.split(b)
+	at := int64(piece) * p.pieces.PieceLength()
+	if p.pieces.leaves {
 		at += int64(block) * BlockSize
 	}
 	return p.now + float64(max(0, at-rd.pos))/rd.speed
@@ -154,15 +161,15 @@ func (p *Picker) deadline(rd *reader, b blockID) float64 {
 // endgame asks a second peer for the last blocks of a download, once there is nothing else to request.
 func (p *Picker) endgame() {
 	const most = 2048 // outstanding blocks
-	if len(p.open) > 0 || p.fresh.len() > 0 || p.inflight == 0 || p.inflight > most {
+	if len(p.pieces.open) > 0 || p.pieces.fresh.len() > 0 || p.peers.inflight == 0 || p.peers.inflight > most {
 		return
 	}
-	p.gatherLate(func(x *request) bool {
-		piece, _ := p.g.split(x.block)
-		return x.flags&flagHedge == 0 && p.want.Has(piece)
+	p.hedges.gather(&p.peers, p.now, func(x *request) bool {
+		piece, _ := p.pieces.split(x.block)
+		return x.flags&flagHedge == 0 && p.pieces.want.Has(piece)
 	})
-	for _, l := range p.late {
-		if !p.mayRequest(p.credit.Background) {
+	for _, l := range p.hedges.late {
+		if !p.peers.mayRequest(p.credit.Background) {
 			return
 		}
 		p.hedge(l, max(0.2, 2*l.pr.dev), slackBulk, 0, 0)
@@ -171,13 +178,13 @@ func (p *Picker) endgame() {
 
 // hedge requests a late block from the peer that would deliver it first, where that gains enough seconds.
 func (p *Picker) hedge(l late, gain, slack float64, over int, flags uint8) {
-	piece, block := p.g.split(l.block)
-	if pt := p.part(piece); pt == nil || pt.sole || pt.have.Has(block) || pt.holders(block) >= maxHolders {
+	piece, block := p.pieces.split(l.block)
+	if pt := p.pieces.part(piece); pt == nil || pt.sole || pt.have.Has(block) || pt.holders(block) >= maxHolders {
 		return
 	}
 	var best *peer
 	at := l.at - gain
-	for _, q := range p.peers {
+	for _, q := range p.peers.list {
 		if q.suspect || q.blocks == 0 || q.mute() || !q.serves(piece) {
 			continue
 		}
@@ -188,8 +195,8 @@ func (p *Picker) hedge(l late, gain, slack float64, over int, flags uint8) {
 	if best == nil {
 		return
 	}
-	p.tokens--
-	p.hedged++
+	p.hedges.tokens--
+	p.hedges.sent++
 	if i := l.pr.ring.find(l.block); i >= 0 {
 		l.pr.ring.at(i).flags |= flagHedge
 	}

@@ -11,17 +11,17 @@ import (
 // replaces the ID's last one. It is no read: nothing is learned from it.
 func (p *Picker) WillNeed(now time.Duration, id ReaderID, r metainfo.ByteRange) {
 	p.clock(now)
-	off, end := p.g.clip(r)
-	n := min(end-off, p.readAhead)
+	off, end := p.pieces.clip(r)
+	n := min(end-off, p.readers.readAhead)
 	if n <= 0 {
 		return
 	}
-	rd := p.reader(id)
+	rd := p.readers.get(id)
 	rd.hint, rd.pos, rd.window = true, off, n
-	rd.end = p.g.pieceAfter(off + n)
+	rd.end = p.pieces.pieceAfter(off + n)
 	rd.cursor = 0
-	rd.swarm, rd.rateAt = p.holdersRate(p.g.PieceOf(off)), p.now
-	p.reserve.dirty, p.wake = true, true
+	rd.swarm, rd.rateAt = p.peers.rate(p.pieces.PieceOf(off)), p.now
+	p.readers.reserve.dirty, p.wake = true, true
 }
 
 // PrefetchUrgent tells that a reader goes through a range and has asked for the first of its bytes alone: all are as urgent as a
@@ -29,7 +29,7 @@ func (p *Picker) WillNeed(now time.Duration, id ReaderID, r metainfo.ByteRange) 
 // no reader has, which is used once until it is closed.
 func (p *Picker) PrefetchUrgent(now time.Duration, id ReaderID, r metainfo.ByteRange) ReadID {
 	p.clock(now)
-	rd := p.reader(id)
+	rd := p.readers.get(id)
 	rd.hint, rd.window, rd.end = true, 0, 0
 	return p.admit(rd, r)
 }

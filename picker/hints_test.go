@@ -37,8 +37,8 @@ func TestWillNeedAsksForItsPieces(t *testing.T) {
 	p.ReaderClose(now, hint)
 	clear(asked)
 	run()
-	if len(asked) > 0 || len(p.readers) > 0 {
-		t.Errorf("closed, it asked for %v; readers %v", asked, p.readers)
+	if len(asked) > 0 || len(p.readers.list) > 0 {
+		t.Errorf("closed, it asked for %v; readers %v", asked, p.readers.list)
 	}
 	p.WillNeed(now, hint, metainfo.ByteRange{Off: 63 * piece, Len: 10 * piece}) // past the end
 	p.WillNeed(now, hint-1, metainfo.ByteRange{Off: -5, Len: 3})                // before the begin
@@ -78,8 +78,8 @@ func TestExpectIsAsUrgentAsARead(t *testing.T) {
 			t.Errorf("block %d was asked for %d times at once", 3+b, asked[awaited(b)])
 		}
 	}
-	if len(asked) != 8 || len(p.readers) != 2 || p.reader(hint).window != 0 || p.reader(hint).run != 0 {
-		t.Errorf("asked for %v of %v, reader %+v", asked, from, p.reader(hint))
+	if len(asked) != 8 || len(p.readers.list) != 2 || p.readers.get(hint).window != 0 || p.readers.get(hint).run != 0 {
+		t.Errorf("asked for %v of %v, reader %+v", asked, from, p.readers.get(hint))
 	}
 	done := map[ReadID]bool{}
 	for b := range 8 {
@@ -97,7 +97,7 @@ func TestExpectIsAsUrgentAsARead(t *testing.T) {
 	p.PrefetchUrgent(time.Second, hint-1, metainfo.ByteRange{Off: 9 * piece, Len: 2 * BlockSize})
 	p.ReaderClose(time.Second, hint)
 	p.ReaderClose(time.Second, hint-1)
-	if len(p.readers) != 1 || len(p.reads) != 0 {
-		t.Errorf("closed, it has readers %v and reads %v", p.readers, p.reads)
+	if len(p.readers.list) != 1 || len(p.readers.blocked) != 0 {
+		t.Errorf("closed, it has readers %v and reads %v", p.readers.list, p.readers.blocked)
 	}
 }

@@ -8,15 +8,33 @@ import (
 
 // CheckInvariants reports the first contradiction in the picker's state, for tests and simulations: it walks over all of it.
 // What must hold: no peer owes more than its request limit, nor one block twice, nor a piece that it lacks; every block is exactly
-// one of held, requested from 1 to 3 peers, or free; the counts and lists agree with what they count.
+// one of held, requested from 1 to 3 peers, or free; a blocked read waits for something; the counts and lists agree with what they
+// count.
 func (p *Picker) CheckInvariants() error {
 	holders := map[blockID]int{}
-	inflight, resting := 0, 0
-	for i, pr := range p.peers {
-		if int(pr.live) != i || p.table.get(pr.id) != pr {
+	if err := p.peers.check(&p.pieces, holders); err != nil {
+		return err
+	}
+	if err := p.pieces.check(&p.peers, holders); err != nil {
+		return err
+	}
+	if err := p.readers.check(&p.pieces); err != nil {
+		return err
+	}
+	if p.hedges.tokens > hedgeBurst || p.plan.unissued < 0 {
+		return fmt.Errorf("%v blocks may be hedged, %d urgent ones are unbound", p.hedges.tokens, p.plan.unissued)
+	}
+	return nil
+}
+
+// check checks the peers and counts their requests in holders.
+func (all *peers) check(ps *pieces, holders map[blockID]int) error {
+	var inflight, resting, suspects int
+	for i, pr := range all.list {
+		if int(pr.live) != i || all.table.get(pr.id) != pr {
 			return fmt.Errorf("peer %d: not where its table says", pr.id)
 		}
-		if err := p.checkPeer(pr, holders); err != nil {
+		if err := pr.check(ps, holders); err != nil {
 			return fmt.Errorf("peer %d: %w", pr.id, err)
 		}
 		inflight += pr.ring.n
@@ -25,40 +43,19 @@ func (p *Picker) CheckInvariants() error {
 				resting++
 			}
 		}
-	}
-	if resting != p.resting {
-		return fmt.Errorf("%d pieces rest at a peer, %d counted", resting, p.resting)
-	}
-	if inflight != p.inflight {
-		return fmt.Errorf("%d requests in flight, %d counted", inflight, p.inflight)
-	}
-	nparts := 0
-	for piece, s := range p.state {
-		if s >= 0 {
-			nparts++
-			if err := p.checkPartial(p.parts[s], piece, holders); err != nil {
-				return fmt.Errorf("piece %d: %w", piece, err)
-			}
-		}
-		if err := p.checkPlace(piece, s); err != nil {
-			return fmt.Errorf("piece %d: %w", piece, err)
+		if pr.suspect {
+			suspects++
 		}
 	}
-	if nparts != p.nparts {
-		return fmt.Errorf("%d started pieces, %d counted", nparts, p.nparts)
-	}
-	if len(holders) > 0 {
-		return fmt.Errorf("requests for blocks of pieces that are not started: %v", holders)
-	}
-	for i, pt := range p.open {
-		if int(pt.open) != i || pt.free == 0 || !p.want.Has(pt.piece) {
-			return fmt.Errorf("piece %d: listed as open", pt.piece)
-		}
+	if inflight != all.inflight || resting != all.resting || suspects != all.suspects {
+		return fmt.Errorf("%d requests in flight, %d pieces at rest, %d suspects; counted %d, %d, %d",
+			inflight, resting, suspects, all.inflight, all.resting, all.suspects)
 	}
 	return nil
 }
 
-func (p *Picker) checkPeer(pr *peer, holders map[blockID]int) error {
+// check checks a peer and counts its requests in holders.
+func (pr *peer) check(ps *pieces, holders map[blockID]int) error {
 	if pr.ring.n > pr.reqq {
 		return fmt.Errorf("%d requests, limit %d", pr.ring.n, pr.reqq)
 	}
@@ -70,14 +67,14 @@ func (p *Picker) checkPeer(pr *peer, holders map[blockID]int) error {
 			return fmt.Errorf("block %d requested twice", x.block)
 		}
 		seen[x.block] = true
-		piece, _ := p.g.split(x.block)
+		piece, _ := ps.split(x.block)
 		switch {
 		case !x.live():
 			cancelled++
 			continue
 		case !pr.has(piece):
 			return fmt.Errorf("block %d of a piece that it lacks", x.block)
-		case p.held(piece):
+		case ps.held(piece):
 			return fmt.Errorf("block %d of a piece that is held", x.block)
 		}
 		holders[x.block]++
@@ -86,8 +83,8 @@ func (p *Picker) checkPeer(pr *peer, holders map[blockID]int) error {
 		return fmt.Errorf("%d cancelled requests, %d counted", cancelled, pr.cancelled)
 	}
 	missing := 0
-	for piece := range p.g.NumPieces() {
-		if pr.has(piece) && !p.held(piece) {
+	for piece := range ps.NumPieces() {
+		if pr.has(piece) && !ps.held(piece) {
 			missing++
 		}
 	}
@@ -97,13 +94,44 @@ func (p *Picker) checkPeer(pr *peer, holders map[blockID]int) error {
 	return nil
 }
 
-func (p *Picker) checkPartial(pt *partial, piece metainfo.Piece, holders map[blockID]int) error {
+// check checks the pieces against the requests of all peers, which it takes out of holders.
+func (ps *pieces) check(all *peers, holders map[blockID]int) error {
+	started := 0
+	for i, s := range ps.state {
+		piece := metainfo.Piece(i)
+		if s >= 0 {
+			started++
+			if err := ps.checkPartial(ps.parts[s], piece, holders); err != nil {
+				return fmt.Errorf("piece %d: %w", piece, err)
+			}
+		}
+		if err := ps.checkPlace(piece, s, all); err != nil {
+			return fmt.Errorf("piece %d: %w", piece, err)
+		}
+	}
+	switch {
+	case started != ps.started || started+len(ps.freeParts) != len(ps.parts):
+		return fmt.Errorf("%d started pieces, %d counted; %d of %d partials are free", started, ps.started, len(ps.freeParts), len(ps.parts))
+	case len(holders) > 0:
+		return fmt.Errorf("requests for blocks of pieces that are not started: %v", holders)
+	case ps.heldSet.Count() != ps.nheld:
+		return fmt.Errorf("%d pieces held, %d counted", ps.heldSet.Count(), ps.nheld)
+	}
+	for i, pt := range ps.open {
+		if int(pt.open) != i || pt.free == 0 || !ps.want.Has(pt.piece) {
+			return fmt.Errorf("piece %d: listed as open", pt.piece)
+		}
+	}
+	return nil
+}
+
+func (ps *pieces) checkPartial(pt *partial, piece metainfo.Piece, holders map[blockID]int) error {
 	if pt.piece != piece {
 		return fmt.Errorf("is taken for piece %d", pt.piece)
 	}
 	var free, left, live int32
 	for b := range int(pt.blocks) {
-		id := p.g.id(piece, b)
+		id := ps.id(piece, b)
 		n := pt.holders(b)
 		if n != holders[id] {
 			return fmt.Errorf("block %d: %d requests, %d marked", b, holders[id], n)
@@ -124,8 +152,8 @@ func (p *Picker) checkPartial(pt *partial, piece metainfo.Piece, holders map[blo
 	if free != pt.free || left != pt.left || live != pt.live {
 		return fmt.Errorf("free %d, left %d, live %d; counted %d, %d, %d", free, left, live, pt.free, pt.left, pt.live)
 	}
-	if (pt.open >= 0) != (free > 0 && p.want.Has(piece)) {
-		return fmt.Errorf("open %d with %d free blocks, wanted %v", pt.open, free, p.want.Has(piece))
+	if (pt.open >= 0) != (free > 0 && ps.want.Has(piece)) {
+		return fmt.Errorf("open %d with %d free blocks, wanted %v", pt.open, free, ps.want.Has(piece))
 	}
 	if live == 0 && left == pt.blocks-pt.zeros {
 		return fmt.Errorf("is started without cause")
@@ -134,17 +162,21 @@ func (p *Picker) checkPartial(pt *partial, piece metainfo.Piece, holders map[blo
 }
 
 // checkPlace checks a piece's place in the rarest-first order.
-func (p *Picker) checkPlace(piece metainfo.Piece, s int32) error {
-	r := &p.fresh
+func (ps *pieces) checkPlace(piece metainfo.Piece, s int32, all *peers) error {
+	r := &ps.fresh
 	i := r.place[piece]
-	if want := s == stateFresh && p.want.Has(piece); want != (i != notFresh) || want != r.member.Has(piece) {
-		return fmt.Errorf("state %d, wanted %v, place %d", s, p.want.Has(piece), int32(i))
+	if want := s == stateFresh && ps.want.Has(piece); want != (i != notFresh) || want != r.member.Has(piece) {
+		return fmt.Errorf("state %d, wanted %v, place %d", s, ps.want.Has(piece), int32(i))
 	}
-	if p.held(piece) != p.heldSet.Has(piece) {
+	_, failed := ps.failed[piece]
+	switch held := ps.held(piece); {
+	case held != ps.heldSet.Has(piece):
 		return fmt.Errorf("held in one place only")
+	case held && failed, held && ps.whole != nil && ps.whole.Has(piece):
+		return fmt.Errorf("held, and yet to be fetched anew or as a whole")
 	}
 	a := uint16(0)
-	for _, pr := range p.peers {
+	for _, pr := range all.list {
 		if !pr.seed && pr.have.Has(piece) {
 			a++
 		}
@@ -154,6 +186,36 @@ func (p *Picker) checkPlace(piece metainfo.Piece, s int32) error {
 	}
 	if i != notFresh && (r.order[i] != uint32(piece) || i < r.bound[a] || i >= r.bound[a+1]) {
 		return fmt.Errorf("place %d outside its group", i)
+	}
+	return nil
+}
+
+// check checks that blocked reads wait for something, and that no free block of a window lies before its cursor.
+func (rs *readers) check(ps *pieces) error {
+	blocked := map[*reader]int{}
+	for _, r := range rs.blocked {
+		if blocked[r.reader]++; r.piece > r.last || ps.held(r.piece) {
+			return fmt.Errorf("read %d waits for piece %d of up to %d, which is held", r.id, r.piece, r.last)
+		}
+	}
+	for _, rd := range rs.list {
+		if rd.blocked != blocked[rd] {
+			return fmt.Errorf("reader %d: %d blocked reads, %d counted", rd.id, blocked[rd], rd.blocked)
+		}
+		delete(blocked, rd)
+		for piece := ps.PieceOf(min(rd.pos, ps.Size()-1)); piece < min(rd.cursor, rd.end); piece++ {
+			if ps.hasFree(piece) {
+				return fmt.Errorf("reader %d: piece %d before its cursor %d has free blocks", rd.id, piece, rd.cursor)
+			}
+		}
+	}
+	if len(blocked) > 0 {
+		return fmt.Errorf("reads of readers that are closed")
+	}
+	for i, x := range rs.reserve.all {
+		if x.lo >= x.hi || i > 0 && x.lo <= rs.reserve.all[i-1].hi {
+			return fmt.Errorf("reserved pieces are not in order: %v", rs.reserve.all)
+		}
 	}
 	return nil
 }

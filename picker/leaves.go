@@ -11,32 +11,27 @@ import (
 // leaf-verified already stays so. It holds until the piece is verified.
 func (p *Picker) Whole(now time.Duration, piece metainfo.Piece) {
 	p.clock(now)
-	if !p.g.leaves || !p.g.hasPiece(piece) || p.held(piece) {
+	if !p.pieces.leaves || !p.pieces.hasPiece(piece) || p.pieces.held(piece) {
 		return
 	}
-	if p.whole == nil {
-		p.whole = bitset.New(p.g.NumPieces())
+	if p.pieces.whole == nil {
+		p.pieces.whole = bitset.New(p.pieces.NumPieces())
 	}
-	p.whole.Set(piece)
-	p.urgentDirty, p.urgentNew, p.wake = true, true, true
-}
-
-// byLeaves reports whether the blocks of a piece serve reads one by one.
-func (p *Picker) byLeaves(piece metainfo.Piece) bool {
-	return p.g.leaves && (p.whole == nil || !p.whole.Has(piece))
+	p.pieces.whole.Set(piece)
+	p.plan.stale, p.plan.blocked, p.wake = true, true, true
 }
 
 // Adopt tells of a block that is held and verified by itself although no peer sent it just now: found on disk, for one.
 func (p *Picker) Adopt(now time.Duration, block metainfo.Block) {
 	p.clock(now)
-	if !p.g.leaves || !p.g.hasBlock(block) {
+	if !p.pieces.leaves || !p.pieces.hasBlock(block) {
 		return
 	}
 	piece, index := block.Piece, block.Index
-	if s := p.state[piece]; s == stateHeld || s == stateVirtual {
+	if s := p.pieces.state[piece]; s == stateHeld || s == stateVirtual {
 		return
 	}
-	pt := p.start(piece)
+	pt := p.pieces.start(piece)
 	if !pt.have.Has(index) {
 		p.keep(pt, index)
 	}
@@ -46,10 +41,10 @@ func (p *Picker) Adopt(now time.Duration, block metainfo.Block) {
 
 // Owes reports whether a block is requested from a peer and not cancelled, answered or given up.
 func (p *Picker) Owes(id PeerID, block metainfo.Block) bool {
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasBlock(block) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasBlock(block) {
 		return false
 	}
-	i := pr.ring.find(p.g.id(block.Piece, block.Index))
+	i := pr.ring.find(p.pieces.id(block.Piece, block.Index))
 	return i >= 0 && pr.ring.at(i).live()
 }

@@ -9,7 +9,7 @@ import (
 	"torrentfs/metainfo"
 )
 
-// States of a piece in Picker.state, below which it is an index into Picker.parts.
+// States of a piece in pieces.state, else it is an index into pieces.parts.
 const (
 	stateFresh   int32 = -1 // nothing of it is received or requested
 	stateHeld    int32 = -2 // verified
@@ -29,7 +29,7 @@ type partial struct {
 	zeros  int32      // virtual blocks among them
 	free   int32      // blocks neither held nor requested
 	left   int32      // blocks not held
-	open   int32      // place in Picker.open, or -1
+	open   int32      // place in pieces.open, or -1
 	live   int32      // requests outstanding, cancelled ones aside
 	have   bitset.Set // received or virtual
 	req    [maxHolders]bitset.Set
@@ -45,18 +45,18 @@ type partial struct {
 	source  [maxSources]PeerID
 }
 
-func (p *Picker) part(piece metainfo.Piece) *partial {
-	if s := p.state[piece]; s >= 0 {
-		return p.parts[s]
+func (ps *pieces) part(piece metainfo.Piece) *partial {
+	if s := ps.state[piece]; s >= 0 {
+		return ps.parts[s]
 	}
 	return nil
 }
 
-func (p *Picker) held(piece metainfo.Piece) bool { return p.state[piece] == stateHeld }
+func (ps *pieces) held(piece metainfo.Piece) bool { return ps.state[piece] == stateHeld }
 
 // virtualOf returns the virtual ranges of a piece.
-func (p *Picker) virtualOf(piece metainfo.Piece) []metainfo.BlockRange {
-	v := p.g.VirtualBlocks()
+func (ps *pieces) virtualOf(piece metainfo.Piece) []metainfo.BlockRange {
+	v := ps.VirtualBlocks()
 	if len(v) == 0 {
 		return nil
 	}
@@ -69,8 +69,8 @@ func (p *Picker) virtualOf(piece metainfo.Piece) []metainfo.BlockRange {
 }
 
 // virtual reports whether a block is zeros.
-func (p *Picker) virtual(piece metainfo.Piece, block int) bool {
-	for _, v := range p.virtualOf(piece) {
+func (ps *pieces) virtual(piece metainfo.Piece, block int) bool {
+	for _, v := range ps.virtualOf(piece) {
 		if block >= v.First && block < v.First+v.Count {
 			return true
 		}
@@ -79,37 +79,37 @@ func (p *Picker) virtual(piece metainfo.Piece, block int) bool {
 }
 
 // start makes a partial of a fresh piece.
-func (p *Picker) start(piece metainfo.Piece) *partial {
-	if pt := p.part(piece); pt != nil {
+func (ps *pieces) start(piece metainfo.Piece) *partial {
+	if pt := ps.part(piece); pt != nil {
 		return pt
 	}
-	p.fresh.remove(piece)
+	ps.fresh.remove(piece)
 	var pt *partial
-	if n := len(p.freeParts); n > 0 {
-		p.state[piece] = p.freeParts[n-1]
-		p.freeParts = p.freeParts[:n-1]
-		pt = p.parts[p.state[piece]]
+	if n := len(ps.freeParts); n > 0 {
+		ps.state[piece] = ps.freeParts[n-1]
+		ps.freeParts = ps.freeParts[:n-1]
+		pt = ps.parts[ps.state[piece]]
 	} else {
-		p.state[piece] = int32(len(p.parts))
-		pt = p.newPartial()
-		p.parts = append(p.parts, pt)
+		ps.state[piece] = int32(len(ps.parts))
+		pt = ps.newPartial()
+		ps.parts = append(ps.parts, pt)
 	}
-	pt.piece, pt.blocks = piece, int32(p.g.NumBlocks(piece))
+	pt.piece, pt.blocks = piece, int32(ps.NumBlocks(piece))
 	pt.open, pt.live, pt.mark = -1, 0, 0
 	pt.sole, pt.owner = false, -1
-	if _, ok := p.failed[piece]; ok {
+	if _, ok := ps.failed[piece]; ok {
 		pt.sole = true
 	}
-	p.resetBlocks(pt)
-	p.nparts++
-	p.list(pt)
+	ps.resetBlocks(pt)
+	ps.started++
+	ps.list(pt)
 	return pt
 }
 
-func (p *Picker) newPartial() *partial {
-	w := (p.g.BlocksPerPiece() + 63) / 64
+func (ps *pieces) newPartial() *partial {
+	w := (ps.BlocksPerPiece() + 63) / 64
 	sets := 1 + maxHolders
-	if p.g.leaves {
+	if ps.leaves {
 		sets++
 	}
 	pt := &partial{words: make([]uint64, sets*w)}
@@ -117,17 +117,17 @@ func (p *Picker) newPartial() *partial {
 	for i := range pt.req {
 		pt.req[i] = pt.words[(1+i)*w : (2+i)*w : (2+i)*w]
 	}
-	if p.g.leaves {
+	if ps.leaves {
 		pt.leaf = pt.words[(1+maxHolders)*w:]
 	}
 	return pt
 }
 
 // resetBlocks forgets all data and requests of a piece: every block but the virtual ones is free.
-func (p *Picker) resetBlocks(pt *partial) {
+func (ps *pieces) resetBlocks(pt *partial) {
 	clear(pt.words)
 	pt.zeros, pt.nsource = 0, 0
-	for _, v := range p.virtualOf(pt.piece) {
+	for _, v := range ps.virtualOf(pt.piece) {
 		for b := v.First; b < v.First+v.Count && b < int(pt.blocks); b++ {
 			if !pt.have.Has(b) {
 				pt.have.Set(b)
@@ -143,43 +143,42 @@ func (p *Picker) resetBlocks(pt *partial) {
 }
 
 // retire gives a partial back to the pool; the caller has set the piece's state.
-func (p *Picker) retire(pt *partial, index int32) {
-	p.unlist(pt)
-	p.freeParts = append(p.freeParts, index)
-	p.nparts--
+func (ps *pieces) retire(pt *partial, index int32) {
+	ps.unlist(pt)
+	ps.freeParts = append(ps.freeParts, index)
+	ps.started--
 }
 
 // unstart makes a partial fresh again where nothing of it is held or requested.
-func (p *Picker) unstart(pt *partial) {
+func (ps *pieces) unstart(pt *partial) {
 	if pt.live > 0 || pt.left < pt.blocks-pt.zeros {
 		return
 	}
 	piece := pt.piece
-	i := p.state[piece]
-	p.state[piece] = stateFresh
-	p.retire(pt, i)
-	if p.want.Has(piece) {
-		p.fresh.insert(piece)
-		p.wake = true
+	i := ps.state[piece]
+	ps.state[piece] = stateFresh
+	ps.retire(pt, i)
+	if ps.want.Has(piece) {
+		ps.fresh.insert(piece)
 	}
 }
 
 // list puts a wanted partial that has free blocks where the background picker finds it.
-func (p *Picker) list(pt *partial) {
-	if pt.open < 0 && pt.free > 0 && p.want.Has(pt.piece) {
-		pt.open = int32(len(p.open))
-		p.open = append(p.open, pt)
+func (ps *pieces) list(pt *partial) {
+	if pt.open < 0 && pt.free > 0 && ps.want.Has(pt.piece) {
+		pt.open = int32(len(ps.open))
+		ps.open = append(ps.open, pt)
 	}
 }
 
-func (p *Picker) unlist(pt *partial) {
+func (ps *pieces) unlist(pt *partial) {
 	if pt.open < 0 {
 		return
 	}
-	last := p.open[len(p.open)-1]
-	p.open[pt.open] = last
+	last := ps.open[len(ps.open)-1]
+	ps.open[pt.open] = last
 	last.open = pt.open
-	p.open = p.open[:len(p.open)-1]
+	ps.open = ps.open[:len(ps.open)-1]
 	pt.open = -1
 }
 
@@ -193,34 +192,35 @@ func (pt *partial) holders(b int) int {
 	return maxHolders
 }
 
-func (p *Picker) hold(pt *partial, b int) {
+func (ps *pieces) hold(pt *partial, b int) {
 	n := pt.holders(b)
 	pt.req[n].Set(b)
 	pt.live++
 	if n == 0 && !pt.have.Has(b) {
 		if pt.free--; pt.free == 0 {
-			p.unlist(pt)
+			ps.unlist(pt)
 		}
 	}
 }
 
-// unhold takes one live request off a block. It may make the piece fresh again, so pt must not be used after it.
-func (p *Picker) unhold(pt *partial, b int) {
+// unhold takes one live request off a block and reports whether the block is free now. It may make the piece fresh again, so pt
+// must not be used after it.
+func (ps *pieces) unhold(pt *partial, b int) (freed bool) {
 	n := pt.holders(b)
 	pt.req[n-1].Clear(b)
 	pt.live--
-	if n == 1 && !pt.have.Has(b) {
-		p.freed(pt)
+	if n > 1 || pt.have.Has(b) {
+		return false
 	}
+	ps.free(pt)
+	return true
 }
 
-// freed counts a block of pt that became free.
-func (p *Picker) freed(pt *partial) {
+// free counts a block of pt that became free; pt must not be used after it.
+func (ps *pieces) free(pt *partial) {
 	pt.free++
-	p.list(pt)
-	p.rewindReaders(pt.piece)
-	p.urgentDirty, p.wake = true, true
-	p.unstart(pt)
+	ps.list(pt)
+	ps.unstart(pt)
 }
 
 // nextFree returns the first free block at or after from and before end, or -1.

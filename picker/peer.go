@@ -14,7 +14,7 @@ const defaultReqq = 250
 // peer is one connection.
 type peer struct {
 	id   PeerID
-	live int32 // place in Picker.peers
+	live int32 // place in peers.list
 
 	have    bitset.Set // nil for a seed
 	seed    bool
@@ -39,7 +39,7 @@ type peer struct {
 	probeWait float64 // the next backoff, seconds
 
 	affinity metainfo.Piece // piece that the background picker is on, or -1
-	noneGen  uint32         // of Picker.fresh when nothing fresh was found for it
+	noneGen  uint32         // of pieces.fresh when nothing fresh was found for it
 	noneAny  bool
 	dirty    bool // in Picker.dirty
 	refused  int  // rejects in a row
@@ -118,21 +118,62 @@ func (t *peerTable) del(id PeerID) {
 	}
 }
 
+// peers is the connections, and what they owe us in all.
+type peers struct {
+	list     []*peer
+	table    peerTable
+	inflight int // requests in all rings
+	suspects int
+	resting  int // pieces for which some peer is not asked yet, after a reject
+}
+
+func (all *peers) add(pr *peer) {
+	pr.live = int32(len(all.list))
+	all.list = append(all.list, pr)
+	all.table.put(pr)
+}
+
+// remove takes out a peer that owes nothing.
+func (all *peers) remove(pr *peer) {
+	all.setSuspect(pr, false)
+	for i := range pr.rests {
+		if pr.rests[i].on {
+			all.resting--
+		}
+	}
+	all.table.del(pr.id)
+	last := len(all.list) - 1
+	all.list[pr.live] = all.list[last]
+	all.list[pr.live].live = pr.live
+	all.list[last] = nil
+	all.list = all.list[:last]
+}
+
+// rate is the rate of the peers that serve a piece.
+func (all *peers) rate(piece metainfo.Piece) float64 {
+	s := 0.0
+	for _, pr := range all.list {
+		if pr.blocks > 0 && !pr.suspect && pr.serves(piece) {
+			s += pr.rate
+		}
+	}
+	return max(s, 50e3)
+}
+
 // PeerAdd adds a peer: choked, with nothing (unless i.Seed). A second PeerAdd of one ID forgets the first.
 func (p *Picker) PeerAdd(now time.Duration, id PeerID, i PeerInfo) {
 	p.clock(now)
 	p.PeerGone(now, id)
-	pr := &peer{id: id, live: int32(len(p.peers)), choked: true, fast: i.Fast, affinity: -1, reqq: i.Reqq, probeWait: suspectBackoff}
+	pr := &peer{id: id, choked: true, fast: i.Fast, affinity: -1, reqq: i.Reqq, probeWait: suspectBackoff}
 	if pr.reqq <= 0 {
 		pr.reqq = defaultReqq
 	}
 	pr.model.init(i.RTT)
-	p.peers = append(p.peers, pr)
-	p.table.put(pr)
+	p.peers.add(pr)
 	if i.Seed {
 		pr.seed = true
 	} else {
-		pr.have = bitset.New(p.g.NumPieces())
+		pr.have = bitset.New(p.pieces.NumPieces())
 	}
 	p.updateInterest(pr)
 }
@@ -140,7 +181,7 @@ func (p *Picker) PeerAdd(now time.Duration, id PeerID, i PeerInfo) {
 // PeerGone forgets a peer; the blocks that it owed are free.
 func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 	p.clock(now)
-	pr := p.table.get(id)
+	pr := p.peers.table.get(id)
 	if pr == nil {
 		return
 	}
@@ -148,40 +189,25 @@ func (p *Picker) PeerGone(now time.Duration, id PeerID) {
 		p.drop(pr, 0)
 	}
 	p.uncount(pr)
-	p.setSuspect(pr, false)
-	for i := range pr.rests {
-		if pr.rests[i].on {
-			p.resting--
-		}
-	}
-	p.table.del(id)
-	last := p.peers[len(p.peers)-1]
-	p.peers[pr.live] = last
-	last.live = pr.live
-	p.peers[len(p.peers)-1] = nil
-	p.peers = p.peers[:len(p.peers)-1]
+	p.peers.remove(pr)
 	if pr.dirty {
-		for i, d := range p.dirty {
-			if d == pr {
-				p.dirty[i] = p.dirty[len(p.dirty)-1]
-				p.dirty = p.dirty[:len(p.dirty)-1]
-				break
-			}
-		}
+		i, last := slices.Index(p.dirty, pr), len(p.dirty)-1
+		p.dirty[i] = p.dirty[last]
+		p.dirty = p.dirty[:last]
 	}
-	for _, pt := range p.parts {
+	for _, pt := range p.pieces.parts {
 		if pt.owner == id {
 			pt.owner = -1
 		}
 	}
-	if len(p.failed) > 0 {
+	if len(p.pieces.failed) > 0 {
 		p.reconsider()
 	}
 }
 
 // SetReqq tells how many requests a peer queues (BEP 10 reqq); 0 or less: unknown.
 func (p *Picker) SetReqq(id PeerID, n int) {
-	if pr := p.table.get(id); pr != nil {
+	if pr := p.peers.table.get(id); pr != nil {
 		if n <= 0 {
 			n = defaultReqq
 		}
@@ -192,19 +218,19 @@ func (p *Picker) SetReqq(id PeerID, n int) {
 // Have tells that a peer got a piece.
 func (p *Picker) Have(now time.Duration, id PeerID, piece metainfo.Piece) {
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasPiece(piece) || pr.has(piece) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasPiece(piece) || pr.has(piece) {
 		return
 	}
 	pr.have.Set(piece)
-	p.fresh.more(piece)
+	p.pieces.fresh.more(piece)
 	pr.noneAny = false
-	if !p.held(piece) {
+	if !p.pieces.held(piece) {
 		pr.missing++
 		p.updateInterest(pr)
 		if !pr.mute() {
 			p.touch(pr)
-			p.urgentDirty = true
+			p.plan.stale = true
 		}
 	}
 }
@@ -212,37 +238,37 @@ func (p *Picker) Have(now time.Duration, id PeerID, piece metainfo.Piece) {
 // Bitfield replaces what a peer has. Bits past the last piece are ignored, missing words count as zeros; words is copied.
 func (p *Picker) Bitfield(now time.Duration, id PeerID, words []uint64) {
 	p.clock(now)
-	pr := p.table.get(id)
+	pr := p.peers.table.get(id)
 	if pr == nil {
 		return
 	}
-	have := bitset.New(p.g.NumPieces())
+	have := bitset.New(p.pieces.NumPieces())
 	copy(have, words)
-	if r := p.g.NumPieces() & 63; r != 0 {
+	if r := p.pieces.NumPieces() & 63; r != 0 {
 		have[len(have)-1] &= 1<<uint(r) - 1
 	}
 	p.uncount(pr)
 	pr.seed, pr.have, pr.missing, pr.noneAny = false, have, 0, false
-	if have.Count() == p.g.NumPieces() {
+	if have.Count() == p.pieces.NumPieces() {
 		pr.seed, pr.have = true, nil
 	}
 	for w, word := range pr.have {
-		pr.missing += bits.OnesCount64(word &^ p.heldSet[w])
+		pr.missing += bits.OnesCount64(word &^ p.pieces.heldSet[w])
 		for ; word != 0; word &= word - 1 {
-			p.fresh.more(w<<6 + bits.TrailingZeros64(word))
+			p.pieces.fresh.more(w<<6 + bits.TrailingZeros64(word))
 		}
 	}
 	p.cancelLacking(pr)
 	p.updateInterest(pr)
 	p.touch(pr)
-	p.urgentDirty = true
+	p.plan.stale = true
 }
 
 // uncount takes a peer's pieces out of the availability.
 func (p *Picker) uncount(pr *peer) {
 	for w, word := range pr.have {
 		for ; word != 0; word &= word - 1 {
-			p.fresh.less(w<<6 + bits.TrailingZeros64(word))
+			p.pieces.fresh.less(w<<6 + bits.TrailingZeros64(word))
 		}
 	}
 	pr.have = nil
@@ -251,7 +277,7 @@ func (p *Picker) uncount(pr *peer) {
 // cancelLacking cancels requests for pieces that the peer turned out not to have.
 func (p *Picker) cancelLacking(pr *peer) {
 	for i := pr.ring.n - 1; i >= 0; i-- {
-		piece, _ := p.g.split(pr.ring.at(i).block)
+		piece, _ := p.pieces.split(pr.ring.at(i).block)
 		if !pr.has(piece) {
 			p.cancel(pr, i)
 		}
@@ -261,12 +287,12 @@ func (p *Picker) cancelLacking(pr *peer) {
 // HaveAll tells that a peer is a seed.
 func (p *Picker) HaveAll(now time.Duration, id PeerID) {
 	p.clock(now)
-	if pr := p.table.get(id); pr != nil && !pr.seed {
+	if pr := p.peers.table.get(id); pr != nil && !pr.seed {
 		p.uncount(pr)
 		pr.seed, pr.noneAny = true, false
 		p.updateInterest(pr)
 		p.touch(pr)
-		p.urgentDirty = true
+		p.plan.stale = true
 	}
 }
 
@@ -276,37 +302,37 @@ func (p *Picker) HaveNone(now time.Duration, id PeerID) { p.Bitfield(now, id, ni
 // Unhave tells that a peer no longer has a piece (BEP 54 lt_donthave).
 func (p *Picker) Unhave(now time.Duration, id PeerID, piece metainfo.Piece) {
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasPiece(piece) || !pr.has(piece) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasPiece(piece) || !pr.has(piece) {
 		return
 	}
 	if pr.seed {
-		all := bitset.New(p.g.NumPieces())
-		all.SetRange(0, p.g.NumPieces())
+		all := bitset.New(p.pieces.NumPieces())
+		all.SetRange(0, p.pieces.NumPieces())
 		all.Clear(piece)
 		p.Bitfield(now, id, all)
 		return
 	}
 	pr.have.Clear(piece)
-	p.fresh.less(piece)
-	if !p.held(piece) {
+	p.pieces.fresh.less(piece)
+	if !p.pieces.held(piece) {
 		pr.missing--
 	}
 	p.cancelLacking(pr)
 	p.updateInterest(pr)
-	p.urgentDirty = true
+	p.plan.stale = true
 }
 
 // Choke tells that a peer chokes or unchokes us. Without the Fast extension a choke drops all requests (BEP 3); with it each is
 // still answered, by a piece or a reject (BEP 6).
 func (p *Picker) Choke(now time.Duration, id PeerID, choked bool) {
 	p.clock(now)
-	pr := p.table.get(id)
+	pr := p.peers.table.get(id)
 	if pr == nil || pr.choked == choked {
 		return
 	}
 	pr.choked = choked
-	p.urgentDirty = true
+	p.plan.stale = true
 	if !choked {
 		p.recovered(pr)
 		p.touch(pr)
@@ -323,13 +349,13 @@ func (p *Picker) Choke(now time.Duration, id PeerID, choked bool) {
 func (p *Picker) AllowedFast(now time.Duration, id PeerID, piece metainfo.Piece) {
 	const most = 64 // as a rule 10; more is a stranger's number
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasPiece(piece) || len(pr.allowed) >= most || pr.allows(piece) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasPiece(piece) || len(pr.allowed) >= most || pr.allows(piece) {
 		return
 	}
 	pr.allowed = append(pr.allowed, piece)
 	p.touch(pr)
-	p.urgentDirty = true
+	p.plan.stale = true
 }
 
 // updateInterest tells the peer where it gained the first piece that we lack, or lost the last. We stay interested in pieces that
@@ -337,7 +363,7 @@ func (p *Picker) AllowedFast(now time.Duration, id PeerID, piece metainfo.Piece)
 func (p *Picker) updateInterest(pr *peer) {
 	on := pr.missing > 0
 	if pr.seed {
-		on = p.nheld < p.g.NumPieces()
+		on = p.pieces.nheld < p.pieces.NumPieces()
 	}
 	if on != pr.interested {
 		pr.interested = on

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -17,92 +16,39 @@ const (
 // Picker schedules one torrent's requests. It belongs to one goroutine, does no I/O and reads no clock: every input carries the
 // time, which must not run backwards (an earlier one counts as the latest so far). The zero value is not usable.
 type Picker struct {
-	// immutable
-	g         geometry
-	readAhead int64 // most bytes of it, for all readers together
-
 	rng *rand.Rand
 	now float64 // seconds, of the last input
 
-	// pieces
-	state     []int32 // per piece: stateFresh, stateHeld, stateVirtual or an index into parts
-	heldSet   bitset.Set
-	nheld     int
-	want      bitset.Set
-	fresh     rarest
-	parts     []*partial
-	freeParts []int32
-	nparts    int        // started pieces
-	open      []*partial // wanted ones with free blocks
-	failed    map[metainfo.Piece]retry
-	whole     bitset.Set // pieces whose leaves cannot be proven; nil: none
-
-	// peers
-	peers    []*peer
-	table    peerTable
-	inflight int // requests in all rings
-	suspects int
-	resting  int // pieces for which some peer is not asked yet, after a reject
-
-	// reads
-	reads      []*read
-	readers    []*reader
-	nextRead   ReadID
-	readerAt   float64
-	readerSeen bool
-	reserve    reserve
-
-	// budgets
-	credit Credit
-	tokens float64 // blocks that may be hedged
-	hedged int64
+	pieces  pieces
+	peers   peers
+	readers readers
+	plan    plan
+	hedges  hedges
+	credit  Credit
 
 	// work for the next Drain
-	urgentDirty bool
-	urgentNew   bool // a read blocked since the last plan
-	wake        bool // starved peers may find work
-	dirty       []*peer
-	planAt      float64
-	fastAt      float64
-	slowAt      float64
-	unissued    int // urgent blocks that the last plan left unbound
-	issued      int // by issueUnit
+	wake   bool // starved peers may find work
+	dirty  []*peer
+	fastAt float64
+	slowAt float64
 
 	out []Action
-
-	// scratch
-	units   []unit
-	cands   []candidate
-	span    []fluid
-	skip    []int
-	late    []late
-	planSeq uint32
 }
 
 // New returns a picker that holds nothing, wants nothing and knows no peer. Equal seeds and inputs give equal actions.
 func New(cfg Config, g metainfo.Geometry, seed uint64) *Picker {
+	if cfg.ReadAhead == 0 {
+		cfg.ReadAhead = defaultReadAhead
+	}
 	p := &Picker{
-		g: geometry{g, cfg.LeafVerified}, readAhead: cfg.ReadAhead,
 		rng:     rand.New(rand.NewPCG(seed, 0x70696b6572)),
-		state:   make([]int32, g.NumPieces()),
-		heldSet: bitset.New(g.NumPieces()),
-		want:    bitset.New(g.NumPieces()),
-		failed:  map[metainfo.Piece]retry{},
-		reserve: reserve{until: math.Inf(1)},
+		readers: readers{at: math.Inf(-1), readAhead: cfg.ReadAhead, reserve: reserve{until: math.Inf(1)}},
+		hedges:  hedges{tokens: hedgeBurst},
 		credit:  Credit{math.MaxInt64, math.MaxInt64, math.MaxInt64},
-		tokens:  hedgeBurst,
-		planAt:  math.Inf(-1), fastAt: math.Inf(-1), slowAt: math.Inf(-1),
+		fastAt:  math.Inf(-1), slowAt: math.Inf(-1),
 	}
-	if p.readAhead == 0 {
-		p.readAhead = defaultReadAhead
-	}
-	for i := range p.state {
-		p.state[i] = stateFresh
-	}
-	for _, v := range g.VirtualBlocks() {
-		p.state[v.Piece] = p.restState(v.Piece)
-	}
-	p.fresh.init(g.NumPieces())
+	p.pieces.init(geometry{g, cfg.LeafVerified})
+	p.plan = plan{pieces: &p.pieces, peers: &p.peers, readers: &p.readers, at: math.Inf(-1)}
 	return p
 }
 
@@ -114,23 +60,7 @@ func (p *Picker) emit(a Action) { p.out = append(p.out, a) }
 // any more, nor needed by a reader, are cancelled.
 func (p *Picker) SetWant(now time.Duration, ranges []metainfo.ByteRange) {
 	p.clock(now)
-	clear(p.want)
-	for _, r := range ranges {
-		if off, end := p.g.clip(r); off < end {
-			p.want.SetRange(p.g.PieceOf(off), p.g.PieceOf(end-1)+1)
-		}
-	}
-	p.fresh.rebuild(p.rng, func(piece metainfo.Piece) bool { return p.state[piece] == stateFresh && p.want.Has(piece) })
-	for piece, s := range p.state {
-		if s < 0 {
-			continue
-		}
-		if pt := p.parts[s]; p.want.Has(piece) {
-			p.list(pt)
-		} else {
-			p.unlist(pt)
-		}
-	}
+	p.pieces.setWant(p.rng, ranges)
 	p.abandon()
 	p.wake = true
 }
@@ -140,21 +70,21 @@ func (p *Picker) Tick(now time.Duration) time.Duration {
 	p.clock(now)
 	if p.now-p.slowAt >= slowTick-1e-6 {
 		p.slowAt = p.now
-		for _, pr := range p.peers {
+		for _, pr := range p.peers.list {
 			p.checkSilence(pr)
 			p.touch(pr)
 		}
 		p.endRests()
-		if len(p.failed) > 0 {
+		if len(p.pieces.failed) > 0 {
 			p.reconsider() // whom mayRetry refuses depends on the other peers
 		}
-		p.updateReserved()
+		p.updateReserve()
 		p.hedgeReadAhead()
 		p.endgame()
 	}
-	if len(p.reads) > 0 && p.now-p.fastAt >= fastTick-1e-6 {
+	if len(p.readers.blocked) > 0 && p.now-p.fastAt >= fastTick-1e-6 {
 		p.fastAt = p.now
-		p.urgentDirty = true
+		p.plan.stale = true
 	}
 	return p.NextDeadline()
 }
@@ -164,20 +94,20 @@ func (p *Picker) Tick(now time.Duration) time.Duration {
 func (p *Picker) NextDeadline() time.Duration {
 	at := math.Inf(1)
 	switch {
-	case len(p.reads) > 0:
+	case len(p.readers.blocked) > 0:
 		at = p.fastAt + fastTick
-		if p.urgentDirty {
-			at = min(at, p.planAt+p.planPause())
+		if p.plan.stale {
+			at = min(at, p.plan.at+p.planPause())
 		}
-	case p.inflight > 0:
+	case p.peers.inflight > 0:
 		at = p.slowAt + slowTick
 	}
-	for i := 0; p.suspects > 0 && i < len(p.peers); i++ {
-		if pr := p.peers[i]; pr.suspect && !pr.mute() {
+	for i := 0; p.peers.suspects > 0 && i < len(p.peers.list); i++ {
+		if pr := p.peers.list[i]; pr.suspect && !pr.mute() {
 			at = min(at, max(pr.probeAt, p.slowAt+slowTick))
 		}
 	}
-	at = min(p.restsEnd(at), p.reserveEnd())
+	at = min(p.peers.restsEnd(at, p.slowAt+slowTick, &p.pieces), p.reserveEnd())
 	if math.IsInf(at, 1) {
 		return Never
 	}
@@ -190,13 +120,13 @@ func (p *Picker) NextDeadline() time.Duration {
 // Drain decides on requests, as of the last input's time, and appends all actions since the last Drain to out. Several inputs of one
 // moment may share one Drain.
 func (p *Picker) Drain(out []Action) []Action {
-	p.updateReserved()
-	if len(p.reads) == 0 {
-		p.unissued = 0
-	} else if p.urgentDirty && (p.urgentNew || p.now-p.planAt >= p.planPause()-1e-9) {
-		p.urgentDirty = false
-		if p.urgentNew {
-			p.urgentNew = false
+	p.updateReserve()
+	if len(p.readers.blocked) == 0 {
+		p.plan.unissued = 0
+	} else if p.plan.stale && (p.plan.blocked || p.now-p.plan.at >= p.planPause()-1e-9) {
+		p.plan.stale = false
+		if p.plan.blocked {
+			p.plan.blocked = false
 			p.preempt()
 			p.wakeAll()
 		}
@@ -205,7 +135,7 @@ func (p *Picker) Drain(out []Action) []Action {
 	}
 	if p.wake {
 		p.wake = false
-		for _, pr := range p.peers {
+		for _, pr := range p.peers.list {
 			if pr.starved {
 				p.touch(pr)
 			}
@@ -224,10 +154,10 @@ func (p *Picker) Drain(out []Action) []Action {
 }
 
 // planPause is how long two plans are apart at least: a plan's cost grows with the peers.
-func (p *Picker) planPause() float64 { return planCost * float64(len(p.peers)) }
+func (p *Picker) planPause() float64 { return planCost * float64(len(p.peers.list)) }
 
 func (p *Picker) wakeAll() {
-	for _, pr := range p.peers {
+	for _, pr := range p.peers.list {
 		p.touch(pr)
 	}
 }

@@ -60,7 +60,7 @@ func (s *story) download() {
 }
 
 func (s *story) want(piece metainfo.Piece) {
-	s.SetWant(s.now, []metainfo.ByteRange{{Off: int64(piece) * s.g.PieceLength(), Len: s.g.PieceLength()}})
+	s.SetWant(s.now, []metainfo.ByteRange{{Off: int64(piece) * s.pieces.PieceLength(), Len: s.pieces.PieceLength()}})
 }
 
 func TestNothingIsRequestedThatNobodyWants(t *testing.T) {
@@ -83,7 +83,7 @@ func TestNothingIsRequestedThatNobodyWants(t *testing.T) {
 func TestReadIsDoneAtOnceWhereAllIsHeld(t *testing.T) {
 	s := newStory(t, 4, 4)
 	s.Verified(s.now, 2, true)
-	id := s.Read(s.now, 1, metainfo.ByteRange{Off: 2 * s.g.PieceLength(), Len: s.g.PieceLength()})
+	id := s.Read(s.now, 1, metainfo.ByteRange{Off: 2 * s.pieces.PieceLength(), Len: s.pieces.PieceLength()})
 	if got := s.drain(ReadDone); len(got) != 1 || got[0].Read != id {
 		t.Errorf("got %v, want read %d done", got, id)
 	}
@@ -117,7 +117,7 @@ func TestAllowedFastPieceIsServedByAChokingPeer(t *testing.T) {
 	s := newStory(t, 4, 4)
 	s.PeerAdd(s.now, 1, PeerInfo{RTT: rtt, Fast: true, Seed: true})
 	s.AllowedFast(s.now, 1, 2)
-	s.Read(s.now, 1, metainfo.ByteRange{Off: s.g.PieceLength(), Len: 2 * s.g.PieceLength()}) // pieces 1 and 2
+	s.Read(s.now, 1, metainfo.ByteRange{Off: s.pieces.PieceLength(), Len: 2 * s.pieces.PieceLength()}) // pieces 1 and 2
 	got := s.drain(Request)
 	if len(got) == 0 {
 		t.Fatal("nothing requested")

@@ -280,7 +280,7 @@ func (d *driver) opClose() {
 	if rapid.IntRange(0, 4).Draw(d.t, "close") > 0 {
 		return
 	}
-	for _, r := range d.p.reads {
+	for _, r := range d.p.readers.blocked {
 		if r.reader.id == 0 {
 			delete(d.reads, r.id)
 		}
@@ -396,7 +396,7 @@ func (d *driver) checkRequest(a Action, w *wirePeer) {
 	case d.virtual(a.Block):
 		d.t.Fatalf("%+v: zeros", a)
 	}
-	if !d.wants.Has(piece) && !d.p.reserved(piece) {
+	if !d.wants.Has(piece) && !d.p.readers.reserved(piece) {
 		d.t.Fatalf("%+v: nobody wants it", a)
 	}
 	w.late = slices.DeleteFunc(w.late, func(x metainfo.Block) bool { return x == a.Block })

@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"torrentfs/metainfo"
@@ -41,21 +42,21 @@ func (p *Picker) refusal(pr *peer, piece metainfo.Piece) {
 		}
 		return
 	}
-	p.rest(pr, piece)
+	p.peers.rest(pr, piece, p.now, p.rng)
 	if pr.refused++; pr.refused >= refusals {
 		if pr.refused == refusals {
 			pr.probeWait = restFirst // it does talk to us: soon it may give what it rejected
 		}
-		p.setSuspect(pr, true)
-		p.backOff(pr)
+		p.peers.setSuspect(pr, true)
+		pr.backOff(p.now)
 	} else if pr.suspect { // of silence: it is not
-		p.setSuspect(pr, false)
+		p.peers.setSuspect(pr, false)
 		pr.probeAt, pr.probeWait = 0, suspectBackoff
 	}
 }
 
 // rest begins the pause of a piece at a peer; rejects of several blocks that were asked for together count as one.
-func (p *Picker) rest(pr *peer, piece metainfo.Piece) {
+func (all *peers) rest(pr *peer, piece metainfo.Piece, now float64, rng *rand.Rand) {
 	i := 0
 	for i < len(pr.rests) && pr.rests[i].piece != piece {
 		i++
@@ -66,24 +67,24 @@ func (p *Picker) rest(pr *peer, piece metainfo.Piece) {
 	case i == len(pr.rests) && i < restingPieces:
 		pr.rests = append(pr.rests, rest{piece: piece})
 	case i == len(pr.rests):
-		i = p.rng.IntN(restingPieces)
+		i = rng.IntN(restingPieces)
 		if pr.rests[i].on {
-			p.resting--
+			all.resting--
 		}
 		pr.rests[i] = rest{piece: piece}
 	}
 	r := &pr.rests[i]
 	r.pause = min(max(2*r.pause, restFirst), restMost)
-	r.on, r.until = true, p.now+r.pause*(0.75+0.5*p.rng.Float64())
-	p.resting++
+	r.on, r.until = true, now+r.pause*(0.75+0.5*rng.Float64())
+	all.resting++
 }
 
 // served forgets that a peer rejected blocks of a piece.
-func (p *Picker) served(pr *peer, piece metainfo.Piece) {
+func (all *peers) served(pr *peer, piece metainfo.Piece) {
 	for i := range pr.rests {
 		if pr.rests[i].piece == piece {
 			if pr.rests[i].on {
-				p.resting--
+				all.resting--
 			}
 			pr.rests = append(pr.rests[:i], pr.rests[i+1:]...)
 			pr.noneAny = false
@@ -94,31 +95,31 @@ func (p *Picker) served(pr *peer, piece metainfo.Piece) {
 
 // endRests lets peers be asked again for pieces whose pause is over.
 func (p *Picker) endRests() {
-	if p.resting == 0 {
+	if p.peers.resting == 0 {
 		return
 	}
-	for _, pr := range p.peers {
+	for _, pr := range p.peers.list {
 		for i := range pr.rests {
 			if r := &pr.rests[i]; r.on && r.until <= p.now {
 				r.on = false
-				p.resting--
+				p.peers.resting--
 				pr.noneAny = false
 				p.touch(pr)
-				p.urgentDirty = true
+				p.plan.stale = true
 			}
 		}
 	}
 }
 
-// restsEnd is when the next pause ends of a piece that lacks; +Inf: none does.
-func (p *Picker) restsEnd(at float64) float64 {
-	if p.resting == 0 {
+// restsEnd is when the next pause ends of a piece that lacks, if not before earliest; at if that is sooner.
+func (all *peers) restsEnd(at, earliest float64, ps *pieces) float64 {
+	if all.resting == 0 {
 		return at
 	}
-	for _, pr := range p.peers {
+	for _, pr := range all.list {
 		for i := range pr.rests {
-			if r := &pr.rests[i]; r.on && !p.held(r.piece) {
-				at = min(at, max(r.until, p.slowAt+slowTick))
+			if r := &pr.rests[i]; r.on && !ps.held(r.piece) {
+				at = min(at, max(r.until, earliest))
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func (s *story) serving(span time.Duration, serves func(id PeerID, piece metainf
 			if piece := a.Block.Piece; !serves(a.Peer, piece) {
 				s.Rejected(s.now, a.Peer, a.Block)
 			} else if s.Received(s.now, a.Peer, a.Block) == NewBlock {
-				if p := s.part(piece); p != nil && p.left == 0 {
+				if p := s.pieces.part(piece); p != nil && p.left == 0 {
 					s.Verified(s.now, piece, true)
 				}
 			}
@@ -60,9 +60,9 @@ func TestRejectingPeerIsAskedEverLessOften(t *testing.T) {
 			s := newStory(t, 128, 4)
 			s.seed(1, true)
 			if c.read {
-				s.Read(s.now, 0, metainfo.ByteRange{Off: 3 * s.g.PieceLength(), Len: 100})
+				s.Read(s.now, 0, metainfo.ByteRange{Off: 3 * s.pieces.PieceLength(), Len: 100})
 			}
-			s.SetWant(s.now, []metainfo.ByteRange{{Off: 0, Len: s.g.Size()}})
+			s.SetWant(s.now, []metainfo.ByteRange{{Off: 0, Len: s.pieces.Size()}})
 			bad := 0
 			for piece, n := range s.serving(10*time.Minute, func(_ PeerID, piece metainfo.Piece) bool { return !c.bad(piece) }) {
 				if c.bad(piece) {
@@ -76,8 +76,8 @@ func TestRejectingPeerIsAskedEverLessOften(t *testing.T) {
 			}
 			t.Logf("%d requests were rejected", bad)
 			s.serving(2*time.Minute, func(PeerID, metainfo.Piece) bool { return true })
-			if s.nheld != 128 {
-				t.Errorf("%d of 128 pieces two minutes after the peer serves again", s.nheld)
+			if s.pieces.nheld != 128 {
+				t.Errorf("%d of 128 pieces two minutes after the peer serves again", s.pieces.nheld)
 			}
 		})
 	}
@@ -88,10 +88,10 @@ func TestRejectedBlockComesFromAnother(t *testing.T) {
 	s := newStory(t, 16, 4)
 	s.seed(1, true)
 	s.seed(2, true)
-	s.Read(s.now, 0, metainfo.ByteRange{Off: 3 * s.g.PieceLength(), Len: s.g.PieceLength()})
+	s.Read(s.now, 0, metainfo.ByteRange{Off: 3 * s.pieces.PieceLength(), Len: s.pieces.PieceLength()})
 	begun := s.now
 	s.serving(500*time.Millisecond, func(id PeerID, _ metainfo.Piece) bool { return id == 2 })
-	if !s.held(3) {
+	if !s.pieces.held(3) {
 		t.Errorf("piece 3 is not there after %v", s.now-begun)
 	}
 }

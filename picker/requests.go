@@ -18,14 +18,14 @@ func (p *Picker) request(pr *peer, b blockID, flags uint8) {
 	pr.warmUp(p.now)
 	pr.ring.push(request{block: b, sent: p.now, pred: pred, seq: pr.requested, flags: flags})
 	pr.requested++
-	piece, block := p.g.split(b)
-	pt := p.start(piece)
-	p.hold(pt, block)
-	p.inflight++
+	piece, block := p.pieces.split(b)
+	pt := p.pieces.start(piece)
+	p.pieces.hold(pt, block)
+	p.peers.inflight++
 	if pt.sole && pt.owner < 0 {
 		pt.owner = pr.id
 	}
-	p.emit(Action{Kind: Request, Peer: pr.id, Block: p.g.block(b), On: flags&(flagUrgent|flagReadAhead) != 0})
+	p.emit(Action{Kind: Request, Peer: pr.id, Block: p.pieces.block(b), On: flags&(flagUrgent|flagReadAhead) != 0})
 }
 
 // owes reports whether a peer may still send a block: the only way in which it could be asked for it twice.
@@ -41,14 +41,14 @@ func (p *Picker) cancel(pr *peer, i int) {
 	x.flags |= flagCancelled
 	x.seq = pr.requested
 	pr.cancelled++
-	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: p.g.block(x.block)})
+	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: p.pieces.block(x.block)})
 	p.releaseBlock(x.block)
 }
 
 // take removes request i from the ring and its hold from the block.
 func (p *Picker) take(pr *peer, i int) request {
 	x := pr.ring.remove(i)
-	p.inflight--
+	p.peers.inflight--
 	if x.live() {
 		p.releaseBlock(x.block)
 	} else {
@@ -58,10 +58,16 @@ func (p *Picker) take(pr *peer, i int) request {
 }
 
 func (p *Picker) releaseBlock(b blockID) {
-	piece, block := p.g.split(b)
-	if pt := p.part(piece); pt != nil {
-		p.unhold(pt, block)
+	piece, block := p.pieces.split(b)
+	if pt := p.pieces.part(piece); pt != nil && p.pieces.unhold(pt, block) {
+		p.freed(piece)
 	}
+}
+
+// freed has all look again at a piece that got free blocks.
+func (p *Picker) freed(piece metainfo.Piece) {
+	p.readers.rewind(piece)
+	p.plan.stale, p.wake = true, true
 }
 
 // drop gives up request i, which was not answered.
@@ -93,11 +99,11 @@ func (pr *peer) ungone(b blockID) bool {
 // or for all: a slow block is then told from a stalled one.
 func (p *Picker) Progress(now time.Duration, id PeerID, block metainfo.Block, bytes int) {
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || bytes <= 0 || !p.g.hasBlock(block) {
+	pr := p.peers.table.get(id)
+	if pr == nil || bytes <= 0 || !p.pieces.hasBlock(block) {
 		return
 	}
-	pr.progBlock, pr.progBytes, pr.progAt = p.g.id(block.Piece, block.Index), float64(min(bytes, BlockSize)), p.now
+	pr.progBlock, pr.progBytes, pr.progAt = p.pieces.id(block.Piece, block.Index), float64(min(bytes, BlockSize)), p.now
 	pr.lastByte = p.now
 	p.recovered(pr)
 }
@@ -106,12 +112,12 @@ func (p *Picker) Progress(now time.Duration, id PeerID, block metainfo.Block, by
 // or given up is as good as any.
 func (p *Picker) Received(now time.Duration, id PeerID, block metainfo.Block) Verdict {
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasBlock(block) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasBlock(block) {
 		return Unrequested
 	}
 	piece, index := block.Piece, block.Index
-	b := p.g.id(piece, index)
+	b := p.pieces.id(piece, index)
 	if i := pr.ring.find(b); i >= 0 {
 		p.answeredBefore(pr, i)
 		x := p.takeAnswered(pr, pr.ring.find(b))
@@ -129,15 +135,15 @@ func (p *Picker) Received(now time.Duration, id PeerID, block metainfo.Block) Ve
 	pr.lastArr, pr.lastByte = p.now, p.now
 	p.recovered(pr)
 	if len(pr.rests) > 0 {
-		p.served(pr, piece)
+		p.peers.served(pr, piece)
 	}
 	p.touch(pr)
 	p.earn()
-	p.urgentDirty = true
-	if s := p.state[piece]; s == stateHeld || s == stateVirtual {
+	p.plan.stale = true
+	if s := p.pieces.state[piece]; s == stateHeld || s == stateVirtual {
 		return Duplicate
 	}
-	pt := p.start(piece)
+	pt := p.pieces.start(piece)
 	if pt.have.Has(index) {
 		return Duplicate
 	}
@@ -151,18 +157,18 @@ func (p *Picker) takeAnswered(pr *peer, i int) request {
 	if !x.live() {
 		return p.take(pr, i)
 	}
-	piece, block := p.g.split(x.block)
-	pt := p.part(piece)
+	piece, block := p.pieces.split(x.block)
+	pt := p.pieces.part(piece)
 	if pt == nil || pt.have.Has(block) {
 		return p.take(pr, i)
 	}
-	p.inflight--
+	p.peers.inflight--
 	n := pt.holders(block)
 	pt.req[n-1].Clear(block)
 	pt.live--
 	if n == 1 {
 		if pt.free++; pt.free == 1 {
-			p.list(pt)
+			p.pieces.list(pt)
 		}
 	}
 	return pr.ring.remove(i)
@@ -199,19 +205,19 @@ func (p *Picker) store(pt *partial, index int, from PeerID) {
 func (p *Picker) keep(pt *partial, index int) {
 	if !pt.req[0].Has(index) {
 		if pt.free--; pt.free == 0 {
-			p.unlist(pt)
+			p.pieces.unlist(pt)
 		}
 	}
 	pt.have.Set(index)
 	pt.left--
 	if pt.req[0].Has(index) {
-		p.cancelBlock(p.g.id(pt.piece, index))
+		p.cancelBlock(p.pieces.id(pt.piece, index))
 	}
 }
 
 // cancelBlock cancels a block at all peers.
 func (p *Picker) cancelBlock(b blockID) {
-	for _, pr := range p.peers {
+	for _, pr := range p.peers.list {
 		if i := pr.ring.find(b); i >= 0 && pr.ring.at(i).live() {
 			p.cancel(pr, i)
 			p.touch(pr)
@@ -222,11 +228,11 @@ func (p *Picker) cancelBlock(b blockID) {
 // Rejected tells that a peer refused a request (BEP 6).
 func (p *Picker) Rejected(now time.Duration, id PeerID, block metainfo.Block) {
 	p.clock(now)
-	pr := p.table.get(id)
-	if pr == nil || !p.g.hasBlock(block) {
+	pr := p.peers.table.get(id)
+	if pr == nil || !p.pieces.hasBlock(block) {
 		return
 	}
-	b := p.g.id(block.Piece, block.Index)
+	b := p.pieces.id(block.Piece, block.Index)
 	i := pr.ring.find(b)
 	if i < 0 {
 		pr.ungone(b)
@@ -241,5 +247,5 @@ func (p *Picker) Rejected(now time.Duration, id PeerID, block metainfo.Block) {
 		p.refusal(pr, block.Piece)
 	}
 	p.touch(pr)
-	p.urgentDirty = true
+	p.plan.stale = true
 }

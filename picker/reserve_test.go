@@ -28,8 +28,8 @@ func TestWindowIsLeftToTheBackground(t *testing.T) {
 			for off := int64(0); off < sequentialRun; off += 32 << 10 {
 				s.ReadHit(s.now, reader, metainfo.ByteRange{Off: off, Len: 32 << 10})
 			}
-			s.SetCredit(s.now, Credit{Background: 1 << 30})                              // read-ahead takes nothing
-			s.SetWant(s.now, []metainfo.ByteRange{{Off: 0, Len: 3 * s.g.PieceLength()}}) // all of it in the window
+			s.SetCredit(s.now, Credit{Background: 1 << 30})                                   // read-ahead takes nothing
+			s.SetWant(s.now, []metainfo.ByteRange{{Off: 0, Len: 3 * s.pieces.PieceLength()}}) // all of it in the window
 			s.seed(1, true)
 			if got := s.drain(Request); len(got) > 0 {
 				t.Fatalf("background took %v out of a reader's window", got)

@@ -20,7 +20,7 @@ func TestQueueInStartup(t *testing.T) {
 		for i, off := range reads {
 			p.ReadHit(time.Duration(i)*time.Millisecond, 1, metainfo.ByteRange{Off: off, Len: read})
 		}
-		pr := p.table.get(1)
+		pr := p.peers.table.get(1)
 		pr.rate, pr.blocks = 2.5e6, 20 // 125 kB on their way, in 8 blocks
 		if !pr.startup {
 			t.Fatal("the peer's rate is not taken to grow")

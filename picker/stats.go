@@ -12,7 +12,7 @@ type PeerStats struct {
 
 // Peer tells about a peer.
 func (p *Picker) Peer(id PeerID) (PeerStats, bool) {
-	pr := p.table.get(id)
+	pr := p.peers.table.get(id)
 	if pr == nil {
 		return PeerStats{}, false
 	}
@@ -27,4 +27,4 @@ type Stats struct {
 }
 
 // Stats tells how much is under way.
-func (p *Picker) Stats() Stats { return Stats{p.inflight, p.nparts, p.hedged} }
+func (p *Picker) Stats() Stats { return Stats{p.peers.inflight, p.pieces.started, p.hedges.sent} }

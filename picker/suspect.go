@@ -19,7 +19,7 @@ func (p *Picker) checkSilence(pr *peer) {
 	p.forgetSkipped(pr)
 	if pr.ring.n == 0 {
 		if pr.suspect {
-			p.backOff(pr)
+			pr.backOff(p.now)
 		}
 		return
 	}
@@ -32,7 +32,7 @@ func (p *Picker) checkSilence(pr *peer) {
 	if idle <= limit {
 		return
 	}
-	p.setSuspect(pr, true)
+	p.peers.setSuspect(pr, true)
 	for i := pr.ring.n - 1; i >= 0; i-- {
 		p.cancel(pr, i)
 	}
@@ -40,7 +40,7 @@ func (p *Picker) checkSilence(pr *peer) {
 		for pr.ring.n > 0 {
 			p.drop(pr, 0)
 		}
-		p.backOff(pr)
+		pr.backOff(p.now)
 	}
 }
 
@@ -51,7 +51,7 @@ func (p *Picker) forgetCancelled(pr *peer) {
 		p.drop(pr, 0)
 	}
 	p.touch(pr)
-	p.urgentDirty = true
+	p.plan.stale = true
 }
 
 // forgetSkipped gives up requests that a peer passed over: it answered many that were sent later, and the block is long overdue. A
@@ -70,26 +70,26 @@ func (p *Picker) forgetSkipped(pr *peer) {
 		if late := p.now - x.pred; late > patience || x.flags&flagUrgent != 0 && late > urgent {
 			p.drop(pr, i)
 			i--
-			p.urgentDirty = true
+			p.plan.stale = true
 		}
 	}
 }
 
-func (p *Picker) setSuspect(pr *peer, on bool) {
+func (all *peers) setSuspect(pr *peer, on bool) {
 	if on == pr.suspect {
 		return
 	}
 	pr.suspect = on
 	if on {
-		p.suspects++
+		all.suspects++
 	} else {
-		p.suspects--
+		all.suspects--
 	}
 }
 
 // backOff sets when a suspect is probed next.
-func (p *Picker) backOff(pr *peer) {
-	pr.probeAt = p.now + pr.probeWait
+func (pr *peer) backOff(now float64) {
+	pr.probeAt = now + pr.probeWait
 	pr.probeWait = min(2*pr.probeWait, suspectBackoffMax)
 }
 
@@ -118,7 +118,7 @@ func (p *Picker) expireCancelled(pr *peer) {
 func (p *Picker) recovered(pr *peer) {
 	pr.refused = 0
 	if pr.suspect {
-		p.setSuspect(pr, false)
+		p.peers.setSuspect(pr, false)
 		pr.probeAt, pr.probeWait = 0, suspectBackoff
 		p.touch(pr)
 	}
