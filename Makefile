@@ -37,7 +37,7 @@ fuzz: ## run every fuzz target; FUZZTIME=1m for longer
 soak: ## kill the program 200 times, then use one mount for an hour; SOAK=10m, KILLS=20 for less
 	@scripts/setup.sh test
 	TORRENTFS_SOAK=$(SOAK) TORRENTFS_KILLS=$(KILLS) go test -count=1 -timeout 4h -v \
-		-run '^(TestSoak|TestKilledAtRandomMoments|TestKilledWhileChecking)$$' ./integration
+		-run '^(TestSoak|TestKilledAtRandomMoments|TestKilledWhileChecking)$$' ./integration/disk
 	TORRENTFS_IDLE_TORRENTS=1000 go test -count=1 -v -run '^TestIdle' ./library
 
 bench: ## run the benchmarks; BENCH=regexp picks some
@@ -46,7 +46,7 @@ bench: ## run the benchmarks; BENCH=regexp picks some
 
 figures: build ## print what a mount, the ways of bytes and seeding cost, side by side
 	@scripts/setup.sh test
-	TORRENTFS_BENCH=1 TORRENTFS_BINARY=$(CURDIR)/bin/torrentfs go test -count=1 -timeout 1h -v -run Figures ./fs ./integration
+	TORRENTFS_BENCH=1 TORRENTFS_BINARY=$(CURDIR)/bin/torrentfs go test -count=1 -timeout 1h -v -run Figures ./fs ./integration/interop
 
 lint: ## check format, vet, staticcheck and other systems' builds
 	@scripts/setup.sh lint

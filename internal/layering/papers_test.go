@@ -25,7 +25,7 @@ func TestVariablesOfTestsAreListed(t *testing.T) {
 			return err
 		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2:
 			return filepath.SkipDir
-		case !strings.HasSuffix(path, "_test.go"):
+		case !isOfTests(path):
 			return nil
 		}
 		source, err := os.ReadFile(path)

@@ -26,7 +26,7 @@ var everywhere = map[string]string{
 
 // starters are the functions that tests start or look for programs by, and which
 // argument is the program's name; -1 is all of them.
-var starters = map[string]int{"LookPath": 0, "Command": 0, "CommandContext": 1, "tool": 0, "need": -1, "copyOf": 1}
+var starters = map[string]int{"LookPath": 0, "Command": 0, "CommandContext": 1, "Tool": 0, "Need": -1, "copyOf": 1}
 
 // quoted is what a shell script hands to a program, and commandWord the first word of a
 // command in what is left.
@@ -95,6 +95,11 @@ var besides = map[string][]string{
 	"pgrep":       {"ps", "pkill"},
 }
 
+// isOfTests reports whether a file is a test, or of the harness that tests use.
+func isOfTests(path string) bool {
+	return strings.HasSuffix(path, "_test.go") || filepath.Base(filepath.Dir(path)) == "harness" && filepath.Ext(path) == ".go"
+}
+
 // testFiles are the tests of the whole project.
 func testFiles(t *testing.T) (files []string) {
 	t.Helper()
@@ -104,7 +109,7 @@ func testFiles(t *testing.T) (files []string) {
 			return err
 		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
 			return filepath.SkipDir
-		case strings.HasSuffix(path, "_test.go"):
+		case isOfTests(path):
 			files = append(files, path)
 		}
 		return nil
@@ -134,11 +139,11 @@ func programsOf(t *testing.T, name string) map[string]bool {
 		case *ast.CallExpr:
 			programsOfCall(n, add, found)
 		case *ast.CompositeLit:
-			if id, ok := n.Type.(*ast.Ident); !ok || id.Name != "command" {
+			if calledName(n.Type) != "Command" {
 				break
 			}
 			for _, e := range n.Elts {
-				if kv, ok := e.(*ast.KeyValueExpr); ok && isIdent(kv.Key, "name") {
+				if kv, ok := e.(*ast.KeyValueExpr); ok && isIdent(kv.Key, "Name") {
 					add(kv.Value)
 				}
 			}
@@ -155,14 +160,8 @@ func programsOf(t *testing.T, name string) map[string]bool {
 }
 
 func programsOfCall(call *ast.CallExpr, add func(ast.Expr), found map[string]bool) {
-	var name string
-	switch f := call.Fun.(type) {
-	case *ast.Ident:
-		name = f.Name
-	case *ast.SelectorExpr:
-		name = f.Sel.Name
-	}
-	if name == "sh" && len(call.Args) == 1 {
+	name := calledName(call.Fun)
+	if name == "Sh" && len(call.Args) == 1 {
 		if script, ok := literal(call.Args[0]); ok {
 			for _, m := range commandWord.FindAllStringSubmatch(quoted.ReplaceAllString(script, "_"), -1) {
 				if !slices.Contains(shellWords, m[1]) {
@@ -177,6 +176,17 @@ func programsOfCall(call *ast.CallExpr, add func(ast.Expr), found map[string]boo
 			add(arg)
 		}
 	}
+}
+
+// calledName is the name of a function or a type, without that of its package.
+func calledName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
 }
 
 func isIdent(e ast.Expr, name string) bool {

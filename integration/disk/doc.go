@@ -1,0 +1,3 @@
+// Package disk tests what lies on disk: resuming after a stop, a kill or a full disk, disks that
+// fail, hang or forget, and files that other programs change.
+package disk
