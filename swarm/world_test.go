@@ -76,6 +76,11 @@ func (w *world) checkTorrents() {
 			if err := t.ledger.CheckInvariants(); err != nil {
 				w.t.Errorf("ledger: %v", err)
 			}
+			if x := t.hashes; x != nil {
+				if err := x.asker.CheckInvariants(); err != nil {
+					w.t.Errorf("asker: %v", err)
+				}
+			}
 			underWay := 0
 			for p := range t.info.NumPieces() {
 				if t.ledger.UnderWay(p) {

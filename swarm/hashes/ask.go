@@ -75,7 +75,7 @@ type step struct {
 // in each state.
 //
 // libtorrent in seed mode, in which it has not hashed its own data, rejects
-// requests for the leaves of a piece until it has read of it for somebody. It
+// requests for the leaves of a piece until it has read of it for a peer. It
 // reads a block when it queues it, so the second try is made at once, and the
 // last when a block of the piece has come from it. A peer that is to send
 // nothing of the piece is of no use for it.

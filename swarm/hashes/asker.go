@@ -23,8 +23,8 @@ const (
 // never is later than anything that is due.
 const never = time.Duration(1<<63 - 1)
 
-// NoPeer is nobody's number: the sender of a block who cannot be asked for
-// hashes, as a web seed.
+// NoPeer stands for the sender of a block that cannot be asked for hashes, as a
+// web seed.
 const NoPeer picker.PeerID = -1
 
 // Facts is what an Asker looks up, because others own it. The answers are those
@@ -158,8 +158,8 @@ func (k *Asker) each(f func(p *peer)) {
 }
 
 // Tick sends what was held and is due. While reads are blocked it also looks
-// for proofs that are overdue although their block is here, and asks somebody
-// else as well.
+// for proofs that are overdue although their block is here, and asks another peer
+// as well.
 func (k *Asker) Tick(now time.Duration, blocked bool) {
 	if now >= k.due {
 		k.sendHeld(now)
@@ -185,8 +185,8 @@ func (k *Asker) sendHeld(now time.Duration) {
 	})
 }
 
-// Review is the round to call once a second while there are peers: who does not
-// answer is left alone, and what is missing of piece layers is asked for.
+// Review is the round to call once a second while there are peers: one that does
+// not answer is left alone, and what is missing of piece layers is asked for.
 func (k *Asker) Review(now time.Duration) {
 	k.each(func(p *peer) {
 		k.reviewTimeouts(now, p)

@@ -491,3 +491,34 @@ func TestGoldenMagnet(t *testing.T) {
 	}
 	w.golden(t, "magnet.txt")
 }
+
+// BenchmarkAsker is what a piece of 64 blocks costs that is read in order from eight peers.
+func BenchmarkAsker(b *testing.B) {
+	const piece = 64 * blockSize
+	o := newTorrent(b, metainfo.V2, piece, 16*piece)
+	k := NewAsker(NewTrees(o.Info, o.PieceLayers), o)
+	for id := range picker.PeerID(8) {
+		k.Joined(id, Peer{V2: true})
+	}
+	var actions []Action
+	now := time.Duration(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		now += 100 * ms
+		p := int(now/(100*ms)) % 16
+		for i := range 64 {
+			k.Requested(now, picker.PeerID(i%8), metainfo.Block{Piece: p, Index: i})
+		}
+		actions = k.Drain(actions[:0])
+		for _, a := range actions {
+			k.Answered(now, a.Peer, a.Range, make([]metainfo.SHA256, a.Range.NumHashes()))
+			k.Checked(now, a.Peer, p, a.Range, true)
+		}
+		for i := range 64 {
+			k.BlockCame(now, picker.PeerID(i%8), metainfo.Block{Piece: p, Index: i})
+			k.BlockJudged(metainfo.Block{Piece: p, Index: i}, true)
+		}
+		k.Forgotten(p)
+		actions = k.Drain(actions[:0])
+	}
+}

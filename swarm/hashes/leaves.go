@@ -21,7 +21,7 @@ type leaves struct {
 	came   bitset.Set // received
 	good   bitset.Set // verified by themselves
 	known  bitset.Set // whose leaf is known
-	asked  bitset.Set // whose leaf somebody was asked for, and may still tell
+	asked  bitset.Set // whose leaf a peer was asked for, and may still tell
 	whole  bool       // nobody can prove its leaves: the reader waits for the whole piece
 }
 

@@ -66,7 +66,7 @@ func NewTrees(info *metainfo.Info, layers map[metainfo.SHA256][]metainfo.SHA256)
 			v.layer, v.known, v.gaps = make([]metainfo.SHA256, v.pieces), bitset.New(v.pieces), v.pieces
 			t.missing++
 		}
-		if _, twin := t.byRoot[v.root]; !twin {
+		if _, same := t.byRoot[v.root]; !same {
 			t.byRoot[v.root] = len(t.files)
 		}
 		t.files = append(t.files, v)
