@@ -43,5 +43,6 @@
 // # What it never does
 //
 // It decides nothing about the torrent, and never allocates by a number that the peer named. It reads the clock and
-// starts no goroutine but the writer and the runners of a dial. Every wait ends with the context or with Close.
+// starts no goroutine but the writer and the runners of a dial. Every wait for the peer ends with Close, and every wait
+// for the owner or for a limit with the context.
 package conn

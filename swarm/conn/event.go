@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"fmt"
+
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
@@ -22,6 +24,18 @@ const (
 	Parked                // the connection was parked; nothing follows before the next Run
 	Gone                  // the connection has ended, for the reason Err; nothing follows
 )
+
+var kindNames = [...]string{
+	"message", "progress", "extension handshake", "metadata", "PEX", "holepunch", "don't have", "DHT port", "parked", "gone",
+}
+
+// String names the kind.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
 
 // Event is what a connection tells its owner. Its memory belongs to the receiver.
 type Event struct {
