@@ -84,6 +84,16 @@ func (s *fakeSource) complete(i int, dir string) error {
 	return nil
 }
 
+// spoil is another program that overwrites a complete file with zeros: it is not lent any more.
+func (s *fakeSource) spoil(i int) error {
+	d := s.files[i]
+	d.mu.Lock()
+	path := d.backing.Name()
+	d.backing = nil
+	d.mu.Unlock()
+	return os.WriteFile(path, make([]byte, d.size), 0o644)
+}
+
 // fakeData is one file's state, shared by its handles.
 type fakeData struct {
 	size   int64

@@ -201,6 +201,47 @@ func TestPassthroughServesNoReadsAsRoot(t *testing.T) {
 	}
 }
 
+// A file that the kernel serves by itself is not lent to further opens once another program has changed it: the open that finds
+// this out, and those after it, read what the source vouches for, from the same inode number, while the first handle is open.
+func TestChangedBackingFileIsNotLentAsRoot(t *testing.T) {
+	needRoot(t)
+	const size = 1 << 20
+	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: size, Complete: true}}})
+	read := func() error {
+		b, err := os.ReadFile(s.path("a"))
+		return errors.Join(err, checkBytes(b, 1, 0))
+	}
+	inode := func() (ino uint64) {
+		must(t, "stat", func() error {
+			var st unix.Stat_t
+			err := unix.Stat(s.path("a"), &st)
+			ino = st.Ino
+			return err
+		})
+		return ino
+	}
+	before := inode()
+	var held *os.File
+	must(t, "open", func() (err error) { held, err = os.Open(s.path("a")); return err })
+	defer held.Close()
+	must(t, "read", read)
+	if st := s.stats(); st.Reads != 0 || st.PassthroughOpens != 2 {
+		t.Fatalf("before the change: %+v", st)
+	}
+	if got := s.ask("spoil 0"); got != "ok" {
+		t.Fatal(got)
+	}
+	for range 3 {
+		must(t, "read after the change", read)
+	}
+	if st := s.stats(); st.Reads == 0 || st.PassthroughOpens != 2 {
+		t.Errorf("after the change: %+v", st)
+	}
+	if after := inode(); after != before {
+		t.Errorf("inode number %d became %d", before, after)
+	}
+}
+
 // Without the privilege, or where it is not wanted, the same file is served by reads.
 func TestNoPassthrough(t *testing.T) {
 	const size = 1 << 20

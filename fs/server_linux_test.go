@@ -195,6 +195,8 @@ func obey(line string, c *serverConfig, s *fakeSource, m *fs.Mounted) string {
 		s.files[i].release(n)
 	case "complete":
 		err = s.complete(i, c.Data)
+	case "spoil":
+		err = s.spoil(i)
 	case "stats":
 		b, _ := json.Marshal(m.Stats())
 		return string(b)
