@@ -69,8 +69,8 @@ func (t *Torrent) admitRead(d *blockedRead) {
 	if t.refuses(d, first, last) {
 		return
 	}
-	t.apply(t.ledger.Claim(first, last))
-	if t.ledger.Hurry(first, last) {
+	t.pieces.apply(t.pieces.Claim(first, last))
+	if t.pieces.Hurry(first, last) {
 		t.reads.rechecking = append(t.reads.rechecking, d)
 		return
 	}

@@ -46,7 +46,7 @@ func (t *Torrent) reviewFlood(now time.Duration) {
 // makeRoom ends the connection that has been idle longest, where others wait
 // for its place. Else the silent could keep out those who have what we need.
 func (t *Torrent) makeRoom(now time.Duration) {
-	crowded := t.crowded || t.live+t.dialing >= t.cfg.MaxPeers && t.known.pick(now, t.allHeld.Load()) != nil
+	crowded := t.crowded || t.live+t.dialing >= t.cfg.MaxPeers && t.known.pick(now, t.pieces.allHeld.Load()) != nil
 	t.crowded = false
 	if !crowded {
 		return

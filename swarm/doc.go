@@ -15,7 +15,7 @@
 // answers take the same way, and smart ban knows it by its number (torrent_webseeds.go).
 //
 // A file of another torrent that has what one of ours has is data found on
-// disk, too: a checker copies a piece before it hashes it (duplicates.go).
+// disk, too: a checker copies a piece before it hashes it (package pieces).
 //
 // # The way of a block
 //

@@ -1,6 +1,11 @@
 package swarm
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"torrentfs/metainfo"
+)
 
 // ErrContradiction says that a hybrid torrent describes two different contents.
 var ErrContradiction = errors.New("the torrent contradicts itself")
@@ -37,4 +42,9 @@ func (t *Torrent) fail(err error) {
 		d.finish(err)
 	}
 	t.reads.rechecking = nil
+}
+
+// clashError says that a hybrid torrent contradicts itself.
+func clashError(piece metainfo.Piece) error {
+	return fmt.Errorf("%w: the v1 and the v2 hash of piece %d are of different data", ErrContradiction, piece)
 }

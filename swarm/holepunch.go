@@ -214,7 +214,7 @@ func (t *Torrent) handleCall(relay *peerConn, addr netip.AddrPort) {
 	if !t.punches() || !t.mayCall(relay, addr) {
 		return
 	}
-	if t.Err() != nil || t.peerAt(addr) != nil || t.live+t.dialing >= t.cfg.MaxPeers || t.cfg.NoUpload && t.allHeld.Load() {
+	if t.Err() != nil || t.peerAt(addr) != nil || t.live+t.dialing >= t.cfg.MaxPeers || t.cfg.NoUpload && t.pieces.allHeld.Load() {
 		return
 	}
 	if !t.s.halfOpen.tryTake() {

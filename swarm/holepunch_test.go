@@ -94,8 +94,8 @@ func TestHolepunchThroughRouters(t *testing.T) {
 			}
 			peers := tor.Peers()
 			i := slices.IndexFunc(peers, func(p PeerStats) bool { return p.Addr == m.seedAddr })
-			if c.helps && !tor.allHeld.Load() || !c.helps && (i >= 0 || tor.allHeld.Load()) {
-				t.Errorf("%s: complete: %v, peers %+v", c.name, tor.allHeld.Load(), peers)
+			if c.helps && !tor.pieces.allHeld.Load() || !c.helps && (i >= 0 || tor.pieces.allHeld.Load()) {
+				t.Errorf("%s: complete: %v, peers %+v", c.name, tor.pieces.allHeld.Load(), peers)
 			}
 			if i >= 0 && !peers[i].UTP {
 				t.Errorf("%s: not by uTP", c.name)

@@ -8,7 +8,7 @@ const never = time.Duration(1<<63 - 1)
 // idle says whether nothing happens that the clock moves on: then the torrent
 // has no timer, and costs nothing until an event comes.
 func (t *Torrent) idle() bool {
-	return t.live+t.dialing == 0 && !t.webSeedsBusy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.shedding &&
+	return t.live+t.dialing == 0 && !t.webSeedsBusy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pieces.dropping &&
 		t.down.rate == 0 && t.up.rate == 0
 }
 
@@ -17,8 +17,8 @@ func (t *Torrent) nextHouse(now time.Duration) time.Duration {
 	if !t.idle() {
 		return now + houseInterval
 	}
-	full := int(t.nHeld.Load()) == t.info.NumPieces()
-	at := t.ledger.NextDeadline()
+	full := int(t.pieces.nHeld.Load()) == t.info.NumPieces()
+	at := t.pieces.NextDeadline()
 	if !full {
 		at = min(at, max(min(t.hungryDue, t.webSeedDue()), now+houseInterval))
 	}

@@ -98,6 +98,6 @@ func (s *Session) discard(c *conn.Conn) {
 func (t *Torrent) unreadable(piece int, err error) {
 	t.log.Debug("serve block", "piece", piece, "err", err)
 	if t.store.Has(piece) {
-		t.invalidate(piece, err)
+		t.pieces.invalidate(piece, err)
 	}
 }

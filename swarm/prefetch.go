@@ -35,7 +35,7 @@ func (r *Reader) PrefetchUrgent(off int64, n int) { r.hint(off, n, r.t.trees != 
 // hint hands a hint to the loop.
 func (r *Reader) hint(off int64, n int, urgent bool) {
 	t := r.t
-	if n <= 0 || t.allHeld.Load() {
+	if n <= 0 || t.pieces.allHeld.Load() {
 		return
 	}
 	id := hintID(r.id, (r.hints.given.Add(1)-1)%hintsPerReader)
@@ -61,7 +61,7 @@ func (t *Torrent) takeHint(h hinting) {
 		return
 	}
 	n := int(min(int64(h.n), t.info.Size()-h.off))
-	if t.Err() != nil || h.off < 0 || n <= 0 || t.ledger.Hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
+	if t.Err() != nil || h.off < 0 || n <= 0 || t.pieces.Hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
 		return
 	}
 	t.await(&blockedRead{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})

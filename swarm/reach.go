@@ -35,10 +35,10 @@ func (t *Torrent) Reach(off int64, n int) Reach {
 func (t *Torrent) reach(first, last int) Reach {
 	r := Reach{Piece: -1, Peers: t.live + t.webSeedsLive(), Prospects: t.dialing}
 	for p := first; p <= last; p++ {
-		if t.ledger.Has(p) {
+		if t.pieces.Has(p) {
 			continue
 		}
-		r.Checking = r.Checking || t.ledger.InDoubt(p)
+		r.Checking = r.Checking || t.pieces.InDoubt(p)
 		holders, unchoked := t.holders(p)
 		if r.Piece < 0 || holders < r.Holders {
 			r.Piece, r.Holders, r.Unchoked = p, holders, unchoked
@@ -104,7 +104,7 @@ func (t *Torrent) availability(first, last int) float64 {
 	}
 	for p := first; p <= last; p++ {
 		n := seeds
-		if t.ledger.Has(p) {
+		if t.pieces.Has(p) {
 			n++
 		}
 		for _, c := range t.peers {

@@ -81,7 +81,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			if invalidated++; invalidated > maxInvalidations {
 				return n, err
 			}
-			t.invalidate(piece, err)
+			t.pieces.invalidate(piece, err)
 		}
 		suspect = -1
 		if since.IsZero() {
@@ -124,7 +124,7 @@ func (r *Reader) wait(ctx context.Context, off int64, n int, since time.Time) er
 func (r *Reader) Hit(off int64, n int) { r.noteHit(off, int64(n)) }
 
 func (r *Reader) noteHit(off, n int64) {
-	if r.t.allHeld.Load() {
+	if r.t.pieces.allHeld.Load() {
 		return // nothing left to predict
 	}
 	r.mu.Lock()

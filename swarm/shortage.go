@@ -32,7 +32,7 @@ const (
 // turn out to be right.
 func (t *Torrent) tellSources() {
 	s := &t.shortage
-	if s.since == 0 || s.told || int(t.nHeld.Load())+t.ledger.Doubtful() >= t.info.NumPieces() {
+	if s.since == 0 || s.told || int(t.pieces.nHeld.Load())+t.pieces.Doubtful() >= t.info.NumPieces() {
 		return
 	}
 	s.told = true
@@ -92,7 +92,7 @@ func (t *Torrent) wanted() []metainfo.ByteRange {
 
 // showing is the few pieces that a peer shows and that we lack, none if there are many.
 func (t *Torrent) showing(c *peerConn) (lack []int) {
-	held := t.ledger.Committed()
+	held := t.pieces.Committed()
 	for w, word := range c.remote {
 		for word &^= held[w]; word != 0; word &= word - 1 {
 			if len(lack) == maxShown {
@@ -115,7 +115,7 @@ func (t *Torrent) readsUnshown() bool {
 		}
 		end := min(d.off+int64(d.n), t.info.Size())
 		for p := t.info.PieceOf(d.off); p <= t.info.PieceOf(end-1); p++ {
-			if holders, _ := t.holders(p); holders == 0 && !t.ledger.Has(p) {
+			if holders, _ := t.holders(p); holders == 0 && !t.pieces.Has(p) {
 				return true
 			}
 		}
@@ -137,3 +137,16 @@ func (t *Torrent) reviewInterest() {
 // maySuperSeed reports whether a peer showed one by one all that it has. A super-seeding one
 // shows another piece when it hears that we have one that it showed (BEP 16).
 func (c *peerConn) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remoteCount }
+
+// needSeeds calls those back that we let go because both sides had everything.
+func (t *Torrent) needSeeds() {
+	now := t.now()
+	for _, a := range t.known.list {
+		if a.seed && !a.banned {
+			a.due = min(a.due, now)
+		}
+	}
+	t.hungryDue = 0
+	t.tendWebSeeds(now)
+	t.connectPeers()
+}

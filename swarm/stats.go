@@ -70,7 +70,7 @@ func (t *Torrent) measureRates() {
 
 // Totals implements [Seeker]. Pads count as what surrounds them does.
 func (t *Torrent) Totals() (received, sent, left int64) {
-	lacking := t.info.NumPieces() - int(t.nHeld.Load())
+	lacking := t.info.NumPieces() - int(t.pieces.nHeld.Load())
 	left = int64(float64(t.info.TotalLength()) * (float64(lacking) / float64(t.info.NumPieces())))
 	return t.received.Load(), t.sent.Load(), left
 }
@@ -83,7 +83,7 @@ func (t *Torrent) Stats() Stats {
 }
 
 func (t *Torrent) fillStats(s *Stats) {
-	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.nHeld.Load()), t.ledger.Doubtful(), t.wasted, t.ledger.Taken()
+	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.pieces.nHeld.Load()), t.pieces.Doubtful(), t.pieces.wasted, t.pieces.Taken()
 	s.DownRate, s.UpRate = t.down.rate, t.up.rate
 	s.Known = len(t.known.list)
 	for _, c := range t.peers {
@@ -129,6 +129,6 @@ func (t *Torrent) Peers() (peers []PeerStats) {
 
 // Held is a snapshot of the committed pieces: piece i is bit i%64 of word i/64.
 func (t *Torrent) Held() (held []uint64) {
-	t.call(func() { held = append(held, t.ledger.Committed()...) })
+	t.call(func() { held = append(held, t.pieces.Committed()...) })
 	return held
 }

@@ -17,8 +17,6 @@ import (
 	"torrentfs/swarm/choke"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
-	"torrentfs/swarm/pieces"
-	"torrentfs/swarm/pieces/hashing"
 	"torrentfs/swarm/pieces/smartban"
 	"torrentfs/swarm/wire"
 )
@@ -77,11 +75,7 @@ type Torrent struct {
 	diskReady chan struct{} // holds one token
 
 	// Shared.
-	nHeld      atomic.Int32 // committed pieces; only the loop writes it
-	allHeld    atomic.Bool  // every piece is committed
-	starved    atomic.Bool  // the disk is behind, and requests are held back
-	complete   chan struct{}
-	settled    chan struct{}         // closed when nothing on disk is in doubt
+	starved    atomic.Bool           // the disk is behind, and requests are held back
 	fault      atomic.Pointer[error] // why the torrent was stopped; nil: it was not
 	nextReader atomic.Int32
 	received   atomic.Int64 // payload bytes, all kinds
@@ -97,19 +91,16 @@ type Torrent struct {
 	webSeeds  []*webPeer
 	known     addressBook
 	dialing   int
-	ledger    *pieces.Ledger
-	hasher    *hashing.Hasher
+	pieces    *pieceWork
 	hashes    *hashExchange // nil: v1 alone
 	reads     blockedReads
 	choker    *choke.Choker
 	down, up  meter
 	measured  time.Time
 	lastSent  int64
-	wasted    int64
 	bans      smartban.BanList
 	called    budget.Budget // strangers to connect to, by peers' word (BEP 55)
 	crowded   bool          // somebody was refused since the last review
-	shedding  bool          // pieces were given up for want of a disk
 	shortage  shortage
 	rand      *rand.Rand
 	dirtyMsg  []*peerConn // connections whose outbox got something since the last flush
@@ -158,7 +149,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	s.mu.Unlock()
 
 	t.adopt()
-	doubtful := t.ledger.Doubtful() // the loop's, from here on
+	doubtful := t.pieces.Doubtful() // the loop's, from here on
 	go t.run()
 	for _, src := range cfg.Sources {
 		t.wg.Go(func() {
@@ -167,7 +158,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 			}
 		})
 	}
-	t.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
+	t.pieces.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
 	if t.hashes != nil {
 		t.wg.Go(t.answerHashes)
 	}
@@ -195,13 +186,11 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		found:     make(chan foundAddrs),
 		calls:     make(chan func()),
 		diskReady: make(chan struct{}, 1),
-		complete:  make(chan struct{}),
-		settled:   make(chan struct{}),
 		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.hashes = newHashExchange(t)
-	t.hasher = hashing.New(s.hashers, info, t.trees, t.store, t.done)
+	t.pieces = newPieceWork(t)
 	t.choker = choke.New(cfg.Slots, t.rand)
 	t.known.rand, t.known.gate = t.rand, &s.dials
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
@@ -215,10 +204,9 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 // held for the picker until a checker finds one wrong.
 func (t *Torrent) adopt() {
 	n := t.info.NumPieces()
-	t.ledger = t.newLedger()
-	t.nHeld.Store(int32(t.ledger.Count()))
+	t.pieces.adopt()
 	for i := range n {
-		if t.ledger.Has(i) || t.ledger.InDoubt(i) {
+		if t.pieces.Has(i) || t.pieces.InDoubt(i) {
 			t.picker.Verified(0, i, true)
 		}
 	}
@@ -227,12 +215,12 @@ func (t *Torrent) adopt() {
 	}
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {
-			if blocks[b/64]&(1<<(b%64)) != 0 && !t.ledger.InDoubt(piece) {
+			if blocks[b/64]&(1<<(b%64)) != 0 && !t.pieces.InDoubt(piece) {
 				t.picker.Adopt(0, metainfo.Block{Piece: piece, Index: b})
 			}
 		}
 	}
-	t.noteProgress()
+	t.pieces.noteProgress()
 	for _, a := range t.cfg.Peers {
 		t.known.add(a, Introducer{}, t.now())
 	}
@@ -269,10 +257,10 @@ func (t *Torrent) Recheck() {
 }
 
 // Complete is closed once every piece is verified. They may not all be on disk yet.
-func (t *Torrent) Complete() <-chan struct{} { return t.complete }
+func (t *Torrent) Complete() <-chan struct{} { return t.pieces.complete }
 
 // Settled is closed once everything that was found on disk has been hashed.
-func (t *Torrent) Settled() <-chan struct{} { return t.settled }
+func (t *Torrent) Settled() <-chan struct{} { return t.pieces.settled }
 
 // Close ends the torrent: waiting reads fail with [ErrClosed], connections are
 // closed, and every goroutine has ended when it returns. The store is the caller's.
@@ -280,7 +268,7 @@ func (t *Torrent) Close() error {
 	t.stop()
 	<-t.done
 	t.wg.Wait()
-	t.hasher.Wait()
+	t.pieces.hasher.Wait()
 	t.s.mu.Lock()
 	for _, h := range wireHashes(t.info.Hash) {
 		if t.s.torrents[h] == t {

@@ -52,7 +52,7 @@ func (t *Torrent) connectPeers() {
 	}
 	now := t.now()
 	for t.live+t.dialing < t.cfg.MaxPeers && t.dialing < maxDialing {
-		full := int(t.nHeld.Load()) == t.info.NumPieces()
+		full := int(t.pieces.nHeld.Load()) == t.info.NumPieces()
 		if full && t.cfg.NoUpload {
 			return
 		}
@@ -83,7 +83,7 @@ func (t *Torrent) connectPeers() {
 		t.dialing++
 		d := dialPlan{
 			addr: a.addr, hash: t.hashFor(a), encrypt: a.encrypt, ticket: ticket,
-			eager: t.nHeld.Load() == 0 && t.ledger.Doubtful() == 0 && !a.plain,
+			eager: t.pieces.nHeld.Load() == 0 && t.pieces.Doubtful() == 0 && !a.plain,
 		}
 		t.wg.Go(func() { t.dial(d) })
 	}
@@ -91,7 +91,7 @@ func (t *Torrent) connectPeers() {
 
 // askForPeers tells the sources when few peers are left and none can be dialled.
 func (t *Torrent) askForPeers(now time.Duration) {
-	if now < t.hungryDue || t.live+t.dialing >= fewPeers || t.allHeld.Load() || t.known.pick(now, false) != nil {
+	if now < t.hungryDue || t.live+t.dialing >= fewPeers || t.pieces.allHeld.Load() || t.known.pick(now, false) != nil {
 		return
 	}
 	t.hungryDue = now + askInterval

@@ -64,15 +64,15 @@ func (x *hashExchange) do(a hashes.Action) {
 	case hashes.Ask:
 		t.post(t.peer(a.Peer), func(b []byte) []byte { return wire.AppendHashRequest(b, a.Range) })
 	case hashes.Check:
-		t.ledger.Begin(a.Piece)
-		t.hasher.Prove(a.Piece, a.Proof, a.Peer)
+		t.pieces.Begin(a.Piece)
+		t.pieces.hasher.Prove(a.Piece, a.Proof, a.Peer)
 	case hashes.Learned:
-		t.apply(t.ledger.HashesCame())
+		t.pieces.apply(t.pieces.HashesCame())
 	case hashes.Whole:
 		t.picker.Whole(t.now(), a.Piece)
 	case hashes.Forget:
-		t.hasher.Forget(a.Piece)
-		t.ledger.Abandon(a.Piece)
+		t.pieces.hasher.Forget(a.Piece)
+		t.pieces.Abandon(a.Piece)
 	case hashes.GaveUp:
 		c := t.peer(a.Peer)
 		t.log.Debug("peer proves no hashes: "+a.Reason, "addr", c.Addr, "client", c.client)
@@ -93,7 +93,7 @@ func (t *Torrent) handleHashes(c *peerConn, e conn.Event) {
 // requested follows a request for a block from a connection or a web seed. A
 // reader needs the block, if wanted.
 func (x *hashExchange) requested(from picker.PeerID, b metainfo.Block, wanted bool) {
-	if x != nil && (wanted || x.t.ledger.Suspicious(b.Piece)) {
+	if x != nil && (wanted || x.t.pieces.Suspicious(b.Piece)) {
 		x.tell(func(k *hashes.Asker, now time.Duration) { k.Requested(now, from, b) })
 	}
 }
@@ -151,11 +151,11 @@ func (x *hashExchange) Owes(p picker.PeerID, piece metainfo.Piece) bool {
 }
 
 func (x *hashExchange) Sent(p picker.PeerID, piece metainfo.Piece) bool {
-	return x.t.ledger.Evidence().Sent(piece, smartban.Sender{Peer: x.t.peer(p).Addr})
+	return x.t.pieces.Evidence().Sent(piece, smartban.Sender{Peer: x.t.peer(p).Addr})
 }
 
-func (x *hashExchange) Held(piece metainfo.Piece) bool     { return x.t.ledger.Has(piece) }
-func (x *hashExchange) UnderWay(piece metainfo.Piece) bool { return x.t.ledger.UnderWay(piece) }
+func (x *hashExchange) Held(piece metainfo.Piece) bool     { return x.t.pieces.Has(piece) }
+func (x *hashExchange) UnderWay(piece metainfo.Piece) bool { return x.t.pieces.UnderWay(piece) }
 
 // Blocks asks the store for what is verified: the hash worker's bits are not the loop's.
 func (x *hashExchange) Blocks(piece metainfo.Piece, came, good bitset.Set) {
@@ -164,7 +164,7 @@ func (x *hashExchange) Blocks(piece metainfo.Piece, came, good bitset.Set) {
 			good.Set(i)
 		}
 	}
-	for i, s := range x.t.ledger.Evidence().Senders(piece) {
+	for i, s := range x.t.pieces.Evidence().Senders(piece) {
 		if s.Known() {
 			came.Set(i)
 		}

@@ -32,12 +32,12 @@ func (t *Torrent) run() {
 			t.handleDialed(r)
 		case a := <-t.stuck:
 			t.handleStuck(a)
-		case r := <-t.hasher.Results():
-			t.handleHashed(r)
-		case t.checkQueue() <- t.nextCheck():
-			t.ledger.CheckTaken()
-		case r := <-t.hasher.Checked():
-			t.handleChecked(r)
+		case r := <-t.pieces.hasher.Results():
+			t.pieces.hashed(r)
+		case t.pieces.checkQueue() <- t.pieces.nextCheck():
+			t.pieces.CheckTaken()
+		case r := <-t.pieces.hasher.Checked():
+			t.pieces.checked(r)
 		case d := <-t.blocked:
 			t.admitRead(d)
 		case d := <-t.dropped:
@@ -51,7 +51,7 @@ func (t *Torrent) run() {
 		case f := <-t.calls:
 			f()
 		case <-t.diskReady: // flush renews the credit
-			t.recheck()
+			t.pieces.recheck()
 		case <-t.timer.C:
 			t.tick()
 		}
@@ -91,14 +91,14 @@ func (t *Torrent) tick() {
 func (t *Torrent) keepHouse(now time.Duration) {
 	t.measureRates()
 	t.hashes.tell((*hashes.Asker).Review)
-	t.apply(t.ledger.ClaimWanted())
+	t.pieces.apply(t.pieces.ClaimWanted())
 	t.reviewFlood(now)
 	t.reviewInterest()
 	t.coax(now)
 	t.tellSources()
 	t.rechoke(now)
 	t.connectPeers()
-	t.ledger.Tick(now)
+	t.pieces.Tick(now)
 	t.tendWebSeeds(now)
 	t.exchangePeers(now)
 	t.askForPeers(now)
@@ -161,8 +161,8 @@ func (t *Torrent) carryOut(a picker.Action) {
 // stops first, then read-ahead; a blocked read keeps a reserve. Beyond that a
 // reader goes at the pace of the disk.
 func (t *Torrent) updateCredit() {
-	t.shed()
-	room := t.cfg.Memory - t.store.Dirty() - t.hasher.Backlog()
+	t.pieces.drop()
+	room := t.cfg.Memory - t.store.Dirty() - t.pieces.hasher.Backlog()
 	reserve := 2 * t.info.PieceLength()
 	if t.store.Stalled() { // what is given up makes room: see shed
 		room = max(room, 0)
@@ -172,7 +172,7 @@ func (t *Torrent) updateCredit() {
 		ReadAhead:  max(room*3/4, 0),
 		Background: max(room/2, 0),
 	}
-	if t.shedding {
+	if t.pieces.dropping {
 		c.Background = 0
 	}
 	t.starved.Store(room < t.cfg.Memory/2)

@@ -149,7 +149,7 @@ func (t *Torrent) handleBitfield(c *peerConn, e conn.Event) error {
 // closeIfBothSeeds lets go of a peer to which nothing is to be sent in either
 // direction: it has everything, or wants no more (BEP 21), and so do we.
 func (t *Torrent) closeIfBothSeeds(c *peerConn) {
-	if (c.isSeed() || c.uploadOnly) && t.allHeld.Load() {
+	if (c.isSeed() || c.uploadOnly) && t.pieces.allHeld.Load() {
 		c.Close(errBothSeeds)
 	}
 }

@@ -133,18 +133,18 @@ func (c *peerConn) slot() int { return int(c.id) % peerSlots }
 // introduce says what a new connection must hear first: what we have (BEP 3,
 // 6), then the extension handshake (BEP 10).
 func (t *Torrent) introduce(c *peerConn) {
-	n, held := t.info.NumPieces(), t.ledger.Committed()
+	n, held := t.info.NumPieces(), t.pieces.Committed()
 	t.post(c, func(b []byte) []byte {
 		switch {
 		case c.greeted: // have-none went out with the handshake
 			for i := held.Next(0); i >= 0 && i < n; i = held.Next(i + 1) {
 				b = wire.AppendHave(b, uint32(i))
 			}
-		case t.cfg.NoUpload || t.nHeld.Load() == 0:
+		case t.cfg.NoUpload || t.pieces.nHeld.Load() == 0:
 			if c.Fast() {
 				b = wire.AppendHaveNone(b)
 			}
-		case c.Fast() && int(t.nHeld.Load()) == n:
+		case c.Fast() && int(t.pieces.nHeld.Load()) == n:
 			b = wire.AppendHaveAll(b)
 		default:
 			b = wire.AppendBitfield(b, held, n)
@@ -159,7 +159,7 @@ func (t *Torrent) introduce(c *peerConn) {
 	})
 	if c.greeted {
 		c.interested, c.presumed = true, true
-		if int(t.nHeld.Load()) == n { // it was said before we knew what is on disk
+		if int(t.pieces.nHeld.Load()) == n { // it was said before we knew what is on disk
 			t.sendInterested(c, false)
 		}
 	}
@@ -171,7 +171,7 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 		M:            map[string]uint8{wire.ExtDontHave: conn.ExtDontHave, wire.ExtMetadata: conn.ExtMetadata},
 		MetadataSize: int64(len(t.info.Bytes)),
 		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.Addr.Addr(),
-		UploadOnly: int(t.nHeld.Load()) == t.info.NumPieces(),
+		UploadOnly: int(t.pieces.nHeld.Load()) == t.info.NumPieces(),
 	}
 	if t.gossips() {
 		h.M[wire.ExtPEX] = conn.ExtPEX
@@ -221,7 +221,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 			a.due = now
 		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, errUseless):
 			a.failed(now)
-		case !t.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.shortage.since):
+		case !t.pieces.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.shortage.since):
 			a.released(now)
 			a.due = now // it was let go, or let us go, when we had everything, and is needed after all
 		default:

@@ -94,7 +94,7 @@ func (t *Torrent) rechoke(now time.Duration) {
 			})
 		}
 	}
-	for _, a := range t.choker.Round(now, peers, t.allHeld.Load()) {
+	for _, a := range t.choker.Round(now, peers, t.pieces.allHeld.Load()) {
 		if c := t.peer(a.Peer); a.Choke {
 			t.choke(c)
 		} else {

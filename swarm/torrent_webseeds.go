@@ -143,7 +143,7 @@ func (t *Torrent) knowWebSeeds() {
 
 // tendWebSeeds runs the web seeds that are due.
 func (t *Torrent) tendWebSeeds(now time.Duration) {
-	if t.allHeld.Load() || t.Err() != nil {
+	if t.pieces.allHeld.Load() || t.Err() != nil {
 		return
 	}
 	for _, w := range t.webSeeds {
@@ -232,7 +232,7 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 		return
 	}
 	if !w.live {
-		t.wasted += int64(len(e.data))
+		t.pieces.wasted += int64(len(e.data))
 		return
 	}
 	switch e.kind {
@@ -268,11 +268,11 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 	w.err, w.pause = nil, webPause
 	id, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n})
 	if !ok || t.picker.Received(t.now(), w.id, id) != picker.NewBlock {
-		t.wasted += int64(e.n)
+		t.pieces.wasted += int64(e.n)
 		return
 	}
 	b := metainfo.Block{Piece: e.piece, Index: e.begin / blockSize}
-	t.takeBlock(w.sender(), b, e.data)
+	t.pieces.take(w.sender(), b, e.data)
 	t.hashes.blockCame(hashes.NoPeer, b)
 }
 

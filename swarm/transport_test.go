@@ -134,7 +134,7 @@ func TestDownloadOverUTPAlone(t *testing.T) {
 				t.Errorf("not by uTP: %+v", p)
 			}
 		}
-		if tor.allHeld.Load() {
+		if tor.pieces.allHeld.Load() {
 			break
 		}
 	}

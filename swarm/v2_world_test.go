@@ -605,7 +605,7 @@ func TestProofsAreForgotten(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		const idlePieces = 256 // as in package hashes, which tests its own part
 		var hashing int
-		if err := tor.call(func() { hashing = tor.hasher.UnderWay() }); err != nil {
+		if err := tor.call(func() { hashing = tor.pieces.hasher.UnderWay() }); err != nil {
 			t.Fatal(err)
 		}
 		if hashing > idlePieces {

@@ -73,7 +73,7 @@ func (w *world) checkTorrents() {
 	w.session.mu.Unlock()
 	for _, t := range all {
 		_ = t.call(func() {
-			if err := t.ledger.CheckInvariants(); err != nil {
+			if err := t.pieces.CheckInvariants(); err != nil {
 				w.t.Errorf("ledger: %v", err)
 			}
 			if x := t.hashes; x != nil {
@@ -83,11 +83,11 @@ func (w *world) checkTorrents() {
 			}
 			underWay := 0
 			for p := range t.info.NumPieces() {
-				if t.ledger.UnderWay(p) {
+				if t.pieces.UnderWay(p) {
 					underWay++
 				}
 			}
-			if n := t.hasher.UnderWay(); n != underWay {
+			if n := t.pieces.hasher.UnderWay(); n != underWay {
 				w.t.Errorf("%d pieces are hashed, the ledger knows of %d", n, underWay)
 			}
 		})
