@@ -4,9 +4,9 @@
 //
 // A [Session] owns the listener, the limits shared by all torrents (bandwidth,
 // connections, half-open dials) and the hash workers. A [Torrent] is owned by
-// one goroutine, its loop (torrent_loop.go): the picker, the choker, every
-// peer's protocol state, the waiting reads and the list of known addresses are
-// touched by nobody else. Around the loop work goroutines that hold none of
+// one goroutine, its loop (torrent_loop.go): the picker, the choker, the pool of
+// peers, every peer's protocol state and the waiting reads are touched by nobody
+// else. Around the loop work goroutines that hold none of
 // its state and only send it events: per peer connection one that reads and one
 // that writes (package conn), the hash workers and the checkers of data found
 // on disk (package pieces/hashing).
@@ -31,27 +31,25 @@
 // commits the block at once. Package hashes decides who is asked, keeps what is
 // known of the files' trees, and answers others; torrent_hashes.go joins the two.
 //
+// # Peers
+//
+// There is one pool of peers for each info-hash (package peers): the addresses, who is
+// dialled, who is let in, what peers tell each other of others, and holepunching. Its
+// tenant tells it what happens and does what it wants done: first, for a magnet link,
+// the search for metadata (metadata_search.go), then the torrent (torrent_dial.go).
+// What both have in common is in pool.go. [Session.NetworkChanged] is for a computer
+// that moves (network_change.go).
+//
+// Strangers name the addresses that are dialled. What all pools of a session share
+// bounds how many dials may fail for each host, each network and each introducer.
+//
 // # From a link to a torrent
 //
-// [Session.FetchMetadata] is a search (metadata_search.go), which takes the events of
-// its connections in one goroutine (metadata_peer.go). When the
-// metadata is here they are parked, and have no owner
-// but the [Metadata] that holds them, until a torrent's loop takes them over. What
-// a peer said meanwhile is handed on as it came, and read as if it came now
-// (metadata_handover.go).
-//
-// # Peers behind routers
-//
-// Peers tell each other of those they are connected to (pex.go). An address that
-// neither TCP nor uTP reaches is reached with the help of who told of it, and we
-// help others likewise (holepunch.go). [Session.NetworkChanged] is for a
-// computer that moves (network_change.go).
-//
-// # Whom it dials
-//
-// Strangers name the addresses that are dialled. The session's dial policy (dial_policy.go)
-// bounds how many dials may fail for each host, each network and each introducer; torrents
-// and searches ask it before they dial.
+// [Session.FetchMetadata] is a search; its goroutine owns the pool, and the drafts of the
+// info dictionary (package metadata). When the metadata is here its connections are
+// parked, and have no owner but the [Metadata] that holds them and the pool, until a
+// torrent takes over both. What a peer said meanwhile is handed on as it came, and read
+// as if it came now (metadata_handover.go).
 //
 // # What it never does
 //

@@ -349,9 +349,9 @@ func TestHostileSwarm(t *testing.T) {
 		w.await(tor, 30*time.Minute)
 		t.Logf("worst read %v, %d bytes wasted of %d", worst, tor.Stats().Wasted, w.info.Size())
 		tor.call(func() {
-			for _, a := range tor.known.list {
-				if a.banned && honest[a.addr] {
-					t.Errorf("%v is honest and banned", a.addr)
+			for addr := range honest {
+				if tor.pool.Banned(addr) {
+					t.Errorf("%v is honest and banned", addr)
 				}
 			}
 		})
@@ -403,7 +403,7 @@ func TestThousandsOfConnectionsLeaveNothing(t *testing.T) {
 		if s := tor.Stats(); s.Peers != 0 {
 			t.Errorf("%d peers are left", s.Peers)
 		}
-		if n := len(w.session.conns); n != 0 {
+		if n := w.session.limits.Conns(); n != 0 {
 			t.Errorf("%d places for connections are not given back", n)
 		}
 		if n := w.us.Conns(); n != 0 {

@@ -12,7 +12,7 @@ func TestIdleTorrentHasNoTimer(t *testing.T) {
 		w.store = fullStore(w.info, w.data)
 		tor := w.add(TorrentConfig{})
 		due := func() (at time.Duration) {
-			tor.call(func() { at = tor.houseDue - tor.now() })
+			tor.call(func() { at = min(tor.houseDue, tor.pool.NextDeadline()) - tor.now() })
 			return at
 		}
 		time.Sleep(time.Minute)

@@ -7,6 +7,7 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/swarm/conn"
+	"torrentfs/swarm/peers"
 )
 
 // Store keeps one torrent's payload. Package cache has the real one. Its methods may be called from
@@ -90,6 +91,19 @@ const (
 	EncryptionPrefer  = conn.EncryptionPrefer
 	EncryptionRequire = conn.EncryptionRequire
 	EncryptionDisable = conn.EncryptionDisable
+)
+
+// Introducer is who told of an address. Introducers that are equal are one.
+type Introducer = peers.Introducer
+
+// The ways in which addresses become known. ByUser is for addresses that the user, or
+// the link that the user chose, names.
+const (
+	ByUser    = peers.ByUser
+	ByTracker = peers.ByTracker
+	ByDHT     = peers.ByDHT
+	ByLSD     = peers.ByLSD
+	ByPeer    = peers.ByPeer
 )
 
 // PeerSource finds peers: trackers, a DHT, a file.

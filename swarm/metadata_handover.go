@@ -5,45 +5,24 @@ import (
 	"net/netip"
 	"time"
 
-	"torrentfs/swarm/conn"
+	"torrentfs/metainfo"
+	"torrentfs/swarm/peers"
 )
 
-// Metadata is what a search brought. [Session.Add] takes it over: the torrent
-// goes on with the search's connections and knows the addresses that it knew.
-// Who does not add the torrent closes it.
+// Metadata is what a search brought. [Session.Add] takes it over: the torrent is the
+// next tenant of the pool of peers, and goes on with its addresses and connections.
+// If no torrent is added it is to be closed.
 //
-// A private torrent takes neither (BEP 27), as nobody can tell which of them its
-// tracker named.
+// A private torrent takes none of it (BEP 27), as nobody can tell which of the
+// connections its tracker named.
 type Metadata struct {
 	Info   []byte           // the info dictionary; its hash is right
 	Givers []netip.AddrPort // peers that gave a part of it
 
-	s     *Session
-	kept  []*keptConn
-	known []*address
-	now   time.Duration // by the clock of known
-}
-
-// keptConn is a parked connection between two owners.
-type keptConn struct {
-	*conn.Conn
-	saidV2 bool // our handshake had BEP 52's bit
-}
-
-// keep takes a parked connection, if it is of use later.
-func (m *metadataSearch) keep(p *metadataPeer) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.result == nil {
-		return false
-	}
-	m.kept = append(m.kept, &keptConn{Conn: p.Conn, saidV2: p.Outgoing && m.cfg.Hash.HasV1 && m.cfg.Hash.HasV2})
-	return true
-}
-
-// harvest is what the search leaves. All its goroutines have ended.
-func (m *metadataSearch) harvest() *Metadata {
-	return &Metadata{Info: m.result, Givers: m.givers, s: m.s, kept: m.kept, known: m.known.list, now: m.now()}
+	s    *Session
+	hash metainfo.InfoHash // of the link
+	pool *peers.Pool
+	kept []*searchPeer // parked
 }
 
 // Close ends the connections that no torrent took over.
@@ -51,63 +30,53 @@ func (md *Metadata) Close() {
 	if md == nil {
 		return
 	}
-	for _, k := range md.kept {
-		md.s.discard(k.Conn)
+	for _, p := range md.kept {
+		md.s.discard(p.Conn)
 	}
 	md.kept = nil
 }
 
-// takeOver makes the torrent go on where the search for its metadata ended. The
-// loop has not begun.
-func (t *Torrent) takeOver(md *Metadata) {
+// openPool makes the pool of the torrent's peers, or takes over that of the search for
+// its metadata.
+func (t *Torrent) openPool(seed uint64) {
+	md := t.cfg.Metadata
+	if md == nil || t.info.Private || !bytes.Equal(md.Info, t.info.Bytes) {
+		t.pool = t.s.newPool(seed, t.tenant())
+		return
+	}
+	t.pool = md.pool
+	t.pool.SetTenant(time.Since(t.pool.Start()), t.tenant())
+}
+
+// takeOver makes the torrent go on with the connections of the search for its metadata.
+// The loop has not begun.
+func (t *Torrent) takeOver() {
+	md := t.cfg.Metadata
 	t.cfg.Metadata = nil
 	defer md.Close() // what is left of it
-	if md == nil || t.info.Private || !bytes.Equal(md.Info, t.info.Bytes) {
+	if md == nil || t.pool != md.pool {
 		return
 	}
-	for _, a := range md.known {
-		t.known.inherit(a, t.now()-md.now)
-	}
-	for _, k := range md.kept {
-		if a := t.known.byAddr[k.Addr]; a != nil && k.Outgoing {
-			a.inUse = true
-		}
-		t.goOn(k)
-	}
+	kept := md.kept
 	md.kept = nil
+	for _, p := range kept {
+		t.goOn(p, p.Outgoing && md.hash.HasV1 && md.hash.HasV2)
+	}
 }
 
-// goOn takes a connection of the search. A peer of a hybrid that speaks v2 is
-// dialled anew, where the link named the v1 swarm alone: without BEP 52's
-// handshake no hashes are to be had, and a small read would cost a piece.
-func (t *Torrent) goOn(k *keptConn) {
-	v2 := k.Hello.InfoHash == t.info.Hash.WireV2() || k.saidV2 && t.isV2(k.Hello)
-	if !v2 && k.Outgoing && t.isV2(k.Hello) {
-		t.s.discard(k.Conn)
-		if a := t.known.byAddr[k.Addr]; a != nil {
-			a.inUse = false
-		}
+// goOn takes a connection of the search; saidV2 tells whether our handshake had BEP
+// 52's bit. A peer of a hybrid that speaks v2 is dialled anew if the link named the v1
+// swarm alone: without BEP 52's handshake no hashes are to be had, and a small read
+// would cost a piece.
+func (t *Torrent) goOn(p *searchPeer, saidV2 bool) {
+	v2 := p.Hello.InfoHash == t.info.Hash.WireV2() || saidV2 && t.isV2(p.Hello)
+	if !v2 && p.Outgoing && t.isV2(p.Hello) {
+		t.s.discard(p.Conn)
+		t.pool.Left(t.now(), p.id, peers.Departure{Again: true})
 		return
 	}
-	c := newPeerConn(t, k.Conn, v2)
+	c := newPeerConn(t, p.Conn, v2)
 	c.greeted = true
 	c.dht = false // we did not say so
-	t.addPeer(c)
-}
-
-// inherit adds an address that another book knows, and what is known of it. The
-// books' clocks differ by shift.
-func (b *addressBook) inherit(from *address, shift time.Duration) {
-	if from.banned || !b.add(from.addr, from.by[0], 0) && b.byAddr[from.addr] == nil {
-		return
-	}
-	a := b.byAddr[from.addr]
-	for _, by := range from.by[1:] {
-		a.introducedBy(by)
-	}
-	a.answered = from.answered
-	a.encrypt, a.v2, a.plain, a.seed = from.encrypt, from.v2, from.plain, from.seed
-	if !from.inUse {
-		a.failures, a.due = from.failures, from.due+shift
-	}
+	t.begin(c, peers.Place{ID: p.id})
 }

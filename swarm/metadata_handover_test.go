@@ -135,7 +135,7 @@ func TestHandoverWithinAMessage(t *testing.T) {
 	link := simnet.Link{Delay: 10 * ms, Up: 4000} // a bitfield of 8 KiB takes two seconds
 	inHandover(t, 64<<20, 1<<10, link, shape, func(t *testing.T, h *handover) {
 		md := h.search(time.Second, nil)
-		i := slices.IndexFunc(md.kept, func(k *keptConn) bool { return k.Addr == h.holder })
+		i := slices.IndexFunc(md.kept, func(k *searchPeer) bool { return k.Addr == h.holder })
 		if i < 0 {
 			t.Fatal("the connection was not kept")
 		}
@@ -172,7 +172,7 @@ func TestFloodBeforeTheMetadata(t *testing.T) {
 		inHandover(t, 256<<10, 16<<10, simnet.Link{Delay: 10 * ms}, shape, func(t *testing.T, h *handover) {
 			md := h.search(2*time.Second, nil)
 			defer md.Close()
-			if slices.ContainsFunc(md.kept, func(k *keptConn) bool { return k.Addr == h.holder }) {
+			if slices.ContainsFunc(md.kept, func(k *searchPeer) bool { return k.Addr == h.holder }) {
 				t.Errorf("%s: the connection is kept", name)
 			}
 			for _, k := range md.kept {
@@ -227,36 +227,11 @@ func TestMetadataThatNobodyTakes(t *testing.T) {
 				t.Errorf("%s: no connection was kept", name)
 			}
 			use(md)
-			if n := h.host.Conns(); n != 0 || len(h.us.conns) != 0 {
-				t.Errorf("%s: %d connections, %d places are taken", name, n, len(h.us.conns))
+			if n := h.host.Conns(); n != 0 || h.us.limits.Conns() != 0 {
+				t.Errorf("%s: %d connections, %d places are taken", name, n, h.us.limits.Conns())
 			}
 		}
 	})
-}
-
-// Peers cannot make the search remember drafts of all sizes.
-func TestMetadataDraftsAreBounded(t *testing.T) {
-	m := &metadataSearch{cfg: MetadataConfig{}, bySize: map[int64]*metadataDraft{}, wake: make(chan struct{}, 1)}
-	for size := range int64(1000) {
-		p := &metadataPeer{m: m}
-		p.draft = m.join(size + 1)
-		m.part(p)
-	}
-	if len(m.bySize) > maxDrafts {
-		t.Errorf("%d drafts are kept that nobody works on", len(m.bySize))
-	}
-	block := make([]byte, wire.MetadataBlock)
-	var err error
-	for size := int64(wire.MaxMetadata); err == nil && size > wire.MaxMetadata-10; size-- {
-		p := &metadataPeer{Conn: &conn.Conn{}, m: m}
-		p.draft = m.join(size)
-		for i := 0; err == nil && i < p.draft.n-1; i++ {
-			err = p.take(&wire.Metadata{Type: wire.MetadataData, Piece: i, TotalSize: size, Data: block})
-		}
-	}
-	if n := m.drafted(); err != errTooManyDrafts || n > maxDrafted {
-		t.Errorf("drafts of %d bytes, %v", n, err)
-	}
 }
 
 // lateSource hands on what it is told.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
 	"torrentfs/metainfo"
-	"torrentfs/picker"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
@@ -119,13 +116,7 @@ func TestMetadataThroughRouters(t *testing.T) {
 			add(t, m.seed, TorrentConfig{Info: info, Store: fullStore(info, data), Peers: []netip.AddrPort{m.relayAddr}})
 			middle := add(t, m.middle, TorrentConfig{Info: without(info), Store: newMemStore(info)})
 			time.Sleep(500 * ms)
-			middle.call(func() { // the seed never hears of us by PEX
-				for _, c := range middle.peers {
-					if c != nil {
-						c.pex.due = never
-					}
-				}
-			})
+			withoutPEX(middle) // the seed never hears of us
 			time.Sleep(2 * time.Second)
 			md := fetch(t, m.us, info, time.Minute, m.relayAddr)
 			store := newMemStore(info)
@@ -168,115 +159,6 @@ func TestPrivateTorrentsTakeNothingFromTheSearch(t *testing.T) {
 		}
 	})
 }
-
-// Whom a search dials at a relay's word: as a torrent does.
-func TestSearchCalledByRelays(t *testing.T) {
-	info, _ := payload(t, 64<<10, 16<<10)
-	dials := &counter{}
-	synctest.Test(t, func(t *testing.T) {
-		net := simnet.New(1)
-		defer net.Close()
-		h := net.Host("8.1.1.1", simnet.Link{})
-		l, err := h.Listen("tcp", ":1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		dials.Listener = l
-		s := NewSession(Config{Dialer: h, UTP: dials, Seed: 9, MaxHalfOpen: 1000})
-		defer s.Close()
-		m := s.newSearch(t.Context(), MetadataConfig{Hash: info.Hash})
-		relay := func(addr string) *metadataPeer {
-			p := &metadataPeer{Conn: &conn.Conn{Addr: netip.MustParseAddrPort(addr)}, m: m}
-			p.ids.Holepunch = 9
-			m.arrive(p)
-			return p
-		}
-		call := func(p *metadataPeer, addr string) {
-			m.handleHolepunch(p, wire.Holepunch{Type: wire.HolepunchConnect, Addr: netip.MustParseAddrPort(addr)})
-			synctest.Wait() // the dial has ended
-		}
-		one, inside, mute := relay("8.2.2.1:1"), relay("192.168.1.4:1"), relay("8.2.2.3:1")
-		mute.ids.Holepunch = 0
-		for _, addr := range []string{"127.0.0.1:1", "192.168.1.1:1", "[fe80::1]:1", "224.0.0.1:1", "0.0.0.0:1", "8.9.9.9:0", "8.2.2.3:1"} {
-			call(one, addr)
-		}
-		call(inside, "127.0.0.1:1")
-		call(mute, "8.9.9.9:1")
-		if n := dials.total(); n != 0 {
-			t.Errorf("%d dials at the word of who may not say so: %v", n, dials.dials)
-		}
-		for i := range 100 {
-			call(one, fmt.Sprintf("8.7.0.%d:1", i+1))
-		}
-		if n := dials.total(); n != calledBurst {
-			t.Errorf("%d dials at one relay's word, want %d", n, calledBurst)
-		}
-		for i := range 60 {
-			call(relay(fmt.Sprintf("8.4.4.%d:1", i+1)), fmt.Sprintf("8.5.5.%d:1", i+1))
-		}
-		if n := dials.total(); n != allCalledBurst {
-			t.Errorf("%d dials at the word of all, want %d", n, allCalledBurst)
-		}
-		for range 100 { // nobody is brought together, and a flood is not answered
-			m.handleHolepunch(one, wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: inside.Addr})
-		}
-		sent := one.TakeUnsent()
-		refusal := wire.Holepunch{Type: wire.HolepunchFailed, Addr: inside.Addr, Err: wire.HolepunchNotConnected}
-		if want := bytes.Repeat(wire.AppendExtended(nil, 9, refusal.Append(nil)), relayBurst); !bytes.Equal(sent, want) {
-			t.Errorf("answered %d bytes, want %d refusals", len(sent), relayBurst)
-		}
-		clear(m.peers) // nobody runs them
-		m.close()
-	})
-}
-
-// Nobody can take all places of those who come while metadata is sought.
-func TestSearchKeepsRoomForOthers(t *testing.T) {
-	for _, tc := range []struct {
-		name      string
-		neighbour bool // all come from one address
-		idle      bool // they have no metadata, and know PEX
-		want      int
-	}{
-		{"strangers", false, false, metadataIncoming},
-		{"strangers without metadata", false, true, 50},
-		{"one address", true, false, metadataIncoming / 4},
-		{"one address without metadata", true, true, metadataIncoming / 4},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			m := &metadataSearch{peers: map[picker.PeerID]*metadataPeer{}, wake: make(chan struct{}, 1)}
-			admitted := 0
-			var closed atomic.Int32
-			for i := range 50 {
-				ip := netip.AddrFrom4([4]byte{8, 1, byte(i), 1})
-				if tc.neighbour {
-					ip = netip.AddrFrom4([4]byte{8, 1, 1, 1})
-				}
-				c := conn.New(&closes{n: &closed}, wire.Handshake{})
-				c.Addr = netip.AddrPortFrom(ip, uint16(i+1))
-				p := &metadataPeer{Conn: c, m: m}
-				if m.admit(p.Addr) {
-					admitted++
-					m.arrive(p)
-					p.isIdler = tc.idle
-				}
-			}
-			synctest.Wait()
-			if admitted != tc.want || admitted-int(closed.Load()) > metadataIncoming {
-				t.Errorf("%s: %d of 50 were admitted, want %d; %d were closed", tc.name, admitted, tc.want, closed.Load())
-			}
-		})
-	}
-}
-
-// closes is a connection that counts when it is closed.
-type closes struct {
-	net.Conn
-	n *atomic.Int32
-}
-
-func (c *closes) Close() error         { c.n.Add(1); return nil }
-func (c *closes) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 // serveAt starts a scripted peer at an address.
 func (w *world) serveAt(ip string, link simnet.Link, opt fakepeer.Options) *fakepeer.Peer {

@@ -2,64 +2,110 @@ package swarm
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"time"
+	"net/netip"
 
 	"torrentfs/picker"
 	"torrentfs/swarm/conn"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/wire"
 )
 
-var (
-	errNoMetadata    = errors.New("peer has no metadata to give")
-	errTooManyDrafts = errors.New("peers claim metadata of too many sizes")
-	errImpatient     = errors.New("peer sends nothing of use")
-)
-
-// metadataPeer is what the search knows of a connection. When the metadata is here the connection is parked,
-// and kept for the torrent.
-type metadataPeer struct {
-	// Immutable.
-	*conn.Conn
-	m *metadataSearch
-
-	// Owned by the search's goroutine.
-	waited time.Time // since when the peer owes us something
-	draft  *metadataDraft
-
-	// Guarded by the search's mu.
-	id      picker.PeerID
-	ids     wire.ExtIDs
-	pex     pexState
-	punch   punchState
-	isIdler bool
+// dial connects to a peer. Most often our first messages leave with the handshake, as
+// in [Torrent.dial]: a peer that does not know the extension protocol is of no use here.
+func (m *metadataSearch) dial(d peers.Dial) dialResult {
+	hash := m.cfg.Hash.Wire()
+	if d.V2 {
+		hash = m.cfg.Hash.WireV2()
+	}
+	o := conn.Offer{Hello: wire.NewHandshake(hash, m.s.peerID, m.features(hash))}
+	if d.Eager {
+		o.Eager = m.appendHello(nil, d.Addr, true)
+	}
+	return m.s.dialPeer(m.ctx, d, o, func(h wire.Handshake) bool {
+		// By the info-hash that it was asked by, or by the v2 one of a hybrid (BEP 52, "upgrade path").
+		return h.InfoHash == hash || m.cfg.Hash.HasV2 && h.InfoHash == m.cfg.Hash.WireV2()
+	})
 }
 
-// run talks to the peer to the end. It returns nil if the connection is kept,
-// else why it was closed.
-func (p *metadataPeer) run() error {
-	p.waited = time.Now()
+// features are what we announce. BEP 52's bit means that both swarms of a hybrid
+// are known; libtorrent closes on it if a torrent has v1 alone.
+func (m *metadataSearch) features(hash [20]byte) wire.Features {
+	f := wire.FeatureExtension | wire.FeatureFast
+	if h := m.cfg.Hash; h.HasV1 && h.HasV2 && hash == h.Wire() {
+		f |= wire.FeatureV2
+	}
+	return f
+}
+
+// appendHello appends what a peer hears first: that we have nothing (if it
+// knows BEP 6), what we speak (BEP 10), and that we want what it has, so that it
+// may let us download by the time that we know what.
+func (m *metadataSearch) appendHello(b []byte, to netip.AddrPort, fast bool) []byte {
+	if fast {
+		b = wire.AppendHaveNone(b)
+	}
+	h := wire.ExtHandshake{
+		M: map[string]uint8{wire.ExtMetadata: conn.ExtMetadata, wire.ExtPEX: conn.ExtPEX},
+		V: m.s.cfg.Client, Reqq: maxQueue, YourIP: to.Addr(),
+	}
+	if m.s.cfg.UTP != nil {
+		h.M[wire.ExtHolepunch] = conn.ExtHolepunch
+	}
+	if l := m.s.cfg.Listener; l != nil {
+		h.Port = conn.AddrPort(l.Addr()).Port()
+	}
+	b = wire.AppendExtended(b, 0, h.Append(nil))
+	return wire.AppendInterested(b)
+}
+
+// handleDialed takes the outcome of a dial.
+func (m *metadataSearch) handleDialed(r dialResult) {
+	if r.err != nil {
+		m.s.log.Debug("connect to peer: "+r.err.Error(), "addr", r.dial.Addr)
+		m.pool.Dialed(m.now(), r.dial, r.outcome, false)
+		return
+	}
+	m.pool.Dialed(m.now(), r.dial, peers.Answered, r.c.Encrypted)
+	m.join(r.c)
+}
+
+// handOver gives a connection that came to us to the loop.
+func (m *metadataSearch) handOver(c *conn.Conn) {
+	select {
+	case m.arrivals <- c:
+	case <-m.ctx.Done():
+		m.s.discard(c)
+	}
+}
+
+// join takes a connection past its handshake into the search.
+func (m *metadataSearch) join(c *conn.Conn) {
+	place, err := m.pool.Join(m.now(), arrivalOf(c))
+	if err != nil {
+		m.s.log.Debug("refuse peer: "+err.Error(), "addr", c.Addr)
+		m.s.discard(c)
+		return
+	}
+	p := &searchPeer{Conn: c, id: place.ID}
+	for peers.Slot(p.id) >= len(m.conns) {
+		m.conns = append(m.conns, nil)
+	}
+	m.conns[peers.Slot(p.id)] = p
+	m.running++
+	m.drafts.Join(m.now(), p.id, p.Addr, p.Extended())
 	if !p.Greeted {
-		p.send(p.m.appendHello(nil, p.Addr, p.Fast()))
+		p.Send(func(b []byte) []byte { return m.appendHello(b, p.Addr, p.Fast()) })
 	}
-	if !p.Extended() {
-		p.Close(errNoMetadata)
-	}
-	p.m.arrive(p)
-	err := p.Conn.Run(context.WithoutCancel(p.m.ctx), conn.Config{Peer: int(p.id), Events: p.m.events, V2: true})
-	if err == nil && p.m.keep(p) {
-		return nil
-	}
-	p.m.s.discard(p.Conn)
-	return err
+	cfg := conn.Config{Peer: int(p.id), Events: m.events, V2: true, Closed: m.s.limits.Release}
+	m.wg.Go(func() { _ = p.Run(context.WithoutCancel(m.ctx), cfg) })
 }
 
-// send puts messages into the outbox, from any goroutine.
-func (p *metadataPeer) send(b []byte) {
-	p.Send(func(o []byte) []byte { return append(o, b...) })
-	p.Flush()
+// peer is the connection of an id, nil if it has ended.
+func (m *metadataSearch) peer(id picker.PeerID) *searchPeer {
+	if s := peers.Slot(id); s < len(m.conns) && m.conns[s] != nil && m.conns[s].id == id {
+		return m.conns[s]
+	}
+	return nil
 }
 
 // handlePeerEvents handles an event and what else has come meanwhile.
@@ -77,150 +123,34 @@ func (m *metadataSearch) handlePeerEvents(e conn.Event) {
 
 // handlePeerEvent takes what a peer said.
 func (m *metadataSearch) handlePeerEvent(e conn.Event) {
-	m.mu.Lock()
-	p := m.peers[picker.PeerID(e.Peer)]
-	m.mu.Unlock()
-	var err error
+	p, now := m.peer(picker.PeerID(e.Peer)), m.now()
 	switch e.Kind {
-	case conn.Parked, conn.Gone:
+	case conn.Parked:
 		m.leave(p)
+		m.kept = append(m.kept, p)
+	case conn.Gone:
+		m.s.log.Debug("metadata peer gone", "addr", p.Addr, "err", e.Err)
+		m.leave(p)
+		// It may have closed for what we said first. The other reasons are no better.
+		m.pool.Left(now, p.id, peers.Departure{Shy: p.Messages() == 0 || !p.Fast(), Failed: true})
 	case conn.Hello:
-		err = p.introduced(e.Ext.Hello)
+		h := e.Ext.Hello
+		p.ids.Update(h)
+		m.pool.Introduced(p.id, introOf(h, p.ids))
+		m.drafts.Introduced(now, p.id, p.ids.Metadata != 0, h.MetadataSize, p.ids.PEX != 0)
 	case conn.Metadata:
-		err = p.handleMetadata(e.Ext.Metadata)
+		m.drafts.Heard(now, p.id, e.Ext.Metadata, p.ids.PEX != 0)
 	case conn.PEX:
-		m.hear(p, e.Ext.Added)
+		m.pool.HeardPEX(now, p.id, e.Ext.Added)
 	case conn.Holepunch:
-		m.handleHolepunch(p, *e.Ext.Holepunch)
-	}
-	if err != nil {
-		p.Close(err)
+		logRefusal(m.s.log, e.Ext.Holepunch, p.Conn)
+		m.pool.HeardHolepunch(now, p.id, *e.Ext.Holepunch)
 	}
 }
 
-// reviewPeers closes those that have sent nothing of use for long.
-func (m *metadataSearch) reviewPeers() {
-	now := time.Now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range m.peers {
-		patience := metadataPatience
-		if p.isIdler {
-			patience = idlerPatience
-		}
-		if now.Sub(p.waited) >= patience {
-			p.Close(errImpatient)
-		}
-	}
-}
-
-// introduced takes an extension handshake, which may come again with changes.
-func (p *metadataPeer) introduced(h *wire.ExtHandshake) error {
-	if h.MetadataSize > wire.MaxMetadata {
-		return fmt.Errorf("%w: metadata of %d bytes", wire.ErrProtocol, h.MetadataSize)
-	}
-	p.m.mu.Lock()
-	p.ids.Update(h)
-	has := p.ids.Metadata != 0 && (h.MetadataSize != 0 || p.draft != nil)
-	if has && p.draft == nil {
-		p.draft = p.m.join(h.MetadataSize)
-	}
-	p.m.known.self.vote(p.Addr.Addr().String(), h.YourIP)
-	p.m.mu.Unlock()
-	if !has {
-		return p.idle()
-	}
-	return p.ask()
-}
-
-// idle keeps a peer that has no metadata for what it tells of others (BEP 11):
-// beside those that are asked, for a while, and not too many.
-func (p *metadataPeer) idle() error {
-	m := p.m
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if p.draft != nil {
-		p.draft.release(p)
-	}
-	switch {
-	case p.isIdler:
-		return nil
-	case p.ids.PEX == 0:
-		return errNoMetadata
-	}
-	p.isIdler = true
-	if p.Outgoing {
-		m.busy--
-		m.idlers = append(m.idlers, p)
-		if len(m.idlers) > metadataIdlers {
-			m.idlers[0].Close(errNoMetadata)
-			m.idlers = slices.Delete(m.idlers, 0, 1)
-		}
-		m.poke()
-	}
-	return nil
-}
-
-// handleMetadata takes a block, or what is said instead.
-func (p *metadataPeer) handleMetadata(md *wire.Metadata) error {
-	switch md.Type {
-	case wire.MetadataRequest: // we have none either
-		if p.ids.Metadata != 0 {
-			reject := wire.Metadata{Type: wire.MetadataReject, Piece: md.Piece}
-			p.send(wire.AppendExtended(nil, p.ids.Metadata, reject.Append(nil)))
-		}
-	case wire.MetadataReject:
-		return p.idle()
-	case wire.MetadataData:
-		return p.take(md)
-	}
-	return nil
-}
-
-// ask requests every block that nobody else was asked for, or, when all were,
-// every one that is not here: the slowest peer does not decide.
-func (p *metadataPeer) ask() error {
-	p.m.mu.Lock()
-	blocks := p.draft.assign(p)
-	p.m.mu.Unlock()
-	var b []byte
-	for _, i := range blocks {
-		req := wire.Metadata{Type: wire.MetadataRequest, Piece: i}
-		b = wire.AppendExtended(b, p.ids.Metadata, req.Append(nil))
-	}
-	if len(b) > 0 {
-		p.waited = time.Now()
-		p.send(b)
-	}
-	return nil
-}
-
-// take adds a block to the draft and checks the hash of a draft that is whole.
-func (p *metadataPeer) take(md *wire.Metadata) error {
-	m := p.m
-	m.mu.Lock()
-	d := p.draft
-	switch {
-	case d == nil, m.result != nil, md.TotalSize != d.size, !d.put(p, md.Piece, md.Data):
-		m.mu.Unlock()
-		return nil // late, or somebody else was faster
-	case m.drafted() > maxDrafted:
-		d.empty(false)
-		m.mu.Unlock()
-		return errTooManyDrafts
-	}
-	p.waited = time.Now()
-	whole, right, alone := d.whole(), false, false
-	if whole {
-		right, alone = m.judge(d)
-	}
-	m.mu.Unlock()
-	m.poke()
-	switch {
-	case right:
-		return nil
-	case alone:
-		return fmt.Errorf("%w: metadata with another hash", wire.ErrProtocol)
-	}
-	return p.ask()
+// leave takes a connection out of the search.
+func (m *metadataSearch) leave(p *searchPeer) {
+	m.conns[peers.Slot(p.id)] = nil
+	m.running--
+	m.drafts.Leave(m.now(), p.id)
 }

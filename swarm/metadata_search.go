@@ -2,16 +2,17 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
 
-	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/conn"
+	"torrentfs/swarm/metadata"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/wire"
 )
 
@@ -23,27 +24,17 @@ type MetadataConfig struct {
 	Progress func(MetadataProgress)
 }
 
-// MetadataProgress is how far a search has come, for whoever waits.
+// MetadataProgress is how far a search has come.
 type MetadataProgress struct {
 	Known     int   // addresses
 	Connected int   // peers that answered the handshake
-	Size      int64 // of the info dictionary, as a peer claims; 0: nobody said
+	Size      int64 // of the info dictionary, as a peer claims; 0: none did
 	Received  int64 // bytes of it, not verified yet
 }
 
-// Limits of a search for metadata.
-const (
-	metadataPeers    = 16               // dials, and connections to those who have it, at once
-	metadataIdlers   = 16               // connections beside them, to those who may tell of others
-	metadataIncoming = 32               // connections that came to us, of both kinds
-	metadataPatience = 15 * time.Second // for what a peer is to send next
-	idlerPatience    = 100 * time.Second
-	searchTick       = time.Second
-)
-
 // FetchMetadata gets the info dictionary of a magnet link from peers (BEP 9).
 // It asks several at once, and trusts nothing but the hash. It ends with ctx.
-// The connections to its peers live on in the result, which is to be given to
+// The pool of its peers lives on in the result, which is to be given to
 // [Session.Add], or else closed.
 func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metadata, error) {
 	m := s.newSearch(ctx, cfg)
@@ -51,7 +42,6 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 		m.cancel()
 		return nil, err
 	}
-	m.Found(Introducer{}, cfg.Peers)
 	for _, src := range cfg.Sources {
 		m.wg.Go(func() {
 			if err := src.Run(m.ctx, m); err != nil && m.ctx.Err() == nil {
@@ -60,8 +50,7 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 		})
 	}
 	err := m.run()
-	m.close()
-	found := m.harvest()
+	found := m.end(err == nil)
 	if err != nil {
 		found.Close()
 		return nil, err
@@ -69,43 +58,51 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 	return found, nil
 }
 
-// metadataSearch is one search: addresses, connections, and what came so far.
-// Dials and its connections are goroutines; what they share is guarded by mu.
+// metadataSearch is the first tenant of the pool of peers of a magnet link. What it
+// hears of other peers counts for nothing if the torrent turns out to be private
+// (BEP 27): see [Metadata]. The goroutine of FetchMetadata is its loop, and owns all
+// that follows the channels.
 type metadataSearch struct {
 	s      *Session
 	cfg    MetadataConfig
-	ctx    context.Context
+	ctx    context.Context // of dials and sources
 	cancel context.CancelFunc
-	start  time.Time
 	wg     sync.WaitGroup
-	wake   chan struct{}       // something for run to look at; holds one token
-	events chan conn.Event     // of its connections
-	stuck  chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 
-	mu        sync.Mutex
-	closed    bool
-	known     addressBook
-	called    budget.Budget // strangers to connect to, by peers' word (BEP 55)
-	busy      int           // dials, and outgoing connections but for the idlers
-	incoming  int
-	idlers    []*metadataPeer // outgoing connections to those who have no metadata, the oldest first
-	peers     map[picker.PeerID]*metadataPeer
-	peerCount int // connections ever
-	bySize    map[int64]*metadataDraft
-	givers    []netip.AddrPort // peers that gave blocks
-	result    []byte
-	kept      []*keptConn
-	progress  MetadataProgress
+	events   chan conn.Event
+	arrivals chan *conn.Conn
+	dialed   chan dialResult
+	found    chan foundAddrs
+	calls    chan func()
+
+	pool     *peers.Pool
+	drafts   *metadata.Search
+	conns    []*searchPeer // by slot of their ids; nil: free
+	running  int           // in conns
+	kept     []*searchPeer // parked, for the torrent
+	progress MetadataProgress
+	timer    *time.Timer
+}
+
+// searchPeer is what the loop knows of a connection.
+type searchPeer struct {
+	*conn.Conn
+	id  picker.PeerID
+	ids wire.ExtIDs // the peer's numbers for extension messages
 }
 
 func (s *Session) newSearch(ctx context.Context, cfg MetadataConfig) *metadataSearch {
 	ctx, cancel := context.WithCancel(ctx)
-	return &metadataSearch{
-		s: s, cfg: cfg, ctx: ctx, cancel: cancel,
-		known: addressBook{rand: rand.New(rand.NewPCG(s.cfg.Seed, 9)), gate: &s.dials}, start: time.Now(),
-		wake: make(chan struct{}, 1), stuck: make(chan netip.AddrPort, metadataPeers), events: make(chan conn.Event, 16),
-		bySize: map[int64]*metadataDraft{}, peers: map[picker.PeerID]*metadataPeer{},
+	m := &metadataSearch{
+		s: s, cfg: cfg, ctx: ctx, cancel: cancel, timer: time.NewTimer(0),
+		events: make(chan conn.Event, 16), arrivals: make(chan *conn.Conn), dialed: make(chan dialResult),
+		found: make(chan foundAddrs), calls: make(chan func()),
+		pool:   s.newPool(s.cfg.Seed, peers.Tenant{Search: true, Hybrid: cfg.Hash.HasV1 && cfg.Hash.HasV2}),
+		drafts: metadata.New(cfg.Hash),
 	}
+	m.pool.SetNeeds(0, peers.Needs{Empty: true})
+	m.pool.Found(m.now(), Introducer{}, cfg.Peers)
+	return m
 }
 
 // register makes incoming connections for the info-hash find the search.
@@ -130,47 +127,15 @@ func (s *Session) register(m *metadataSearch) error {
 	return nil
 }
 
-// close ends dials and connections, but for those that are kept with a result.
-func (m *metadataSearch) close() {
-	m.s.mu.Lock()
-	for _, h := range wireHashes(m.cfg.Hash) {
-		delete(m.s.searches, h)
-	}
-	m.s.mu.Unlock()
-	m.mu.Lock()
-	m.closed = true
-	for _, p := range m.peers {
-		p.Park()
-	}
-	m.mu.Unlock()
-	m.cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		m.wg.Wait()
-	}()
-	for {
-		select {
-		case e := <-m.events:
-			m.handlePeerEvent(e)
-		case <-ended:
-			return
-		}
-	}
-}
-
-// now is the clock of its address book.
-func (m *metadataSearch) now() time.Duration { return time.Since(m.start) }
+// now is the clock of the pool.
+func (m *metadataSearch) now() time.Duration { return time.Since(m.pool.Start()) }
 
 // Found implements [Seeker].
 func (m *metadataSearch) Found(by Introducer, peers []netip.AddrPort) {
-	now := m.now()
-	m.mu.Lock()
-	for _, a := range peers {
-		m.known.add(a, by, now)
+	select {
+	case m.found <- foundAddrs{by, peers}:
+	case <-m.ctx.Done():
 	}
-	m.mu.Unlock()
-	m.poke()
 }
 
 // Totals implements [Seeker]: nothing was moved, and how much lacks is not known.
@@ -183,28 +148,20 @@ func (m *metadataSearch) Settled() <-chan struct{} {
 	return done
 }
 
-func (m *metadataSearch) poke() {
+// call runs f in the loop and waits for it, or does nothing if the search is over.
+func (m *metadataSearch) call(f func()) {
+	ran := make(chan struct{})
 	select {
-	case m.wake <- struct{}{}:
-	default:
+	case m.calls <- func() { f(); close(ran) }:
+		<-ran
+	case <-m.ctx.Done():
 	}
 }
 
-// run dials until the metadata is there.
+// run is the loop, until the metadata is there.
 func (m *metadataSearch) run() error {
-	tick := time.NewTicker(searchTick)
-	defer tick.Stop()
-	asked := time.Now()
-	for {
-		m.mu.Lock()
-		done := m.result != nil
-		m.mu.Unlock()
-		if done {
-			m.report() // also where all of it came at once
-			return nil
-		}
-		hungry := m.dialMore()
-		m.report()
+	for m.drafts.Info() == nil {
+		m.flush()
 		select {
 		case <-m.ctx.Done():
 			return m.ctx.Err()
@@ -212,60 +169,138 @@ func (m *metadataSearch) run() error {
 			return ErrClosed
 		case e := <-m.events:
 			m.handlePeerEvents(e)
-		case <-m.wake:
-		case a := <-m.stuck:
-			m.mu.Lock()
-			m.askRelay(a)
-			m.mu.Unlock()
-		case <-tick.C:
-			m.reviewPeers()
-			if hungry && time.Since(asked) > askInterval {
-				asked = time.Now()
-				for _, src := range m.cfg.Sources {
-					src.NeedPeers()
-				}
+		case c := <-m.arrivals:
+			m.join(c)
+		case r := <-m.dialed:
+			m.handleDialed(r)
+		case f := <-m.found:
+			m.pool.Found(m.now(), f.by, f.addrs)
+		case f := <-m.calls:
+			f()
+		case <-m.timer.C:
+			m.pool.Tick(m.now())
+			m.drafts.Tick(m.now())
+		}
+	}
+	m.report() // also if all of it came at once
+	return nil
+}
+
+// end ends dials and connections, but for those that are kept with a result.
+func (m *metadataSearch) end(keep bool) *Metadata {
+	m.s.mu.Lock()
+	for _, h := range wireHashes(m.cfg.Hash) {
+		delete(m.s.searches, h)
+	}
+	m.s.mu.Unlock()
+	m.cancel()
+	m.timer.Stop()
+	m.pool.SetNeeds(m.now(), peers.Needs{Empty: true, Paused: true})
+	m.flush() // dials that have begun have a place to give back
+	for _, p := range m.conns {
+		switch {
+		case p == nil:
+		case keep:
+			p.Park()
+		default:
+			p.Close(errSearchOver)
+		}
+	}
+	for m.running > 0 || m.pool.Dialing() > 0 {
+		select {
+		case e := <-m.events:
+			m.handlePeerEvent(e)
+		case r := <-m.dialed:
+			m.pool.Dialed(m.now(), r.dial, r.outcome, false)
+			if r.c != nil {
+				m.s.discard(r.c)
 			}
 		}
 	}
+	m.wg.Wait()
+	return &Metadata{Info: m.drafts.Info(), Givers: m.drafts.Givers(), s: m.s, hash: m.cfg.Hash, pool: m.pool, kept: m.kept}
+}
+
+// flush does what the pool and the drafts want done, and sets the timer.
+func (m *metadataSearch) flush() {
+	for {
+		acts, asks := m.pool.Drain(nil), m.drafts.Drain(nil)
+		if len(acts)+len(asks) == 0 {
+			break
+		}
+		for i := range acts {
+			m.applyPool(&acts[i])
+		}
+		for _, a := range asks {
+			m.applyDrafts(a)
+		}
+	}
+	for _, p := range m.conns {
+		if p != nil {
+			p.Flush()
+		}
+	}
+	m.report()
+	m.timer.Reset(max(0, min(m.pool.NextDeadline(), m.drafts.NextDeadline())-m.now()))
+}
+
+// applyPool does one action of the pool.
+func (m *metadataSearch) applyPool(a *peers.Action) {
+	switch a.Kind {
+	case peers.StartDial:
+		if a.Dial.Punch {
+			m.s.log.Debug("holepunch: connect", "addr", a.Dial.Addr)
+		}
+		d := a.Dial
+		m.wg.Go(func() { m.dialed <- m.dial(d) })
+		return
+	case peers.AskSources:
+		for _, src := range m.cfg.Sources {
+			src.NeedPeers()
+		}
+		return
+	}
+	p := m.peer(a.Peer)
+	switch {
+	case p == nil:
+	case a.Kind == peers.Close:
+		p.Close(a.Err)
+	default:
+		logPunch(m.s.log, a.Punch, p.Conn)
+		p.Send(func(b []byte) []byte { return appendGossip(b, a, p.ids) })
+	}
+}
+
+// applyDrafts does one action of the drafts.
+func (m *metadataSearch) applyDrafts(a metadata.Action) {
+	p := m.peer(a.Peer)
+	if p == nil {
+		return
+	}
+	msg := wire.Metadata{Type: wire.MetadataRequest, Piece: a.Block}
+	switch a.Kind {
+	case metadata.Drop:
+		p.Close(a.Err)
+		return
+	case metadata.Idle:
+		m.pool.SetIdle(m.now(), a.Peer)
+		return
+	case metadata.Reject:
+		msg.Type = wire.MetadataReject
+	}
+	p.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.ids.Metadata, msg.Append(nil)) })
 }
 
 func (m *metadataSearch) report() {
 	if m.cfg.Progress == nil {
 		return
 	}
-	m.mu.Lock()
-	p := MetadataProgress{Known: len(m.known.list), Connected: len(m.peers)}
-	for size, d := range m.bySize {
-		if got := int64(d.got.Count()) * wire.MetadataBlock; p.Size == 0 || got > p.Received {
-			p.Size, p.Received = size, min(got, size)
-		}
-	}
-	changed := p != m.progress
-	m.progress = p
-	m.mu.Unlock()
-	if changed {
+	p := MetadataProgress{Known: m.pool.Known(), Connected: m.pool.Live()}
+	p.Size, p.Received = m.drafts.Progress()
+	if p != m.progress {
+		m.progress = p
 		m.cfg.Progress(p)
 	}
 }
 
-// dialMore dials what is due and says whether nobody is left to dial or to ask.
-func (m *metadataSearch) dialMore() (hungry bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	for m.busy < metadataPeers {
-		a := m.known.pick(now, false)
-		if a == nil {
-			return m.busy == 0
-		}
-		ticket := m.takePlaces(a.addr.Addr(), a.by)
-		if ticket == nil {
-			return m.busy == 0
-		}
-		a.inUse, a.asked = true, 0
-		a.dials++
-		d := dialPlan{addr: a.addr, hash: m.hashFor(a), encrypt: a.encrypt, eager: !a.plain, ticket: ticket}
-		m.wg.Go(func() { m.dial(d) })
-	}
-	return false
-}
+var errSearchOver = errors.New("the search is over")

@@ -22,15 +22,12 @@ func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
 		searches = append(searches, m)
 	}
 	s.mu.Unlock()
-	s.dials.forgive()
+	s.limits.Forgive()
 	for t := range torrents {
 		_ = t.call(func() { t.moveNetwork(have) }) // it has ended: nothing to do
 	}
 	for _, m := range searches {
-		m.mu.Lock()
-		m.known.forgive(m.now())
-		m.mu.Unlock()
-		m.poke()
+		m.call(func() { m.pool.NetworkChanged(m.now()) })
 	}
 }
 
@@ -42,8 +39,6 @@ func (t *Torrent) moveNetwork(have func(netip.Addr) bool) {
 		}
 	}
 	now := t.now()
-	t.known.forgive(now)
-	t.hungryDue = now
+	t.pool.NetworkChanged(now)
 	t.houseDue = now
-	t.connectPeers()
 }

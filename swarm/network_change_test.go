@@ -27,8 +27,8 @@ func TestNetworkChange(t *testing.T) {
 			t.Error("a connection from an address that is still there was closed")
 		}
 		var due, now time.Duration
-		tor.call(func() { due, now = tor.known.byAddr[late].due, tor.now() })
-		if due > now+firstRetry {
+		tor.call(func() { due, _ = tor.pool.Due(late); now = tor.now() })
+		if due > now+4*time.Second {
 			t.Errorf("what failed before is due in %v", due-now)
 		}
 		w.session.NetworkChanged(func(netip.Addr) bool { return false })

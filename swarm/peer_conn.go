@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"net/netip"
 	"time"
 
 	"torrentfs/internal/bitset"
@@ -12,7 +11,7 @@ import (
 )
 
 // peerConn is what the torrent's loop knows of a connected peer. A known address
-// is another thing: see addressBook.
+// is another thing: see package peers.
 type peerConn struct {
 	// Immutable.
 	*conn.Conn
@@ -27,17 +26,14 @@ type peerConn struct {
 	dirty        bool // in the loop's dirtyMsg
 	remote       bitset.Set
 	remoteCount  int
-	heardBits    bool           // a bitfield, have-all or have-none came
-	haves        int            // pieces that it showed one by one
-	choking      bool           // we choke the peer
-	interested   bool           // we are interested
-	presumed     bool           // interest was said with the handshake, before we knew what it has
-	peerChoking  bool           // the peer chokes us
-	peerWants    bool           // the peer is interested
-	uploadOnly   bool           // BEP 21
-	listens      netip.AddrPort // where others can connect to it; invalid while unknown
-	pex          pexState
-	punch        punchState
+	heardBits    bool // a bitfield, have-all or have-none came
+	haves        int  // pieces that it showed one by one
+	choking      bool // we choke the peer
+	interested   bool // we are interested
+	presumed     bool // interest was said with the handshake, before we knew what it has
+	peerChoking  bool // the peer chokes us
+	peerWants    bool // the peer is interested
+	uploadOnly   bool // BEP 21
 	client       string
 	extIDs       wire.ExtIDs // the peer's numbers for extension messages
 	down, up     meter
@@ -47,17 +43,13 @@ type peerConn struct {
 	metadataSent int           // bytes of the info dictionary
 	messages     int
 	flood        conn.Flood
-	useful       time.Duration    // when payload last went either way
 	answers      hashes.Allowance // what it may be sent of hashes
 }
 
 func newPeerConn(t *Torrent, c *conn.Conn, v2 bool) *peerConn {
 	p := &peerConn{
 		Conn: c, t: t, greeted: c.Greeted, v2: v2, dht: t.usesDHT() && c.Hello.Features().Has(wire.FeatureDHT),
-		since: time.Now(), pex: pexState{next: -pexPause}, remote: bitset.New(t.info.NumPieces()), choking: true, peerChoking: true,
-	}
-	if c.Outgoing {
-		p.listens = c.Addr
+		since: time.Now(), remote: bitset.New(t.info.NumPieces()), choking: true, peerChoking: true,
 	}
 	return p
 }
@@ -68,7 +60,7 @@ func (c *peerConn) run() {
 	_ = c.Run(t.ctx, conn.Config{
 		Peer: int(c.id), Events: t.fromPeers, Geometry: &t.info.Geometry, V2: c.v2,
 		Source: t.store, Unreadable: t.unreadable,
-		Down: t.s.down, Up: t.s.up, Received: &t.received, Sent: &t.sent, Closed: t.s.conns.give,
+		Down: t.s.down, Up: t.s.up, Received: &t.received, Sent: &t.sent, Closed: t.s.limits.Release,
 	})
 }
 
@@ -91,7 +83,7 @@ func (t *Torrent) handOver(c *peerConn) {
 // discard closes a connection that nobody runs, and gives its place to others.
 func (s *Session) discard(c *conn.Conn) {
 	c.Discard()
-	s.conns.give()
+	s.limits.Release()
 }
 
 // unreadable is called by a peer's writer if a committed piece could not be read.

@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -94,72 +93,6 @@ func TestHearsayIsBounded(t *testing.T) {
 		if n := tor.Stats().Known; n != 1+2*wire.MaxPEX {
 			t.Errorf("%d addresses known after a flood, want those of two messages", n)
 		}
-	})
-}
-
-// What a public peer says of addresses inside a network is not believed, and
-// it is not told of such.
-func TestPEXStaysInsideTheNetwork(t *testing.T) {
-	for _, c := range []struct {
-		who, addr string
-		want      bool
-	}{
-		{"8.8.8.8", "127.0.0.1", false},
-		{"8.8.8.8", "192.168.1.1", false},
-		{"8.8.8.8", "1.1.1.1", true},
-		{"192.168.1.5", "192.168.1.1", true},
-		{"192.168.1.5", "1.1.1.1", true},
-		{"2001:4860:4860::8888", "fe80::1", false},
-	} {
-		if got := mayHear(netip.MustParseAddr(c.who), netip.MustParseAddr(c.addr)); got != c.want {
-			t.Errorf("%s may hear of %s: %v", c.who, c.addr, got)
-		}
-	}
-}
-
-// Messages about peers are a minute apart and tell changes alone.
-func TestPEXTellsChanges(t *testing.T) {
-	inWorld(t, 64<<10, 16<<10, Config{}, func(w *world) {
-		a, b, c := &peerConn{Conn: &conn.Conn{}}, &peerConn{Conn: &conn.Conn{}}, &peerConn{Conn: &conn.Conn{}}
-		tor := w.add(TorrentConfig{})
-		sent := func() (p wire.PEX) {
-			buf := a.TakeUnsent()
-			if len(buf) == 0 {
-				return p
-			}
-			p, err := wire.ParsePEX(buf[6:])
-			if err != nil || int(binary.BigEndian.Uint32(buf)) != len(buf)-4 {
-				t.Errorf("sent %q: %v", buf, err)
-			}
-			return p
-		}
-		tor.call(func() {
-			for i, x := range []*peerConn{a, b, c} {
-				x.t, x.listens, x.Addr = tor, addrOf(i), addrOf(i)
-				x.dirty = true // nobody writes
-			}
-			a.extIDs.PEX = 1
-			defer func() { tor.peers = nil }()
-			tor.peers = []*peerConn{a, b, nil, c}
-			now := time.Hour
-			tor.exchangePeers(now)
-			if p := sent(); len(p.Added) != 2 || len(p.Dropped) != 0 {
-				t.Errorf("first: %+v, want both others", p)
-			}
-			tor.peers = []*peerConn{a, c}
-			tor.exchangePeers(now + pexInterval - 1)
-			if p := sent(); len(p.Dropped) != 0 {
-				t.Errorf("too soon: %+v", p)
-			}
-			tor.exchangePeers(now + pexInterval)
-			if p := sent(); len(p.Added) != 0 || len(p.Dropped) != 1 || p.Dropped[0] != b.listens {
-				t.Errorf("second: %+v, want the one that left", p)
-			}
-			tor.exchangePeers(now + 2*pexInterval)
-			if p := sent(); len(p.Added)+len(p.Dropped) != 0 {
-				t.Errorf("third: %+v, want nothing", p)
-			}
-		})
 	})
 }
 

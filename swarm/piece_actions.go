@@ -119,7 +119,7 @@ func (x *pieceWork) banSender(piece metainfo.Piece, by smartban.Sender) {
 		t.webSeedLied(t.webSeeds[by.Web-1], piece)
 		return
 	}
-	t.banAddr(by.Peer)
+	t.pool.Ban(t.now(), by.Peer)
 	for _, c := range t.peers {
 		if c != nil && c.Addr == by.Peer {
 			t.ban(c)

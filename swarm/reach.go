@@ -33,7 +33,7 @@ func (t *Torrent) Reach(off int64, n int) Reach {
 }
 
 func (t *Torrent) reach(first, last int) Reach {
-	r := Reach{Piece: -1, Peers: t.live + t.webSeedsLive(), Prospects: t.dialing}
+	r := Reach{Piece: -1, Peers: t.pool.Live() + t.webSeedsLive(), Prospects: t.pool.Dialing() + t.pool.Prospects(t.now())}
 	for p := first; p <= last; p++ {
 		if t.pieces.Has(p) {
 			continue
@@ -44,14 +44,8 @@ func (t *Torrent) reach(first, last int) Reach {
 			r.Piece, r.Holders, r.Unchoked = p, holders, unchoked
 		}
 	}
-	now := t.now()
 	for _, c := range t.peers {
 		if c != nil && !c.heardBits && c.remoteCount == 0 && time.Since(c.since) < introduction {
-			r.Prospects++
-		}
-	}
-	for _, a := range t.known.list {
-		if !a.inUse && !a.banned && a.due <= now {
 			r.Prospects++
 		}
 	}

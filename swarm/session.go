@@ -19,6 +19,7 @@ import (
 	"torrentfs/net/egress"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/mse"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/pieces/hashing"
 	"torrentfs/swarm/wire"
 )
@@ -68,12 +69,10 @@ type Session struct {
 	peerID [20]byte
 
 	down, up *rate.Limiter // nil: unlimited
-	conns    slots         // connections, incoming and outgoing
-	halfOpen slots         // dials
+	limits   *peers.Limits
 	hashers  *hashing.Pool
 	endpoint *conn.Endpoint
-	dials    dialGate
-	arrivals arrivals
+	arrivals peers.Arrivals
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -102,12 +101,10 @@ func NewSession(cfg Config) *Session {
 	s := &Session{
 		cfg: cfg, log: cfg.Logger, peerID: newPeerID(),
 		down: newLimiter(cfg.MaxDownload), up: newLimiter(cfg.MaxUpload),
-		conns: newSlots(cfg.MaxConns), halfOpen: newSlots(cfg.MaxHalfOpen),
+		limits:  peers.NewLimits(time.Now(), cfg.MaxConns, cfg.MaxHalfOpen),
 		hashers: hashing.NewPool(runtime.GOMAXPROCS(0)),
 		ctx:     ctx, stop: stop,
 		torrents: map[[20]byte]*Torrent{},
-		dials:    dialGate{start: time.Now()},
-		arrivals: arrivals{start: time.Now()},
 		endpoint: &conn.Endpoint{
 			Dialer: cfg.Dialer, UTP: cfg.UTP, Encryption: cfg.Encryption, Blocked: cfg.Blocked, Source: cfg.Source,
 		},
@@ -153,7 +150,7 @@ func (s *Session) Close() error {
 
 // acceptPeers takes incoming connections until the listener is closed.
 func (s *Session) acceptPeers(l net.Listener) {
-	var handshaking newcomers
+	var handshaking peers.Handshaking[net.Conn]
 	for {
 		nc, err := l.Accept()
 		if err != nil {
@@ -168,11 +165,14 @@ func (s *Session) acceptPeers(l net.Listener) {
 				return
 			}
 		}
-		if from := conn.AddrPort(nc.RemoteAddr()).Addr(); s.cfg.Blocked != nil && s.cfg.Blocked(from) || !s.arrivals.admit(from) {
+		from := conn.AddrPort(nc.RemoteAddr()).Addr()
+		if s.cfg.Blocked != nil && s.cfg.Blocked(from) || !s.arrivals.Admit(time.Now(), from) {
 			nc.Close()
 			continue
 		}
-		handshaking.enter(nc)
+		if gone, full := handshaking.Enter(nc, from); full {
+			gone.Close()
+		}
 		s.wg.Go(func() {
 			s.welcome(nc, &handshaking)
 		})
@@ -180,17 +180,17 @@ func (s *Session) acceptPeers(l net.Listener) {
 }
 
 // welcome reads the handshake of an incoming connection and hands it to its torrent.
-func (s *Session) welcome(nc net.Conn, from *newcomers) {
-	if !s.conns.tryTake() {
-		from.leave(nc)
+func (s *Session) welcome(nc net.Conn, from *peers.Handshaking[net.Conn]) {
+	if !s.limits.Accept() {
+		from.Leave(nc)
 		nc.Close()
 		return
 	}
 	c, err := s.endpoint.Accept(s.ctx, nc, s.findKey)
-	from.leave(nc)
+	from.Leave(nc)
 	if err != nil {
 		s.log.Debug("refuse incoming peer", "addr", nc.RemoteAddr(), "err", err)
-		s.conns.give()
+		s.limits.Release()
 		return
 	}
 	t, search, hello, err := s.answer(c.Hello)
@@ -203,7 +203,7 @@ func (s *Session) welcome(nc net.Conn, from *newcomers) {
 		return
 	}
 	if search != nil {
-		search.welcome(c)
+		search.handOver(c)
 		return
 	}
 	t.handOver(newPeerConn(t, c, hello.InfoHash == t.info.Hash.WireV2()))
@@ -264,19 +264,3 @@ func newLimiter(n int64) *rate.Limiter {
 	}
 	return rate.NewLimiter(rate.Limit(n), max(2*blockSize, int(n/10)))
 }
-
-// slots is a counting semaphore that is never waited for.
-type slots chan struct{}
-
-func newSlots(n int) slots { return make(slots, n) }
-
-func (s slots) tryTake() bool {
-	select {
-	case s <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s slots) give() { <-s }

@@ -140,13 +140,6 @@ func (c *peerConn) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remo
 
 // needSeeds calls those back that we let go because both sides had everything.
 func (t *Torrent) needSeeds() {
-	now := t.now()
-	for _, a := range t.known.list {
-		if a.seed && !a.banned {
-			a.due = min(a.due, now)
-		}
-	}
-	t.hungryDue = 0
-	t.tendWebSeeds(now)
-	t.connectPeers()
+	t.tendWebSeeds(t.now())
+	t.runPool()
 }

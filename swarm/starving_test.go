@@ -12,6 +12,9 @@ import (
 	"torrentfs/swarm/wire"
 )
 
+// How many connections one network may open to us at once, and per second: see [peers.Arrivals].
+const arrivalBurst, arrivalRate = 64, 2
+
 // harass connects to us again and again from some addresses, says something, and keeps
 // the last few connections open. It ends with ctx.
 func (w *world) harass(ctx context.Context, froms int, pause time.Duration, say func(c net.Conn)) (end func() (shaken int)) {
@@ -110,7 +113,7 @@ func TestDeafPeersDoNotStarve(t *testing.T) {
 		if rate := float64(honest.Record().Downloaded-before) / 40; rate < 0.6*limit {
 			t.Errorf("the honest peer gets %.0f bytes/s of %d", rate, limit)
 		}
-		if n := end(); n > 2*(int(arrivalBound.burst)+45*int(arrivalBound.rate)) {
+		if n := end(); n > 2*(int(arrivalBurst)+45*int(arrivalRate)) {
 			t.Errorf("%d connections of two addresses were taken in 40 seconds", n)
 		}
 	})
@@ -129,43 +132,8 @@ func TestReconnectingIsBounded(t *testing.T) {
 		case <-time.After(8 * time.Second):
 			t.Error("the honest leecher waits")
 		}
-		if n, most := end(), int(arrivalBound.burst+30*arrivalBound.rate); n > most {
+		if n, most := end(), int(arrivalBurst+30*arrivalRate); n > most {
 			t.Errorf("%d connections of one address within half a minute, want %d at most", n, most)
 		}
 	})
-}
-
-// doorConn is a connection of which only the other end's address matters.
-type doorConn struct {
-	net.Conn
-	addr   netip.AddrPort
-	closed bool
-}
-
-func (c *doorConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.addr) }
-func (c *doorConn) Close() error         { c.closed = true; return nil }
-
-// Of connections that have not shaken hands those of the most crowded network give way.
-func TestNewcomersOfOneNetworkGiveWay(t *testing.T) {
-	var n newcomers
-	honest := &doorConn{addr: netip.MustParseAddrPort("10.0.1.1:1")}
-	n.enter(honest)
-	var crowd []*doorConn
-	for i := range 10 * maxHandshaking {
-		c := &doorConn{addr: netip.AddrPortFrom(netip.MustParseAddr("10.0.2.1"), uint16(1+i))}
-		n.enter(c)
-		crowd = append(crowd, c)
-	}
-	if len(n.conns) != maxHandshaking || honest.closed {
-		t.Errorf("%d connections wait, want %d; the honest one is closed: %v", len(n.conns), maxHandshaking, honest.closed)
-	}
-	for i, c := range crowd {
-		if old := i < len(crowd)-maxHandshaking+1; c.closed != old {
-			t.Errorf("connection %d of %d is closed: %v", i, len(crowd), c.closed)
-		}
-	}
-	n.leave(honest)
-	if len(n.conns) != maxHandshaking-1 {
-		t.Errorf("%d connections wait after one has left", len(n.conns))
-	}
 }

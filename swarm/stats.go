@@ -85,7 +85,7 @@ func (t *Torrent) Stats() Stats {
 func (t *Torrent) fillStats(s *Stats) {
 	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.pieces.nHeld.Load()), t.pieces.Doubtful(), t.pieces.wasted, t.pieces.Taken()
 	s.DownRate, s.UpRate = t.down.rate, t.up.rate
-	s.Known = len(t.known.list)
+	s.Known = t.pool.Known()
 	for _, c := range t.peers {
 		if c == nil {
 			continue

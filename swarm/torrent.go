@@ -11,13 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"torrentfs/internal/budget"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/choke"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
-	"torrentfs/swarm/pieces/smartban"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/wire"
 )
 
@@ -53,7 +52,7 @@ type Torrent struct {
 	info  *metainfo.Info
 	store Store
 	log   *slog.Logger
-	start time.Time     // zero of the picker's clock
+	start time.Time     // zero of the clock of the picker and the pool
 	trees *hashes.Trees // nil: v1 alone
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -65,7 +64,6 @@ type Torrent struct {
 	fromWeb   chan webEvent   // nil without web seeds
 	arrivals  chan *peerConn
 	dialed    chan dialResult
-	stuck     chan netip.AddrPort // dialled, and silent so far; what does not fit is dropped
 	blocked   chan *blockedRead
 	dropped   chan *blockedRead
 	hits      chan readHit
@@ -82,31 +80,26 @@ type Torrent struct {
 	sent       atomic.Int64
 
 	// Owned by the loop.
-	picker    *picker.Picker
-	actions   []picker.Action
-	credit    picker.Credit
-	peers     []*peerConn // by picker.PeerID; nil where free
-	peerCount int         // connections ever, modulo what an ID can hold
-	live      int         // connections in peers
-	webSeeds  []*webPeer
-	known     addressBook
-	dialing   int
-	pieces    *pieceWork
-	hashes    *hashExchange // nil: v1 alone
-	reads     blockedReads
-	choker    *choke.Choker
-	down, up  meter
-	measured  time.Time
-	lastSent  int64
-	bans      smartban.BanList
-	called    budget.Budget // strangers to connect to, by peers' word (BEP 55)
-	crowded   bool          // somebody was refused since the last review
-	shortage  shortage
-	rand      *rand.Rand
-	dirtyMsg  []*peerConn // connections whose outbox got something since the last flush
-	houseDue  time.Duration
-	hungryDue time.Duration
-	timer     *time.Timer
+	picker      *picker.Picker
+	actions     []picker.Action
+	credit      picker.Credit
+	pool        *peers.Pool
+	poolActions []peers.Action
+	peers       []*peerConn // by slot of their ids in the pool; nil if free
+	webRuns     int         // of web seeds ever, modulo what an id can hold
+	webSeeds    []*webPeer
+	pieces      *pieceWork
+	hashes      *hashExchange // nil: v1 alone
+	reads       blockedReads
+	choker      *choke.Choker
+	down, up    meter
+	measured    time.Time
+	lastSent    int64
+	shortage    shortage
+	rand        *rand.Rand
+	dirtyMsg    []*peerConn // connections whose outbox got something since the last flush
+	houseDue    time.Duration
+	timer       *time.Timer
 }
 
 // Add opens a torrent in the session and starts it.
@@ -114,7 +107,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	if cfg.MaxPeers <= 0 {
 		cfg.MaxPeers = 80
 	}
-	cfg.MaxPeers = min(cfg.MaxPeers, peerSlots-maxWebSeeds)
+	cfg.MaxPeers = min(cfg.MaxPeers, peers.Slots-maxWebSeeds)
 	switch {
 	case cfg.NoUpload:
 		cfg.Slots = 0
@@ -171,14 +164,12 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t := &Torrent{
 		s: s, cfg: cfg, info: info, store: cfg.Store,
 		log:       s.log.With("torrent", info.Name),
-		start:     time.Now(),
 		trees:     hashes.NewTrees(info, cfg.PieceLayers),
 		ctx:       ctx,
 		stop:      stop,
 		done:      make(chan struct{}),
 		arrivals:  make(chan *peerConn),
 		dialed:    make(chan dialResult),
-		stuck:     make(chan netip.AddrPort, maxDialing),
 		blocked:   make(chan *blockedRead),
 		dropped:   make(chan *blockedRead),
 		hits:      make(chan readHit, 16),
@@ -189,13 +180,14 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
+	t.openPool(seed)
+	t.start = t.pool.Start()
 	t.hashes = newHashExchange(t)
 	t.pieces = newPieceWork(t)
 	t.choker = choke.New(cfg.Slots, t.rand)
-	t.known.rand, t.known.gate = t.rand, &s.dials
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
-	t.measured = t.start
+	t.measured = time.Now()
 	t.knowWebSeeds()
 	return t
 }
@@ -221,10 +213,9 @@ func (t *Torrent) adopt() {
 		}
 	}
 	t.pieces.noteProgress()
-	for _, a := range t.cfg.Peers {
-		t.known.add(a, Introducer{}, t.now())
-	}
-	t.takeOver(t.cfg.Metadata)
+	t.takeOver()
+	t.pool.SetNeeds(t.now(), t.needs())
+	t.pool.Found(t.now(), Introducer{}, t.cfg.Peers)
 }
 
 // Found tells the torrent of peers' addresses, and who told of them.
@@ -238,7 +229,7 @@ func (t *Torrent) Found(by Introducer, peers []netip.AddrPort) {
 // SeenAt tells the torrent at which address a tracker sees us (BEP 24): one
 // voice among those of the peers.
 func (t *Torrent) SeenAt(by string, self netip.Addr) {
-	_ = t.call(func() { t.known.self.vote(by, self) })
+	_ = t.call(func() { t.pool.SeenAt(by, self) })
 }
 
 // DiskReady says that the store has written something. It is cheap and never blocks.

@@ -30,8 +30,6 @@ func (t *Torrent) run() {
 			t.addPeer(c)
 		case r := <-t.dialed:
 			t.handleDialed(r)
-		case a := <-t.stuck:
-			t.handleStuck(a)
 		case r := <-t.pieces.hasher.Results():
 			t.pieces.hashed(r)
 		case t.pieces.checkQueue() <- t.pieces.nextCheck():
@@ -47,7 +45,7 @@ func (t *Torrent) run() {
 		case h := <-t.hintings:
 			t.takeHint(h)
 		case f := <-t.found:
-			t.noteAddresses(f)
+			t.pool.Found(t.now(), f.by, f.addrs)
 		case f := <-t.calls:
 			f()
 		case <-t.diskReady: // flush renews the credit
@@ -77,6 +75,7 @@ func (t *Torrent) handlePeerEvents(e conn.Event) {
 func (t *Torrent) tick() {
 	now := t.now()
 	t.picker.Tick(now)
+	t.pool.Tick(now)
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Tick(now, len(t.reads.waiting) > 0) })
 	if now >= t.reads.due {
 		t.reviewReads(now)
@@ -97,15 +96,13 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.coax(now)
 	t.tellSources()
 	t.rechoke(now)
-	t.connectPeers()
 	t.pieces.Tick(now)
 	t.tendWebSeeds(now)
-	t.exchangePeers(now)
-	t.askForPeers(now)
 }
 
 // flush carries out the picker's actions, wakes the writers and sets the timer.
 func (t *Torrent) flush() {
+	t.runPool()
 	t.updateCredit()
 	t.actions = t.picker.Drain(t.actions[:0])
 	for _, a := range t.actions {
@@ -122,7 +119,7 @@ func (t *Torrent) flush() {
 	if t.houseDue > now+houseInterval {
 		t.houseDue = t.nextHouse(now) // it was idle: an event may have ended that
 	}
-	if at := min(t.picker.NextDeadline(), t.houseDue, t.hashes.nextDeadline(), t.reads.due); at == never {
+	if at := min(t.picker.NextDeadline(), t.pool.NextDeadline(), t.houseDue, t.hashes.nextDeadline(), t.reads.due); at == never {
 		t.timer.Stop()
 	} else {
 		t.timer.Reset(max(0, at-now))

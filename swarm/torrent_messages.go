@@ -49,15 +49,17 @@ func (t *Torrent) handleMessage(c *peerConn, e conn.Event) error {
 		t.serveMetadata(c, e.Ext.Metadata.Piece)
 		return nil
 	case conn.PEX:
-		t.hearPeers(c, e.Ext.Added)
+		t.pool.HeardPEX(now, c.id, e.Ext.Added)
 		return nil
 	case conn.Holepunch:
-		t.handleHolepunch(c, e.Ext.Holepunch)
+		logRefusal(t.log, e.Ext.Holepunch, c.Conn)
+		t.pool.HeardHolepunch(now, c.id, *e.Ext.Holepunch)
 		return nil
 	case conn.DontHave:
 		if c.remote.Clear(e.Piece) {
 			c.remoteCount--
 			t.picker.Unhave(now, c.id, e.Piece)
+			t.pool.SetSeed(c.id, c.uploadOnly)
 		}
 		return nil
 	}
@@ -115,7 +117,7 @@ func (t *Torrent) handleHave(c *peerConn, piece int) {
 	c.haves++
 	t.picker.Have(t.now(), c.id, piece)
 	t.coaxSoon(t.now())
-	t.closeIfBothSeeds(c)
+	t.noteSeed(c)
 }
 
 // handleBitfield takes what a peer has. BEP 3 allows a bitfield only as the
@@ -142,14 +144,16 @@ func (t *Torrent) handleBitfield(c *peerConn, e conn.Event) error {
 		t.picker.Bitfield(now, c.id, c.remote)
 	}
 	c.remoteCount = c.remote.Count()
-	t.closeIfBothSeeds(c)
+	t.noteSeed(c)
 	return nil
 }
 
-// closeIfBothSeeds lets go of a peer to which nothing is to be sent in either
-// direction: it has everything, or wants no more (BEP 21), and so do we.
-func (t *Torrent) closeIfBothSeeds(c *peerConn) {
-	if (c.isSeed() || c.uploadOnly) && t.pieces.allHeld.Load() {
+// noteSeed looks whether a peer has everything, or wants no more (BEP 21). If so do
+// we, it is let go: nothing is to be sent in either direction.
+func (t *Torrent) noteSeed(c *peerConn) {
+	seed := c.isSeed() || c.uploadOnly
+	t.pool.SetSeed(c.id, seed)
+	if seed && t.pieces.allHeld.Load() {
 		c.Close(errBothSeeds)
 	}
 }
@@ -161,9 +165,8 @@ func (t *Torrent) handleExtHandshake(c *peerConn, h *wire.ExtHandshake) {
 		c.client = h.V
 	}
 	c.uploadOnly = h.UploadOnly
-	c.noteListening(h)
-	t.known.self.vote(c.Addr.Addr().String(), h.YourIP)
-	t.closeIfBothSeeds(c)
+	t.pool.Introduced(c.id, introOf(h, c.extIDs))
+	t.noteSeed(c)
 	if h.Reqq > 0 {
 		t.picker.SetReqq(c.id, h.Reqq)
 	}

@@ -1,60 +1,51 @@
 package swarm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
-	"slices"
 	"time"
 
 	"torrentfs/picker"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/wire"
 )
 
 // maxQueue is how many requests of one peer we queue (BEP 10 "reqq").
 const maxQueue = 2000
 
-const (
-	maxDialing  = 16 // dials under way per torrent
-	fewPeers    = 5  // fewer than these, and the sources are asked for more
-	askInterval = 10 * time.Second
-)
-
 var (
 	errOurself    = errors.New("connection to ourselves")
-	errTwice      = errors.New("peer is connected already")
-	errTooMany    = errors.New("connection limit reached")
 	errBothSeeds  = errors.New("both sides have every piece")
-	errBanned     = errors.New("peer is banned")
 	errBadPeer    = errors.New("peer sent wrong data")
 	errOtherTopic = errors.New("peer answered with another info-hash")
 )
 
 // addPeer takes a connection past its handshake into the torrent.
 func (t *Torrent) addPeer(c *peerConn) {
-	if err := t.welcomeError(c); err != nil {
+	place, err := t.pool.Join(t.now(), arrivalOf(c.Conn))
+	if err != nil {
 		t.log.Debug("refuse peer: "+err.Error(), "addr", c.Addr)
 		t.s.discard(c.Conn)
-		if a := t.known.byAddr[c.Addr]; a != nil && c.Outgoing && !t.reaches(c.Addr) {
-			a.failed(t.now())
-			a.banned = errors.Is(err, errBanned)
-		}
 		return
 	}
+	t.begin(c, place)
+}
+
+// begin begins to talk to a peer that has a place in the pool.
+func (t *Torrent) begin(c *peerConn, place peers.Place) {
 	if t.fromPeers == nil {
 		t.fromPeers = make(chan conn.Event, 256)
 	}
-	c.id = t.freePeerID()
+	c.id = place.ID
+	for c.slot() >= len(t.peers) {
+		t.peers = append(t.peers, nil)
+	}
 	t.peers[c.slot()] = c
-	t.live++
 	now := t.now()
 	t.hashes.tell(func(k *hashes.Asker, _ time.Duration) {
-		a := t.known.byAddr[c.Addr]
-		k.Joined(c.id, hashes.Peer{V2: c.v2, RTT: c.RTT, Shun: a != nil && a.noHashes})
+		k.Joined(c.id, hashes.Peer{V2: c.v2, RTT: c.RTT, Shun: place.NoHashes})
 	})
 	t.picker.PeerAdd(now, c.id, picker.PeerInfo{RTT: c.RTT, Reqq: defaultReqq, Fast: c.Fast()})
 	t.introduce(c)
@@ -64,71 +55,16 @@ func (t *Torrent) addPeer(c *peerConn) {
 // defaultReqq is how many requests a peer queues that does not say (libtorrent's default is 500, others' 250).
 const defaultReqq = 250
 
-func (t *Torrent) welcomeError(c *peerConn) error {
-	if t.Err() != nil {
-		return errStopped
-	}
-	if t.live >= t.cfg.MaxPeers {
-		t.crowded = true
-		return errTooMany
-	}
-	if t.crowd(c) {
-		return errTooMany
-	}
-	if a := t.known.byAddr[c.Addr]; a != nil && a.banned || t.bans.Has(c.Addr) {
-		return errBanned
-	}
-	for _, o := range t.peers {
-		if o == nil {
-			continue
-		}
-		if o.Hello.PeerID == c.Hello.PeerID {
-			if !t.prefers(c, o) {
-				return errTwice
-			}
-			o.Close(errTwice)
-		}
-	}
-	return nil
-}
-
-// crossing is how far apart connections begin that two peers made to each
-// other at the same time.
-const crossing = 10 * time.Second
-
-// prefers says whether a second connection to a peer takes the place of the
-// first. It does where they crossed each other: both sides then keep the one
-// that the higher peer id made, not each side another one, which is none.
-func (t *Torrent) prefers(c, first *peerConn) bool {
-	return c.Outgoing != first.Outgoing && time.Since(first.since) < crossing &&
-		c.Outgoing == (bytes.Compare(t.s.peerID[:], c.Hello.PeerID[:]) > 0)
-}
-
-// peerSlots bounds the connections of a torrent that the picker can tell apart.
-const peerSlots = 1 << 16
-
-// freePeerID returns a number for a new connection: a free slot in peers, and
-// above it a count, because the picker may still speak of the last in that slot.
-func (t *Torrent) freePeerID() picker.PeerID {
-	slot := slices.Index(t.peers, nil)
-	if slot < 0 {
-		slot = len(t.peers)
-		t.peers = append(t.peers, nil)
-	}
-	t.peerCount = (t.peerCount + 1) % (math.MaxInt32 / peerSlots)
-	return picker.PeerID(t.peerCount*peerSlots + slot)
-}
-
 // peer is the connection of a number, nil where it has ended.
 func (t *Torrent) peer(id picker.PeerID) *peerConn {
-	if c := t.peers[int(id)%peerSlots]; c != nil && c.id == id {
-		return c
+	if s := peers.Slot(id); s < len(t.peers) && t.peers[s] != nil && t.peers[s].id == id {
+		return t.peers[s]
 	}
 	return nil
 }
 
 // slot is the connection's place in the torrent's peers.
-func (c *peerConn) slot() int { return int(c.id) % peerSlots }
+func (c *peerConn) slot() int { return peers.Slot(c.id) }
 
 // introduce says what a new connection must hear first: what we have (BEP 3,
 // 6), then the extension handshake (BEP 10).
@@ -173,10 +109,10 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 		V:            t.s.cfg.Client, Reqq: maxQueue, YourIP: c.Addr.Addr(),
 		UploadOnly: int(t.pieces.nHeld.Load()) == t.info.NumPieces(),
 	}
-	if t.gossips() {
+	if !t.info.Private {
 		h.M[wire.ExtPEX] = conn.ExtPEX
 	}
-	if t.punches() {
+	if t.s.cfg.UTP != nil && !t.info.Private {
 		h.M[wire.ExtHolepunch] = conn.ExtHolepunch
 	}
 	if l := t.s.cfg.Listener; l != nil {
@@ -184,6 +120,10 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 	}
 	return wire.AppendExtended(b, 0, h.Append(nil))
 }
+
+// usesDHT reports whether peers are told of our DHT node, and heard of theirs:
+// not in private torrents (BEP 27).
+func (t *Torrent) usesDHT() bool { return t.s.cfg.DHTPort != 0 && !t.info.Private }
 
 // post puts messages into a peer's outbox; its writer is woken at the next flush.
 func (t *Torrent) post(c *peerConn, encode func(b []byte) []byte) {
@@ -203,46 +143,23 @@ func (t *Torrent) touch(c *peerConn) {
 func (t *Torrent) removePeer(c *peerConn, reason error) {
 	now := t.now()
 	t.peers[c.slot()] = nil
-	t.live--
 	t.picker.PeerGone(now, c.id)
 	asked := false // for hashes that it did not send
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.webSeedsLive() > 0) })
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.Addr, "client", c.client, "received", c.Received(), "sent", c.Sent())
-	if a := t.known.byAddr[c.Addr]; a != nil && c.Outgoing {
-		a.seed = c.isSeed() || c.uploadOnly
-		switch {
-		case c.greeted && !a.plain && (c.messages == 0 || !c.Fast() && c.Received() == 0):
-			a.plain = true
-			a.inUse = false
-			a.due = now
-		case errors.Is(reason, wire.ErrProtocol) && asked && !a.noHashes:
-			a.noHashes = true
-			a.inUse = false
-			a.due = now
-		case c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, errUseless):
-			a.failed(now)
-		case !t.pieces.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.shortage.since):
-			a.released(now)
-			a.due = now // it was let go, or let us go, when we had everything, and is needed after all
-		default:
-			a.released(now)
-		}
-	}
 	t.choker.Left(c.id)
-	t.connectPeers()
+	t.pool.Left(now, c.id, peers.Departure{
+		Shy:      c.greeted && (c.messages == 0 || !c.Fast() && c.Received() == 0),
+		NoHashes: errors.Is(reason, wire.ErrProtocol) && asked,
+		Failed:   c.messages == 0 || errors.Is(reason, wire.ErrProtocol) || errors.Is(reason, peers.ErrUseless),
+		// It was let go, or let us go, when we had everything, and is needed after all.
+		Again: !t.pieces.allHeld.Load() && (errors.Is(reason, errBothSeeds) || c.isSeed() && c.since.Sub(t.start) < t.shortage.since),
+	})
 }
 
 // ban ends a connection to a peer that sent wrong data and never takes another from its address.
 func (t *Torrent) ban(c *peerConn) {
 	t.log.Warn("ban peer that sent wrong data", "addr", c.Addr, "client", c.client)
-	t.banAddr(c.Addr)
+	t.pool.Ban(t.now(), c.Addr)
 	c.Close(errBadPeer)
-}
-
-func (t *Torrent) banAddr(addr netip.AddrPort) {
-	t.bans.Ban(addr)
-	t.known.add(addr, Introducer{}, t.now())
-	if a := t.known.byAddr[addr]; a != nil {
-		a.banned = true
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"torrentfs/picker"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
+	"torrentfs/swarm/peers"
 	"torrentfs/swarm/pieces/smartban"
 )
 
@@ -182,14 +183,14 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 // webPeerID returns a number for a web seed that is run: slots above those of
 // connections are theirs.
 func (t *Torrent) webPeerID(number int) picker.PeerID {
-	t.peerCount = (t.peerCount + 1) % (math.MaxInt32 / peerSlots)
-	return picker.PeerID(t.peerCount*peerSlots + peerSlots - 1 - number)
+	t.webRuns = (t.webRuns + 1) % (math.MaxInt32 / peers.Slots)
+	return picker.PeerID(t.webRuns*peers.Slots + peers.Slots - 1 - number)
 }
 
 // isWebSeed says whether a number is that of a web seed, and of which; nil
 // where that has ended.
 func (t *Torrent) isWebSeed(id picker.PeerID) (w *webPeer, ok bool) {
-	i := peerSlots - 1 - int(id)%peerSlots
+	i := peers.Slots - 1 - peers.Slot(id)
 	if i >= len(t.webSeeds) {
 		return nil, false
 	}

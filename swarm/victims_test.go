@@ -15,6 +15,9 @@ import (
 	"torrentfs/swarm/wire"
 )
 
+// How many dials of one host may fail at once, and per second: see package peers.
+const hostBurst, hostRate = 16, 0.1
+
 // victim is a host that strangers name with many ports, and that is no peer.
 type victim struct {
 	addrs []netip.AddrPort
@@ -64,14 +67,14 @@ func (v *victim) check(t *testing.T) {
 	time.Sleep(time.Minute)
 	first := v.hits.Load()
 	// A dial is at most four connections: plain, encrypted, and both again by uTP.
-	if most := int64(4*hostBound.burst + 60*hostBound.rate); first > most {
+	if most := int64(4*hostBurst + 60*hostRate); first > most {
 		t.Errorf("%d connections to the victim in a minute, want %d at most", first, most)
 	}
 	if first == 0 {
 		t.Error("nobody tried the victim")
 	}
 	time.Sleep(5 * time.Minute)
-	if more, most := v.hits.Load()-first, int64(5*60*hostBound.rate+4); more > most {
+	if more, most := v.hits.Load()-first, int64(5*60*hostRate+4); more > most {
 		t.Errorf("%d more in five minutes, want %d at most", more, most)
 	}
 }
@@ -138,11 +141,14 @@ func (w *world) search() (*metadataSearch, func()) {
 		w.t.Fatal(err)
 	}
 	done := make(chan struct{})
-	go func() { defer close(done); _ = m.run() }()
+	go func() {
+		defer close(done)
+		_ = m.run()
+		m.end(false)
+	}()
 	return m, func() {
 		m.cancel()
 		<-done
-		m.close()
 	}
 }
 

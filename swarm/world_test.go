@@ -212,3 +212,13 @@ func (w *world) await(tor *Torrent, limit time.Duration) time.Duration {
 	}
 	return time.Since(begun)
 }
+
+// peerAt is the torrent's connection to an address, nil if there is none. The loop calls it.
+func (t *Torrent) peerAt(addr netip.AddrPort) *peerConn {
+	for _, c := range t.peers {
+		if c != nil && c.Addr == addr {
+			return c
+		}
+	}
+	return nil
+}

@@ -91,7 +91,7 @@ var pure = map[string][]string{
 	"cache/resume":   {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall", "time"},
 	"swarm/hashes":   {"io", "log", "log/", "net", "net/", "os", "os/", "syscall"},
 	"swarm/peers":    {"context", "io", "log", "log/", "net", "os", "os/", "syscall"},
-	"swarm/metadata": {"context", "io", "log", "log/", "net", "net/", "os", "os/", "sync", "sync/", "syscall"},
+	"swarm/metadata": {"context", "io", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 	"swarm/pieces":   {"context", "log", "log/", "net", "os", "os/", "sync", "sync/", "syscall"},
 }
 

@@ -195,3 +195,19 @@ func TestHandshakesOfAllPolicies(t *testing.T) {
 		}
 	}
 }
+
+// Addresses on the blocklist are not dialled, not at a relay's word either.
+func TestBlockedAddressesAreNotDialed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := simnet.New(1)
+		defer net.Close()
+		us := newBeside(t, net.Host("10.0.0.1", simnet.Link{}))
+		defer us.Close()
+		e := &Endpoint{Dialer: us, UTP: us, Blocked: func(a netip.Addr) bool { return a == there.Addr() }}
+		for _, punch := range []bool{false, true} {
+			if _, err := e.Dial(t.Context(), there, Offer{Punch: punch}); err != ErrBlocked || us.dials.Load() != 0 {
+				t.Errorf("holepunch %v: %v, %d dials", punch, err, us.dials.Load())
+			}
+		}
+	})
+}

@@ -157,11 +157,11 @@ func (c *Conn) blockProgress(n int) {
 	}
 }
 
-// decodeExtended reads the extension messages that we announce (BEP 10). Without a geometry those are kept as well that
-// a torrent has to hear.
+// decodeExtended reads the extension messages that we announce (BEP 10). Without a geometry the handshake is kept as well,
+// as a torrent has to hear it.
 func (c *Conn) decodeExtended(m *wire.Message) (e Event, ok bool, err error) {
 	early := c.cfg.Geometry == nil
-	if early && (m.ExtID == 0 || m.ExtID == ExtPEX) {
+	if early && m.ExtID == 0 {
 		c.kept.note(m)
 	}
 	x := &Extension{}

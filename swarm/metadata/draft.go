@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"net/netip"
+
 	"torrentfs/internal/bitset"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
@@ -20,16 +22,16 @@ type draft struct {
 	data  [][]byte // by block
 	bytes int      // of data
 	got   bitset.Set
-	asked []picker.PeerID // who was asked for a block last
-	gave  map[picker.PeerID]int
-	solo  picker.PeerID // after a mixture failed: the one peer that fills the draft
-	mixed bool          // a mixture failed
+	asked []picker.PeerID                  // who was asked for a block last
+	gave  map[picker.PeerID]netip.AddrPort // peers that blocks came from
+	solo  picker.PeerID                    // after a mixture failed: the one peer that fills the draft
+	mixed bool                             // a mixture failed
 }
 
 func newDraft(size int64) *draft {
 	n := int((size + wire.MetadataBlock - 1) / wire.MetadataBlock)
 	d := &draft{
-		size: size, n: n, data: make([][]byte, n), got: bitset.New(n), asked: make([]picker.PeerID, n), gave: map[picker.PeerID]int{}, solo: nobody,
+		size: size, n: n, data: make([][]byte, n), got: bitset.New(n), asked: make([]picker.PeerID, n), gave: map[picker.PeerID]netip.AddrPort{}, solo: nobody,
 	}
 	for i := range d.asked {
 		d.asked[i] = nobody
@@ -51,7 +53,7 @@ func (d *draft) assign(id picker.PeerID) (blocks []int) {
 			blocks = append(blocks, i)
 		}
 	}
-	if len(blocks) == 0 && d.gave[id] == 0 { // all are under way elsewhere: ask here as well, once
+	if _, gave := d.gave[id]; len(blocks) == 0 && !gave { // all are under way elsewhere: ask here as well, once
 		for i := range d.n {
 			if !d.got.Has(i) && d.asked[i] != id {
 				blocks = append(blocks, i)
@@ -79,14 +81,14 @@ func (d *draft) owes(id picker.PeerID) bool {
 
 // put takes a block, and data with it, and reports whether it was wanted. A block is of the length that the size of the draft says (see
 // [wire.ParseMetadata]).
-func (d *draft) put(id picker.PeerID, block int, data []byte) bool {
+func (d *draft) put(id picker.PeerID, addr netip.AddrPort, block int, data []byte) bool {
 	if block >= d.n || d.got.Has(block) || d.mixed && d.solo != id {
 		return false
 	}
 	d.data[block] = data
 	d.bytes += len(data)
 	d.got.Set(block)
-	d.gave[id]++
+	d.gave[id] = addr
 	return true
 }
 

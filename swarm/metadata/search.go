@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -56,13 +57,14 @@ type Search struct {
 	peers   map[picker.PeerID]*peer
 	bySize  map[int64]*draft
 	info    []byte
-	givers  []picker.PeerID
+	givers  []netip.AddrPort
 	actions []Action
 }
 
 // peer is what a search knows of a connection.
 type peer struct {
 	id     picker.PeerID
+	addr   netip.AddrPort
 	waited time.Duration // since when it owes us something
 	draft  *draft        // nil: it did not say that it has the metadata
 	speaks bool          // ut_metadata
@@ -76,8 +78,8 @@ func New(hash metainfo.InfoHash) *Search {
 }
 
 // Join tells of a connection; one that does not know the extension protocol (BEP 10) is of no use.
-func (s *Search) Join(now time.Duration, id picker.PeerID, extended bool) {
-	p := &peer{id: id, waited: now}
+func (s *Search) Join(now time.Duration, id picker.PeerID, addr netip.AddrPort, extended bool) {
+	p := &peer{id: id, addr: addr, waited: now}
 	s.peers[id] = p
 	if !extended {
 		s.drop(p, ErrNone)
@@ -192,7 +194,7 @@ func (s *Search) ask(now time.Duration, p *peer) {
 func (s *Search) take(now time.Duration, p *peer, m *wire.Metadata) {
 	d := p.draft
 	switch {
-	case d == nil, s.info != nil, m.TotalSize != d.size, !d.put(p.id, m.Piece, m.Data):
+	case d == nil, s.info != nil, m.TotalSize != d.size, !d.put(p.id, p.addr, m.Piece, m.Data):
 		return // late, or another peer was faster
 	case s.drafted() > maxDrafted:
 		d.empty(false)
@@ -221,10 +223,10 @@ func (s *Search) judge(d *draft) (liar bool) {
 		return alone
 	}
 	s.info = bytes.Join(d.data, nil)
-	for id := range d.gave {
-		s.givers = append(s.givers, id)
+	for _, addr := range d.gave {
+		s.givers = append(s.givers, addr)
 	}
-	slices.Sort(s.givers)
+	slices.SortFunc(s.givers, netip.AddrPort.Compare)
 	return false
 }
 
@@ -283,7 +285,7 @@ func (s *Search) NextDeadline() time.Duration {
 func (s *Search) Info() []byte { return s.info }
 
 // Givers are the peers that gave a part of it.
-func (s *Search) Givers() []picker.PeerID { return s.givers }
+func (s *Search) Givers() []netip.AddrPort { return s.givers }
 
 // Progress is the size of the draft of which most is here, and how much of it that is, in bytes; 0 if no peer claimed any.
 func (s *Search) Progress() (size, received int64) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,10 @@ func dictionary(size int) ([]byte, metainfo.InfoHash) {
 		b[i] = byte(i * 7 >> 3)
 	}
 	return b, metainfo.InfoHash{HasV1: true, V1: sha1.Sum(b)}
+}
+
+func addrOf(id picker.PeerID) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{8, 8, 8, byte(id)}), 1)
 }
 
 // block is a data message; lie spoils it.
@@ -58,7 +63,7 @@ func TestDraftSurvivesALiar(t *testing.T) {
 	info, hash := dictionary(5*wire.MetadataBlock + 100)
 	s := New(hash)
 	for _, id := range []picker.PeerID{honest, liar} {
-		s.Join(0, id, true)
+		s.Join(0, id, addrOf(id), true)
 		s.Introduced(0, id, true, int64(len(info)), false)
 	}
 	first := requested(t, s)
@@ -89,7 +94,7 @@ func TestDraftSurvivesALiar(t *testing.T) {
 	for i := range d.n {
 		s.Heard(0, honest, block(info, i, false), false)
 	}
-	if !bytes.Equal(s.Info(), info) || len(s.Givers()) != 1 || s.Givers()[0] != honest {
+	if !bytes.Equal(s.Info(), info) || len(s.Givers()) != 1 || s.Givers()[0] != addrOf(honest) {
 		t.Errorf("one honest peer's draft is not the metadata; it is from %v", s.Givers())
 	}
 }
@@ -98,7 +103,7 @@ func TestDraftSurvivesALiar(t *testing.T) {
 func TestLiarIsDropped(t *testing.T) {
 	info, hash := dictionary(3 * wire.MetadataBlock)
 	s := New(hash)
-	s.Join(0, 1, true)
+	s.Join(0, 1, addrOf(1), true)
 	s.Introduced(0, 1, true, int64(len(info)), false)
 	for i := range 3 {
 		s.Heard(0, 1, block(info, i, true), false)
@@ -113,7 +118,7 @@ func TestLiarIsDropped(t *testing.T) {
 func TestDraftsAreBounded(t *testing.T) {
 	s := New(metainfo.InfoHash{HasV1: true})
 	for size := range int64(1000) {
-		s.Join(0, 1, true)
+		s.Join(0, 1, addrOf(1), true)
 		s.Introduced(0, 1, true, size+1, false)
 		s.Leave(0, 1)
 	}
@@ -125,7 +130,7 @@ func TestDraftsAreBounded(t *testing.T) {
 	tooMany := false
 	for size := int64(wire.MaxMetadata); !tooMany && size > wire.MaxMetadata-10; size-- {
 		id := picker.PeerID(size)
-		s.Join(0, id, true)
+		s.Join(0, id, addrOf(id), true)
 		s.Introduced(0, id, true, size, false)
 		for i := 0; i < s.bySize[size].n-1; i++ {
 			s.Heard(0, id, &wire.Metadata{Type: wire.MetadataData, Piece: i, TotalSize: size, Data: b}, false)
@@ -137,7 +142,7 @@ func TestDraftsAreBounded(t *testing.T) {
 	if n := s.drafted(); !tooMany || n > maxDrafted {
 		t.Errorf("drafts of %d bytes, and a peer is dropped: %v", n, tooMany)
 	}
-	s.Join(0, 5, true)
+	s.Join(0, 5, addrOf(5), true)
 	s.Introduced(0, 5, true, wire.MaxMetadata+1, false)
 	if acts := s.Drain(nil); len(acts) != 1 || acts[0].Kind != Drop {
 		t.Errorf("a claim of too much: %+v", acts)
@@ -147,13 +152,13 @@ func TestDraftsAreBounded(t *testing.T) {
 // Peers that send nothing of use are given up, those that have no metadata later than others.
 func TestPatience(t *testing.T) {
 	s := New(metainfo.InfoHash{HasV1: true})
-	s.Join(0, 1, true) // says nothing
-	s.Join(0, 2, true)
+	s.Join(0, 1, addrOf(1), true) // says nothing
+	s.Join(0, 2, addrOf(2), true)
 	s.Introduced(0, 2, false, 0, true) // tells of others
-	s.Join(0, 3, true)
+	s.Join(0, 3, addrOf(3), true)
 	s.Introduced(0, 3, true, 100, false)
-	s.Join(0, 4, false)
-	s.Join(0, 5, true)
+	s.Join(0, 4, addrOf(4), false)
+	s.Join(0, 5, addrOf(5), true)
 	s.Introduced(0, 5, true, 0, false) // neither metadata nor PEX
 	dropped := map[picker.PeerID]time.Duration{}
 	for now := time.Duration(0); ; now = s.NextDeadline() {
@@ -212,7 +217,7 @@ func TestAnyPeers(t *testing.T) {
 		join := func(id picker.PeerID, size int64) {
 			if !here[id] {
 				here[id], asked[id] = true, nil
-				s.Join(now, id, true)
+				s.Join(now, id, addrOf(id), true)
 			}
 			s.Introduced(now, id, true, size, true)
 		}
@@ -297,7 +302,7 @@ func TestGoldenTrace(t *testing.T) {
 	const ms = time.Millisecond
 	at(0, "A and B have it, of six blocks; C has none and tells of others", func(now time.Duration) {
 		for id := range picker.PeerID(3) {
-			s.Join(now, id+1, true)
+			s.Join(now, id+1, addrOf(id+1), true)
 			s.Introduced(now, id+1, id < 2, map[bool]int64{true: int64(len(info))}[id < 2], id == 2)
 		}
 	})
@@ -308,7 +313,7 @@ func TestGoldenTrace(t *testing.T) {
 	})
 	at(90*ms, "A gives the rest: the hash is wrong, and it may be either of them", gives(1, false, 4, 5))
 	at(200*ms, "D claims another size", func(now time.Duration) {
-		s.Join(now, 4, true)
+		s.Join(now, 4, addrOf(4), true)
 		s.Introduced(now, 4, true, 100, false)
 	})
 	at(15*time.Second+200*ms, "D gave nothing; A gave nothing more", func(now time.Duration) { s.Tick(now) })

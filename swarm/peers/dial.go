@@ -36,6 +36,7 @@ const (
 	Silent                  // likewise: it said nothing
 	Unsent                  // it never left this machine, or says nothing about the peer
 	Down                    // likewise, because we are without the network that all traffic takes
+	Aborted                 // likewise: we ended it, and may dial again at once
 	Ourself                 // the peer is this process
 )
 
@@ -44,7 +45,7 @@ func (o Outcome) charge() dialOutcome {
 	switch o {
 	case Answered:
 		return dialAnswered
-	case Unsent, Down, Ourself:
+	case Unsent, Down, Aborted, Ourself:
 		return dialUnsent
 	}
 	return dialFailed
@@ -58,7 +59,7 @@ type try struct {
 
 // mayDial reports whether peers are wanted at all.
 func (p *Pool) mayDial() bool {
-	return !p.needs.Stopped && !(p.needs.Complete && p.needs.NoUpload)
+	return !p.needs.Stopped && !p.needs.Paused && !(p.needs.Complete && p.needs.NoUpload)
 }
 
 // busy is the dials of a search, and its outgoing connections to peers that may have the metadata.
@@ -145,6 +146,9 @@ func (p *Pool) Dialed(now time.Duration, d Dial, o Outcome, encrypted bool) {
 	switch o {
 	case Down:
 		a.postponed(now)
+		return
+	case Aborted:
+		a.inUse, a.due = false, now
 		return
 	case Failed, Unsent:
 		if a.asked == 0 {

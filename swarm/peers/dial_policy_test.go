@@ -198,7 +198,7 @@ func TestDialPolicyForgetsTheLeastCharged(t *testing.T) {
 func TestOutcomesAreCharged(t *testing.T) {
 	for o, want := range map[Outcome]dialOutcome{
 		Answered: dialAnswered, Failed: dialFailed, Refused: dialFailed, HungUp: dialFailed, Silent: dialFailed,
-		Unsent: dialUnsent, Down: dialUnsent, Ourself: dialUnsent,
+		Unsent: dialUnsent, Down: dialUnsent, Aborted: dialUnsent, Ourself: dialUnsent,
 	} {
 		if got := o.charge(); got != want {
 			t.Errorf("outcome %d: %d, want %d", o, got, want)

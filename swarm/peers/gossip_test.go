@@ -184,6 +184,10 @@ func TestCalledByRelays(t *testing.T) {
 		if dialed != 0 {
 			t.Errorf("%s: %d dials at the word of a peer that may not say so", name, dialed)
 		}
+		if call(inside, "192.168.1.9:1"); dialed != 1 {
+			t.Errorf("%s: %d dials in a network at the word of a peer in it", name, dialed)
+		}
+		dialed = 0
 		for i := range 1000 {
 			call(one, fmt.Sprintf("8.7.%d.%d:1", i/250, i%250+1))
 		}
@@ -193,8 +197,27 @@ func TestCalledByRelays(t *testing.T) {
 		for i := range 20 {
 			call(p.join(0, fmt.Sprintf("8.4.%d.1:1", i), true), fmt.Sprintf("8.5.5.%d:1", i+1))
 		}
-		if dialed != allCalledBurst {
+		if dialed != allCalledBurst-1 { // less the one inside
 			t.Errorf("%s: %d dials at the word of all, want %d", name, dialed, allCalledBurst)
+		}
+	}
+}
+
+// A search answers a rendezvous with a refusal, and not a flood of them.
+func TestSearchBringsNobodyTogether(t *testing.T) {
+	p := newTestPool(t, aSearch)
+	one := p.join(0, "8.2.2.1:1", true)
+	p.join(0, "8.2.2.2:1", true)
+	for range 100 {
+		p.HeardHolepunch(0, one, wire.Holepunch{Type: wire.HolepunchRendezvous, Addr: netip.MustParseAddrPort("8.2.2.2:1")})
+	}
+	acts := p.acts()
+	if len(acts) != relayBurst || len(punchesTo(acts, one)) != relayBurst {
+		t.Errorf("%d answers, want %d refusals", len(acts), relayBurst)
+	}
+	for _, h := range punchesTo(acts, one) {
+		if h.Type != wire.HolepunchFailed || h.Err != wire.HolepunchNotConnected {
+			t.Errorf("answered %+v", h)
 		}
 	}
 }

@@ -48,6 +48,7 @@ type Tenant struct {
 // Needs is what the tenant needs of peers at the moment.
 type Needs struct {
 	Stopped  bool // nothing, for good
+	Paused   bool // nobody is dialled for the moment: the tenant changes
 	Complete bool // everything is here
 	NoUpload bool // and nobody is served
 	Empty    bool // nothing is here, so that the first messages can leave with the handshake
@@ -136,8 +137,11 @@ func (p *Pool) SetTenant(now time.Duration, t Tenant) {
 
 // SetNeeds tells what the tenant needs.
 func (p *Pool) SetNeeds(now time.Duration, n Needs) {
-	old := p.needs
+	old, dialed := p.needs, p.mayDial()
 	p.needs = n
+	if !dialed && p.mayDial() {
+		defer p.fill(now)
+	}
 	if !old.Complete || n.Complete {
 		return
 	}
@@ -172,7 +176,7 @@ func (p *Pool) NetworkChanged(now time.Duration) {
 
 // Ban never takes a connection from an address again that sent wrong data.
 func (p *Pool) Ban(now time.Duration, addr netip.AddrPort) {
-	p.bans.note(addr)
+	p.bans.ban(addr)
 	p.known.add(addr, Introducer{}, now)
 	if a := p.known.at(addr); a != nil {
 		a.banned = true
@@ -215,7 +219,7 @@ func (p *Pool) nextRound() time.Duration {
 		return at
 	}
 	due := never
-	if !p.needs.Complete && !p.needs.Stopped {
+	if !p.needs.Complete && !p.needs.Stopped && !p.needs.Paused {
 		due = p.hungry
 	}
 	if p.mayDial() {
@@ -230,7 +234,7 @@ func (p *Pool) askSources(now time.Duration) {
 	if p.tenant.Search {
 		few = p.busy() == 0
 	}
-	if now < p.hungry || !few || p.needs.Complete || p.needs.Stopped || p.known.pick(now, false) != nil {
+	if now < p.hungry || !few || p.needs.Complete || p.needs.Stopped || p.needs.Paused || p.known.pick(now, false) != nil {
 		return
 	}
 	p.hungry = now + askInterval

@@ -84,6 +84,7 @@ func (w *world) step() {
 	case what == 2:
 		w.needs.Complete = rapid.Bool().Draw(t, "complete")
 		w.needs.NoUpload = rapid.Bool().Draw(t, "no upload")
+		w.needs.Paused = rapid.Bool().Draw(t, "paused")
 		p.SetNeeds(w.now, w.needs)
 	case what == 3:
 		p.NetworkChanged(w.now)
@@ -179,7 +180,7 @@ func (w *world) perform() {
 					t.Fatalf("%v is dialled twice", d.Addr)
 				}
 			}
-			if w.needs.Complete && w.needs.NoUpload {
+			if w.needs.Complete && w.needs.NoUpload || w.needs.Paused {
 				t.Fatalf("%v is dialled, and nothing is needed", a.Dial.Addr)
 			}
 			w.dials = append(w.dials, a.Dial)

@@ -1,12 +1,12 @@
-// Package smartban finds out who sent wrong data, and remembers from where it came.
+// Package smartban finds out who sent wrong data.
 //
 // A piece that fails its hash speaks against everyone who sent blocks of it. So the sender of each block of a piece
 // under way is kept. When the piece is wrong, the digests of its blocks are taken; when it was fetched again and is
 // right, those who sent blocks that differ lied, and they alone are banned. If one sender sent all of a wrong piece,
 // that is the liar, at once.
 //
-// It is pure policy: an [Evidence] and a [BanList] belong to the goroutine that owns the torrent, which tells them what
-// happened and bans whom they name. What is remembered is bounded, whatever strangers send.
+// It is pure policy: an [Evidence] belongs to the goroutine that owns the torrent, which tells it what happened and bans
+// whom it names (package peers remembers that). What is remembered is bounded, whatever strangers send.
 //
 // It starts no goroutine, takes no lock, reads no clock, and knows nothing of connections. It reads blocks only through
 // the function that it is given.

@@ -1,4 +1,4 @@
-package smartban
+package peers
 
 import (
 	"encoding/binary"
@@ -20,29 +20,29 @@ func TestOneLiarIsBannedAloneAndTwoBanTheirNetwork(t *testing.T) {
 		{"one network of IPv6", []string{"[2001:db8::1]:1", "[2001:db8::2]:1"}, "[2001:db8::3]:1", "[2001:db8:0:1::1]:1"},
 	}
 	for _, tt := range tests {
-		var l BanList
+		var l banList
 		for _, a := range tt.liars {
-			l.Ban(at(a))
+			l.ban(at(a))
 		}
-		if !l.Has(at(tt.in)) || l.Has(at(tt.other)) {
-			t.Errorf("%s: %s banned %v, %s banned %v", tt.name, tt.in, l.Has(at(tt.in)), tt.other, l.Has(at(tt.other)))
+		if !l.has(at(tt.in)) || l.has(at(tt.other)) {
+			t.Errorf("%s: %s banned %v, %s banned %v", tt.name, tt.in, l.has(at(tt.in)), tt.other, l.has(at(tt.other)))
 		}
 	}
-	var l BanList
-	l.Ban(at("127.0.0.1:1"))
-	l.Ban(at("127.0.0.1:2"))
-	if l.Has(at("127.0.0.1:3")) {
+	var l banList
+	l.ban(at("127.0.0.1:1"))
+	l.ban(at("127.0.0.1:2"))
+	if l.has(at("127.0.0.1:3")) {
 		t.Error("all of this machine is banned")
 	}
 }
 
 func TestBanListIsBounded(t *testing.T) {
-	var l BanList
+	var l banList
 	for i := range uint32(2 * maxBans) {
 		var ip [4]byte
 		binary.BigEndian.PutUint32(ip[:], 10<<24+i)
 		for port := range uint16(2) {
-			l.Ban(netip.AddrPortFrom(netip.AddrFrom4(ip), 1+port))
+			l.ban(netip.AddrPortFrom(netip.AddrFrom4(ip), 1+port))
 		}
 		if err := l.CheckInvariants(); err != nil {
 			t.Fatal(err)
