@@ -40,7 +40,7 @@ func (x *pieceWork) apply(actions []pieces.Action) {
 		case pieces.Ban:
 			x.banSender(a.Piece, a.Sender)
 		case pieces.Credit:
-			t.webSeeds[a.Sender.Web-1].faults.passed(t.info, a.Piece)
+			t.webSeeds[a.Sender.Web-1].faults.Passed(t.info, a.Piece)
 		case pieces.Contradiction:
 			t.fail(clashError(a.Piece))
 		default:

@@ -73,7 +73,7 @@ type webPeer struct {
 	err     error // why it was useless when last run; nil since it sent a block
 
 	remote   bitset.Set
-	faults   webFaults
+	faults   smartban.Server
 	down     meter
 	received int64
 }
@@ -169,7 +169,7 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 	w.remote.SetRange(0, t.info.NumPieces())
 	t.picker.PeerAdd(now, w.id, picker.PeerInfo{RTT: webRTT, Reqq: webReqq, Fast: true, Seed: true})
 	for p := range t.info.NumPieces() {
-		if w.faults.lost != nil && w.faults.lost.Has(p) {
+		if w.faults.Lacks(p) {
 			t.webSeedLacks(w, p, now)
 		}
 	}
@@ -320,7 +320,7 @@ func (t *Torrent) webSeedLied(w *webPeer, piece int) {
 	if w.banned {
 		return
 	}
-	pieces, files, ban := w.faults.failed(t.info, piece)
+	pieces, files, ban := w.faults.Failed(t.info, piece)
 	for _, f := range files {
 		t.log.Warn("web seed has another file than the torrent: the file is not asked for there any more", "host", w.seed.Host(), "path", t.info.Files[f].Path)
 	}

@@ -27,6 +27,13 @@
 // A piece that failed its hash is suspicious until it is right: each of its blocks is to be proven by its leaf, if the
 // torrent has leaves (BEP 52). Package smartban finds out who sent it.
 //
+// # What crosses on the way
+//
+// A worker commits a piece before the ledger hears of it, and who cannot read a piece withdraws it from the store before
+// the ledger hears of that; each comes by its own channel. So a verdict says what was, and the store says what is: what
+// Config.Committed reports decides at the end of each check and each hashing. A piece that comes from a peer while a
+// checker has it stays, whatever the check says; one that is withdrawn before its verdict is known is checked again.
+//
 // # How it is used
 //
 // It is pure policy, as the picker is: a [Ledger] is told what happened, with the time, and returns [Action] values, to

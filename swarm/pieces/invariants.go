@@ -49,6 +49,9 @@ func (r *rechecks) check() error {
 			return fmt.Errorf("piece %d is at a checker, and not in doubt", p)
 		}
 	}
+	if _, ok := r.next(); ok != (r.taken.Count() < r.n) {
+		return fmt.Errorf("%d of %d pieces in doubt are at a checker; there is a next one: %v", r.taken.Count(), r.n, ok)
+	}
 	for p := r.pieces.Next(0); p >= 0 && p < r.cursor; p = r.pieces.Next(p + 1) {
 		if !r.taken.Has(p) {
 			return fmt.Errorf("piece %d is in doubt, and behind the cursor %d", p, r.cursor)

@@ -5,8 +5,12 @@
 // right, those who sent blocks that differ lied, and they alone are banned. If one sender sent all of a wrong piece,
 // that is the liar, at once.
 //
-// It is pure policy: an [Evidence] belongs to the goroutine that owns the torrent, which tells it what happened and bans
-// whom it names (package peers remembers that). What is remembered is bounded, whatever strangers send.
+// A web server is a sender, too, and banned last: a [Server] holds wrong data against the piece, then against its file,
+// which may be another one there.
+//
+// It is pure policy: an [Evidence] and a [Server] belong to the goroutine that owns the torrent, which tells them what
+// happened and bans whom they name (package peers remembers that). What is remembered is bounded, whatever strangers
+// send.
 //
 // It starts no goroutine, takes no lock, reads no clock, and knows nothing of connections. It reads blocks only through
 // the function that it is given.
