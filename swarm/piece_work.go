@@ -93,8 +93,8 @@ func (x *pieceWork) wants(piece metainfo.Piece) bool {
 	return false
 }
 
-// handleBlock takes a block that came: into the store and to a hash worker, or
-// to the waste where nobody waits for it.
+// handleBlock takes a block that came: into the store and to a hash worker, or to the waste if it
+// is not wanted.
 func (t *Torrent) handleBlock(c *peerConn, e conn.Event) {
 	t.down.add(int64(e.Length))
 	c.down.add(int64(e.Length))
@@ -119,7 +119,7 @@ func (t *Torrent) handleBlock(c *peerConn, e conn.Event) {
 // peer may send. Some are honest: messages cross on the wire.
 const maxStrikes = 300
 
-// take takes a block that somebody waits for, and the ownership of data.
+// take takes a block that is wanted, and the ownership of data.
 func (x *pieceWork) take(by smartban.Sender, b metainfo.Block, data []byte) {
 	x.hasher.Begin(b.Piece)
 	x.Ledger.Received(b, by)
@@ -229,13 +229,12 @@ func closeOnce(ch chan struct{}) {
 	}
 }
 
-// What was verified can go wrong later: the disk fails, or somebody changes a
-// file. Whoever notices, a reader or a peer's writer, has the store withdraw
-// its trust and tells the loop, which has the pieces hashed again and fetched
-// where they are wrong.
+// What was verified can go wrong later: the disk fails, or another program changes a file. A reader
+// or a peer's writer that notices has the store withdraw its trust and tells the loop, which has
+// the pieces hashed again, and fetched if they are wrong.
 
-// maxInvalidations is how often one read puts in doubt what it cannot read at one
-// place before it fails.
+// maxInvalidations is how often one read puts in doubt what it cannot read at one place before it
+// fails.
 const maxInvalidations = 3
 
 // invalidate is called when a committed piece could not be read. It returns

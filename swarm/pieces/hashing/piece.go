@@ -11,10 +11,9 @@ import (
 	"torrentfs/swarm/hashes"
 )
 
-// piece hashes one piece while its blocks arrive, in whatever order, so
-// that the last block does not add a whole piece of hashing to a read's wait:
-// by SHA-1 what is contiguous (v1), and each block by itself (v2). It belongs
-// to one hash worker from its first block to its result.
+// piece hashes one piece while its blocks arrive, in any order, so that the last block does not add a whole piece of
+// hashing to a read's wait: by SHA-1 what is contiguous (v1), and each block by itself (v2). It belongs to one hash
+// worker from its first block to its verdict.
 type piece struct {
 	h     *Hasher
 	index metainfo.Piece
@@ -37,8 +36,8 @@ type tree struct {
 	good   bitset.Set        // blocks that are committed one by one
 }
 
-// newPiece begins a piece. Blocks of padding, and those that the store
-// holds verified already, count as arrived and are read back when needed.
+// newPiece begins a piece. Blocks of padding, and those that the store holds verified already, count as arrived and are
+// read back when needed.
 func newPiece(h *Hasher, index metainfo.Piece) *piece {
 	n := h.info.NumBlocks(index)
 	p := &piece{h: h, index: index, n: n, got: bitset.New(n), left: n}
@@ -74,8 +73,8 @@ func (p *piece) arrived(block int) {
 	}
 }
 
-// add takes a block, hashes what can be hashed, and judges the block if its
-// leaf is known, and the piece if it is complete.
+// add takes a block, hashes what can be hashed, and judges the block if its leaf is known, and the piece if it is
+// complete.
 func (p *piece) add(block int, data, scratch []byte) (res Result) {
 	res.Piece = p.index
 	if p.over {
@@ -106,8 +105,8 @@ func (p *piece) add(block int, data, scratch []byte) (res Result) {
 	return p.judge(res, scratch)
 }
 
-// leafOf hashes a block as a leaf. It is false where the padding behind the
-// end of the file, which no leaf covers, is not zeros.
+// leafOf hashes a block as a leaf. It is false if the padding behind the end of the file, which no leaf covers, is not
+// zeros.
 func (p *piece) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
 	n := p.v2.file.LeafLen(p.block(block))
 	for _, b := range data[n:] {
@@ -118,8 +117,8 @@ func (p *piece) leafOf(block int, data []byte) (metainfo.SHA256, bool) {
 	return sha256.Sum256(data[:n]), true
 }
 
-// commitBlock makes a block that is right readable at once. It is false if its
-// file was changed since it was hashed and it is not there any more.
+// commitBlock makes a block that is right readable at once. It is false if its file was changed since it was hashed and
+// it is not there any more.
 func (p *piece) commitBlock(block int, res *Result, scratch []byte) bool {
 	for n := 0; !p.h.store.CommitBlock(p.block(block)); n++ {
 		data, err := p.h.store.Unverified(p.block(block), scratch)
@@ -192,8 +191,7 @@ func (p *piece) judge(res Result, scratch []byte) Result {
 	return res
 }
 
-// rootOf combines the leaves, after reading back those that came before this
-// piece began.
+// rootOf combines the leaves, after reading back those that came before this piece began.
 func (v *tree) rootOf(p *piece, scratch []byte) (root metainfo.SHA256, err error) {
 	for b := range v.leaves {
 		if v.hashed.Has(b) {
@@ -209,8 +207,7 @@ func (v *tree) rootOf(p *piece, scratch []byte) (root metainfo.SHA256, err error
 	return metainfo.PieceHash(v.leaves, v.file.Level()), nil
 }
 
-// prove checks what a peer says the leaves are, and judges the blocks that are
-// here already.
+// prove checks what the leaves are according to a peer, and judges the blocks that are here already.
 func (p *piece) prove(pr *hashes.Proof, prover picker.PeerID, scratch []byte) (res Result) {
 	res = newResult(p.index)
 	res.Proof, res.Prover = pr, prover
