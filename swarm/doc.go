@@ -12,7 +12,7 @@
 // on disk (package pieces/hashing).
 //
 // A web seed is a peer of the picker that has no connection: its requests and
-// answers take the same way, and smart ban knows it by its number (torrent_webseeds.go).
+// answers take the same way, and smart ban knows it by its number (web_seeds.go).
 //
 // A file of another torrent that has what one of ours has is data found on
 // disk, too: a checker copies a piece before it hashes it (package pieces).

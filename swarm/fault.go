@@ -32,7 +32,7 @@ func (t *Torrent) fail(err error) {
 			c.Close(errStopped)
 		}
 	}
-	t.endWebSeeds()
+	t.web.endAll()
 	for id, d := range t.reads.waiting {
 		delete(t.reads.waiting, id)
 		t.picker.ReadCancel(t.now(), id)

@@ -8,7 +8,7 @@ const never = time.Duration(1<<63 - 1)
 // idle says whether nothing happens that the clock moves on: then the torrent
 // has no timer, and costs nothing until an event comes.
 func (t *Torrent) idle() bool {
-	return t.pool.Live()+t.pool.Dialing() == 0 && !t.webSeedsBusy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pieces.dropping &&
+	return t.pool.Live()+t.pool.Dialing() == 0 && !t.web.busy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pieces.dropping &&
 		t.down.rate == 0 && t.up.rate == 0
 }
 
@@ -19,7 +19,7 @@ func (t *Torrent) nextHouse(now time.Duration) time.Duration {
 	}
 	at := t.pieces.NextDeadline()
 	if !t.pieces.allHeld.Load() {
-		at = min(at, max(t.webSeedDue(), now+houseInterval))
+		at = min(at, max(t.web.due(), now+houseInterval))
 	}
 	return at
 }

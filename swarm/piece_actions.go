@@ -40,7 +40,7 @@ func (x *pieceWork) apply(actions []pieces.Action) {
 		case pieces.Ban:
 			x.banSender(a.Piece, a.Sender)
 		case pieces.Credit:
-			t.webSeeds[a.Sender.Web-1].faults.Passed(t.info, a.Piece)
+			t.web.list[a.Sender.Web-1].faults.Passed(t.info, a.Piece)
 		case pieces.Contradiction:
 			t.fail(clashError(a.Piece))
 		default:
@@ -116,7 +116,7 @@ func (x *pieceWork) adoptBlocks(piece metainfo.Piece) {
 func (x *pieceWork) banSender(piece metainfo.Piece, by smartban.Sender) {
 	t := x.t
 	if by.Web > 0 {
-		t.webSeedLied(t.webSeeds[by.Web-1], piece)
+		t.web.lied(t.web.list[by.Web-1], piece)
 		return
 	}
 	t.pool.Ban(t.now(), by.Peer)

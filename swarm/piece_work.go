@@ -206,7 +206,7 @@ func (x *pieceWork) noteProgress() {
 	}
 	if x.allHeld.CompareAndSwap(false, true) {
 		closeOnce(x.complete)
-		t.endWebSeeds()
+		t.web.endAll()
 		t.choker.ChangePolicy()
 		for _, c := range t.peers {
 			if c == nil {

@@ -33,7 +33,7 @@ func (t *Torrent) Reach(off int64, n int) Reach {
 }
 
 func (t *Torrent) reach(first, last int) Reach {
-	r := Reach{Piece: -1, Peers: t.pool.Live() + t.webSeedsLive(), Prospects: t.pool.Dialing() + t.pool.Prospects(t.now())}
+	r := Reach{Piece: -1, Peers: t.pool.Live() + t.web.live(), Prospects: t.pool.Dialing() + t.pool.Prospects(t.now())}
 	for p := first; p <= last; p++ {
 		if t.pieces.Has(p) {
 			continue
@@ -63,7 +63,7 @@ func (t *Torrent) holders(piece int) (holders, unchoked int) {
 			unchoked++
 		}
 	}
-	for _, w := range t.webSeeds {
+	for _, w := range t.web.list {
 		if !w.live || !w.remote.Has(piece) {
 			continue
 		}
@@ -106,7 +106,7 @@ func (t *Torrent) availability(first, last int) float64 {
 				n++
 			}
 		}
-		for _, w := range t.webSeeds {
+		for _, w := range t.web.list {
 			if w.live && w.remote.Has(p) {
 				n++
 			}

@@ -140,6 +140,6 @@ func (c *peerConn) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remo
 
 // needSeeds calls those back that we let go because both sides had everything.
 func (t *Torrent) needSeeds() {
-	t.tendWebSeeds(t.now())
+	t.web.retry(t.now())
 	t.runPool()
 }

@@ -63,7 +63,7 @@ func (t *Torrent) measureRates() {
 			c.up.measure(seconds)
 		}
 	}
-	for _, w := range t.webSeeds {
+	for _, w := range t.web.list {
 		w.down.measure(seconds)
 	}
 }
@@ -131,4 +131,32 @@ func (t *Torrent) Peers() (peers []PeerStats) {
 func (t *Torrent) Held() (held []uint64) {
 	t.call(func() { held = append(held, t.pieces.Committed()...) })
 	return held
+}
+
+// WebSeedStats is a snapshot of one web seed.
+type WebSeedStats struct {
+	Host     string // empty while it was never needed
+	Active   bool   // it may be asked, now or when it ceases to choke
+	Choked   bool   // it wants to be left alone for a while
+	Banned   bool
+	Rate     float64 // bytes per second
+	Received int64   // bytes since start
+	Err      error   // why it is not used; nil where that is not its fault
+}
+
+// WebSeeds takes a snapshot of the web seeds.
+func (t *Torrent) WebSeeds() (all []WebSeedStats) {
+	t.call(func() {
+		for _, w := range t.web.list {
+			s := WebSeedStats{
+				Active: w.live, Choked: w.live && w.choked, Banned: w.banned,
+				Rate: w.down.rate, Received: w.received, Err: w.err,
+			}
+			if w.seed != nil {
+				s.Host = w.seed.Host()
+			}
+			all = append(all, s)
+		}
+	})
+	return all
 }

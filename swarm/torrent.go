@@ -61,7 +61,6 @@ type Torrent struct {
 
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
-	fromWeb   chan webEvent   // nil without web seeds
 	arrivals  chan *peerConn
 	dialed    chan dialResult
 	blocked   chan *blockedRead
@@ -86,8 +85,7 @@ type Torrent struct {
 	pool        *peers.Pool
 	poolActions []peers.Action
 	peers       []*peerConn // by slot of their ids in the pool; nil if free
-	webRuns     int         // of web seeds ever, modulo what an id can hold
-	webSeeds    []*webPeer
+	web         *webSeeds
 	pieces      *pieceWork
 	hashes      *hashExchange // nil: v1 alone
 	reads       blockedReads
@@ -188,7 +186,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
 	t.measured = time.Now()
-	t.knowWebSeeds()
+	t.web = newWebSeeds(t)
 	return t
 }
 

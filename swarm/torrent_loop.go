@@ -24,8 +24,8 @@ func (t *Torrent) run() {
 			return
 		case e := <-t.fromPeers:
 			t.handlePeerEvents(e)
-		case e := <-t.fromWeb:
-			t.handleWebEvents(e)
+		case e := <-t.web.events:
+			t.web.handleAll(e)
 		case c := <-t.arrivals:
 			t.addPeer(c)
 		case r := <-t.dialed:
@@ -97,7 +97,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.tellSources()
 	t.rechoke(now)
 	t.pieces.Tick(now)
-	t.tendWebSeeds(now)
+	t.web.retry(now)
 }
 
 // flush carries out the picker's actions, wakes the writers and sets the timer.
@@ -132,9 +132,9 @@ func (t *Torrent) carryOut(a picker.Action) {
 		t.finishRead(a.Read)
 		return
 	}
-	if w, ok := t.isWebSeed(a.Peer); ok {
+	if w, ok := t.web.at(a.Peer); ok {
 		if w != nil {
-			t.askWebSeed(w, a)
+			t.web.ask(w, a)
 		}
 		return
 	}

@@ -145,7 +145,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 	t.peers[c.slot()] = nil
 	t.picker.PeerGone(now, c.id)
 	asked := false // for hashes that it did not send
-	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.webSeedsLive() > 0) })
+	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.web.live() > 0) })
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.Addr, "client", c.client, "received", c.Received(), "sent", c.Sent())
 	t.choker.Left(c.id)
 	t.pool.Left(now, c.id, peers.Departure{

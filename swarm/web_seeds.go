@@ -60,7 +60,7 @@ const (
 // the server's identity as a sender.
 type webPeer struct {
 	open    WebSeedOpener
-	number  int           // index in Torrent.webSeeds
+	number  int           // index in the list
 	seed    WebSeed       // nil before it was first needed
 	id      picker.PeerID // while live
 	stop    context.CancelFunc
@@ -123,38 +123,49 @@ func (h webHandler) Reject(piece, begin, length int) {
 func (h webHandler) Choke(choked bool)    { h.tell(webEvent{kind: webChoke, on: choked}) }
 func (h webHandler) Lost(first, last int) { h.tell(webEvent{kind: webLost, piece: first, n: last}) }
 
-// tell hands an event to the loop, or drops it where the loop has ended.
+// tell hands an event to the loop, or drops it if the loop has ended.
 func (h webHandler) tell(e webEvent) {
 	e.web = h.w
 	select {
-	case h.t.fromWeb <- e:
+	case h.t.web.events <- e:
 	case <-h.t.done:
 	}
 }
 
-// knowWebSeeds notes the torrent's web seeds. They are run while something lacks.
-func (t *Torrent) knowWebSeeds() {
-	for i, open := range t.cfg.WebSeeds[:min(len(t.cfg.WebSeeds), maxWebSeeds)] {
-		t.webSeeds = append(t.webSeeds, &webPeer{open: open, number: i, pause: webPause})
-	}
-	if len(t.webSeeds) > 0 {
-		t.fromWeb = make(chan webEvent, 64)
-	}
+// webSeeds is the torrent's web seeds. The loop owns it.
+type webSeeds struct {
+	t      *Torrent
+	list   []*webPeer
+	runs   int           // of web seeds ever, modulo what an id can hold
+	events chan webEvent // to the loop; nil without web seeds
 }
 
-// tendWebSeeds runs the web seeds that are due.
-func (t *Torrent) tendWebSeeds(now time.Duration) {
-	if t.pieces.allHeld.Load() || t.Err() != nil {
+// newWebSeeds returns those of a torrent. They are run while something lacks.
+func newWebSeeds(t *Torrent) *webSeeds {
+	x := &webSeeds{t: t}
+	for i, open := range t.cfg.WebSeeds[:min(len(t.cfg.WebSeeds), maxWebSeeds)] {
+		x.list = append(x.list, &webPeer{open: open, number: i, pause: webPause})
+	}
+	if len(x.list) > 0 {
+		x.events = make(chan webEvent, 64)
+	}
+	return x
+}
+
+// retry runs the web seeds that are due.
+func (x *webSeeds) retry(now time.Duration) {
+	if x.t.pieces.allHeld.Load() || x.t.Err() != nil {
 		return
 	}
-	for _, w := range t.webSeeds {
+	for _, w := range x.list {
 		if !w.running && !w.banned && w.due <= now {
-			t.runWebSeed(w, now)
+			x.run(w, now)
 		}
 	}
 }
 
-func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
+func (x *webSeeds) run(w *webPeer, now time.Duration) {
+	t := x.t
 	h := webHandler{t, w}
 	seed, err := w.open(h)
 	if err != nil {
@@ -164,13 +175,13 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 	}
 	ctx, stop := context.WithCancel(t.ctx)
 	w.seed, w.stop, w.running, w.live, w.choked = seed, stop, true, true, false
-	w.id = t.webPeerID(w.number)
+	w.id = x.newID(w.number)
 	w.remote = bitset.New(t.info.NumPieces())
 	w.remote.SetRange(0, t.info.NumPieces())
 	t.picker.PeerAdd(now, w.id, picker.PeerInfo{RTT: webRTT, Reqq: webReqq, Fast: true, Seed: true})
 	for p := range t.info.NumPieces() {
 		if w.faults.Lacks(p) {
-			t.webSeedLacks(w, p, now)
+			x.lacks(w, p, now)
 		}
 	}
 	t.picker.Choke(now, w.id, false)
@@ -180,29 +191,29 @@ func (t *Torrent) runWebSeed(w *webPeer, now time.Duration) {
 	})
 }
 
-// webPeerID returns a number for a web seed that is run: slots above those of
+// newID returns a number for a web seed that is run: slots above those of
 // connections are theirs.
-func (t *Torrent) webPeerID(number int) picker.PeerID {
-	t.webRuns = (t.webRuns + 1) % (math.MaxInt32 / peers.Slots)
-	return picker.PeerID(t.webRuns*peers.Slots + peers.Slots - 1 - number)
+func (x *webSeeds) newID(number int) picker.PeerID {
+	x.runs = (x.runs + 1) % (math.MaxInt32 / peers.Slots)
+	return picker.PeerID(x.runs*peers.Slots + peers.Slots - 1 - number)
 }
 
-// isWebSeed says whether a number is that of a web seed, and of which; nil
-// where that has ended.
-func (t *Torrent) isWebSeed(id picker.PeerID) (w *webPeer, ok bool) {
+// at reports whether an id is that of a web seed, and of which; nil if that has ended.
+func (x *webSeeds) at(id picker.PeerID) (w *webPeer, ok bool) {
 	i := peers.Slots - 1 - peers.Slot(id)
-	if i >= len(t.webSeeds) {
+	if i >= len(x.list) {
 		return nil, false
 	}
-	if w = t.webSeeds[i]; !w.live || w.id != id {
+	if w = x.list[i]; !w.live || w.id != id {
 		return nil, true
 	}
 	return w, true
 }
 
-// askWebSeed carries out the picker's action on a web seed. Interest is
+// ask carries out the picker's action on a web seed. Interest is
 // nothing that a server cares for.
-func (t *Torrent) askWebSeed(w *webPeer, a picker.Action) {
+func (x *webSeeds) ask(w *webPeer, a picker.Action) {
+	t := x.t
 	piece, block := a.Block.Piece, a.Block.Index
 	switch a.Kind {
 	case picker.Request:
@@ -213,23 +224,24 @@ func (t *Torrent) askWebSeed(w *webPeer, a picker.Action) {
 	}
 }
 
-// handleWebEvents handles an event and what else has come meanwhile.
-func (t *Torrent) handleWebEvents(e webEvent) {
-	t.handleWebEvent(e)
+// handleAll handles an event and what else has come meanwhile.
+func (x *webSeeds) handleAll(e webEvent) {
+	x.handle(e)
 	for range eventsPerFlush {
 		select {
-		case e := <-t.fromWeb:
-			t.handleWebEvent(e)
+		case e := <-x.events:
+			x.handle(e)
 		default:
 			return
 		}
 	}
 }
 
-func (t *Torrent) handleWebEvent(e webEvent) {
+func (x *webSeeds) handle(e webEvent) {
+	t := x.t
 	w, now := e.web, t.now()
 	if e.kind == webGone {
-		t.webSeedGone(w, e.err)
+		x.gone(w, e.err)
 		return
 	}
 	if !w.live {
@@ -238,7 +250,7 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 	}
 	switch e.kind {
 	case webBlock:
-		t.handleWebBlock(e)
+		x.take(e)
 	case webReject:
 		if block, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n}); ok {
 			t.picker.Rejected(now, w.id, block)
@@ -248,20 +260,21 @@ func (t *Torrent) handleWebEvent(e webEvent) {
 		t.picker.Choke(now, w.id, e.on)
 	case webLost:
 		for p := max(e.piece, 0); p <= e.n && p < t.info.NumPieces(); p++ {
-			t.webSeedLacks(w, p, now)
+			x.lacks(w, p, now)
 		}
 	}
 }
 
-// webSeedLacks notes that a server does not have a piece.
-func (t *Torrent) webSeedLacks(w *webPeer, piece int, now time.Duration) {
+// lacks notes that a server does not have a piece.
+func (x *webSeeds) lacks(w *webPeer, piece metainfo.Piece, now time.Duration) {
 	if w.remote.Clear(piece) {
-		t.picker.Unhave(now, w.id, piece)
+		x.t.picker.Unhave(now, w.id, piece)
 	}
 }
 
-// handleWebBlock takes a block that a web seed sent.
-func (t *Torrent) handleWebBlock(e webEvent) {
+// take takes a block that a web seed sent.
+func (x *webSeeds) take(e webEvent) {
+	t := x.t
 	w := e.web
 	t.down.add(int64(e.n))
 	w.down.add(int64(e.n))
@@ -280,43 +293,44 @@ func (t *Torrent) handleWebBlock(e webEvent) {
 // sender is the web seed as one that may send wrong data.
 func (w *webPeer) sender() smartban.Sender { return smartban.Sender{Web: w.number + 1} }
 
-// endWebSeed takes a web seed from the picker and stops it.
-func (t *Torrent) endWebSeed(w *webPeer) {
+// end takes a web seed from the picker and stops it.
+func (x *webSeeds) end(w *webPeer) {
 	if !w.live {
 		return
 	}
 	w.live = false
 	w.stop()
-	t.picker.PeerGone(t.now(), w.id)
+	x.t.picker.PeerGone(x.t.now(), w.id)
 }
 
-// endWebSeeds stops all: nothing is needed of them, for now.
-func (t *Torrent) endWebSeeds() {
-	for _, w := range t.webSeeds {
-		t.endWebSeed(w)
+// endAll stops all: nothing is needed of them, for now.
+func (x *webSeeds) endAll() {
+	for _, w := range x.list {
+		x.end(w)
 	}
 }
 
-// webSeedGone follows the end of a web seed. One that was useless may be
+// gone follows the end of a web seed. One that was useless may be
 // mended, so it is tried again, ever later.
-func (t *Torrent) webSeedGone(w *webPeer, err error) {
-	now := t.now()
+func (x *webSeeds) gone(w *webPeer, err error) {
+	now := x.t.now()
 	w.running = false
-	t.endWebSeed(w)
+	x.end(w)
 	if err != nil && !w.banned {
 		if w.err == nil {
-			t.log.Warn("web seed is of no use: "+err.Error(), "retry", w.pause)
+			x.t.log.Warn("web seed is of no use: "+err.Error(), "retry", w.pause)
 		}
 		w.err, w.due = err, now+w.pause
 		w.pause = min(2*w.pause, longestPause)
 	}
-	t.tendWebSeeds(now)
+	x.retry(now)
 }
 
-// webSeedLied follows wrong data in a piece: the server is not asked for it again,
+// lied follows wrong data in a piece: the server is not asked for it again,
 // nor for the rest of a file that is another one there. One that sends nothing right
 // is never run again.
-func (t *Torrent) webSeedLied(w *webPeer, piece int) {
+func (x *webSeeds) lied(w *webPeer, piece metainfo.Piece) {
+	t := x.t
 	if w.banned {
 		return
 	}
@@ -327,20 +341,20 @@ func (t *Torrent) webSeedLied(w *webPeer, piece int) {
 	if ban {
 		w.banned, w.err = true, errBadPeer
 		t.log.Warn("ban web seed that sent wrong data", "host", w.seed.Host())
-		t.endWebSeed(w)
+		x.end(w)
 		return
 	}
 	t.log.Debug("web seed sent wrong data", "host", w.seed.Host(), "piece", piece)
 	if w.live {
 		for _, p := range pieces {
-			t.webSeedLacks(w, p, t.now())
+			x.lacks(w, p, t.now())
 		}
 	}
 }
 
-// webSeedsLive is how many web seeds the picker may ask.
-func (t *Torrent) webSeedsLive() (n int) {
-	for _, w := range t.webSeeds {
+// live is how many web seeds the picker may ask.
+func (x *webSeeds) live() (n int) {
+	for _, w := range x.list {
 		if w.live {
 			n++
 		}
@@ -348,46 +362,18 @@ func (t *Torrent) webSeedsLive() (n int) {
 	return n
 }
 
-// webSeedsBusy says whether answers of web seeds may be under way.
-func (t *Torrent) webSeedsBusy() bool {
-	return t.webSeedsLive() > 0 && t.picker.Stats().InFlight > 0
+// busy reports whether answers of web seeds may be under way.
+func (x *webSeeds) busy() bool {
+	return x.live() > 0 && x.t.picker.Stats().InFlight > 0
 }
 
-// webSeedDue is when the next web seed is to be tried again, if any is.
-func (t *Torrent) webSeedDue() time.Duration {
+// due is when the next web seed is to be tried again, if any is.
+func (x *webSeeds) due() time.Duration {
 	due := never
-	for _, w := range t.webSeeds {
+	for _, w := range x.list {
 		if !w.running && !w.banned {
 			due = min(due, w.due)
 		}
 	}
 	return due
-}
-
-// WebSeedStats is a snapshot of one web seed.
-type WebSeedStats struct {
-	Host     string // empty while it was never needed
-	Active   bool   // it may be asked, now or when it ceases to choke
-	Choked   bool   // it wants to be left alone for a while
-	Banned   bool
-	Rate     float64 // bytes per second
-	Received int64   // bytes since start
-	Err      error   // why it is not used; nil where that is not its fault
-}
-
-// WebSeeds takes a snapshot of the web seeds.
-func (t *Torrent) WebSeeds() (all []WebSeedStats) {
-	t.call(func() {
-		for _, w := range t.webSeeds {
-			s := WebSeedStats{
-				Active: w.live, Choked: w.live && w.choked, Banned: w.banned,
-				Rate: w.down.rate, Received: w.received, Err: w.err,
-			}
-			if w.seed != nil {
-				s.Host = w.seed.Host()
-			}
-			all = append(all, s)
-		}
-	})
-	return all
 }
