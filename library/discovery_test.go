@@ -73,10 +73,10 @@ func TestPrivateTorrentsAreNotDiscovered(t *testing.T) {
 	l.discover.dht = new(dht.DHT)
 	defer func() { l.discover.dht = nil }()
 	hash := metainfo.InfoHash{HasV1: true}
-	if r := l.newSources(hash, "", nil, true, sourceOptions{}); len(r.others) != 0 {
+	if r := l.newSources(hash, "", nil, true, false); len(r.others) != 0 {
 		t.Errorf("private: %d other sources", len(r.others))
 	}
-	if r := l.newSources(hash, "", nil, false, sourceOptions{}); len(r.others) != 1 {
+	if r := l.newSources(hash, "", nil, false, false); len(r.others) != 1 {
 		t.Errorf("public: %d other sources, want the DHT", len(r.others))
 	}
 }

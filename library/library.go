@@ -112,8 +112,7 @@ type Library struct {
 
 	mu       sync.Mutex // guards what follows; a leaf
 	torrents map[*Torrent]struct{}
-	relays   map[metainfo.InfoHash]*relay // of metadata found, until its torrent is added
-	seeking  map[*relay]metainfo.InfoHash // of metadata that is sought
+	searches map[*search]struct{} // for metadata: under way, or their torrent is not added yet
 	closed   bool
 }
 
@@ -132,7 +131,7 @@ func Open(cfg Config) (*Library, error) {
 		cfg.ListenAddr = ":0"
 	}
 	blocked := behindProxy(cfg)
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, relays: map[metainfo.InfoHash]*relay{}, seeking: map[*relay]metainfo.InfoHash{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, searches: map[*search]struct{}{}}
 	var err error
 	if l.listeners, err = openListeners(cfg, l.log); err != nil {
 		return nil, err
@@ -239,12 +238,15 @@ func (l *Library) close() error {
 	l.closed = true
 	all := l.torrents
 	l.torrents = nil
-	relays := l.relays
-	l.relays = nil
+	var found []*swarm.Metadata
+	for s := range l.searches {
+		found = append(found, s.found) // nil while it goes on: it ends with the session
+	}
+	l.searches = nil
 	l.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, r := range relays {
-		wg.Go(r.close)
+	for _, md := range found {
+		wg.Go(md.Close)
 	}
 	errs := make(chan error, len(all))
 	for t := range all {

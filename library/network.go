@@ -35,8 +35,8 @@ func (l *Library) networkChanged(c monitor.Change) {
 	if len(c.Gained) == 0 {
 		return // nothing is reached now that was not before
 	}
-	for _, r := range l.allSources() {
-		r.networkChanged()
+	for _, s := range l.allSources() {
+		s.networkChanged()
 	}
 }
 
@@ -44,27 +44,24 @@ func (l *Library) networkChanged(c monitor.Change) {
 func (l *Library) Offline() bool { return l.offline.Load() }
 
 // allSources are the sources of torrents, and of the metadata that is sought or was found.
-func (l *Library) allSources() (all []*relay) {
+func (l *Library) allSources() (all []peerSources) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for t := range l.torrents {
 		all = append(all, t.sources)
 	}
-	for _, r := range l.relays {
-		all = append(all, r)
-	}
-	for r := range l.seeking {
-		all = append(all, r)
+	for s := range l.searches {
+		all = append(all, s.sources)
 	}
 	return all
 }
 
 // networkChanged asks the trackers and all other sources again.
-func (r *relay) networkChanged() {
-	if r.trackers != nil {
-		r.trackers.networkChanged()
+func (s peerSources) networkChanged() {
+	if s.trackers != nil {
+		s.trackers.networkChanged()
 	}
-	for _, src := range r.others {
+	for _, src := range s.others {
 		src.NeedPeers()
 	}
 }

@@ -36,32 +36,29 @@ func (l *Library) Resolve(ctx context.Context, m *metainfo.Magnet, o ResolveOpti
 		return mi, nil
 	}
 	trackers := linkTrackers(m, nil)
-	r := l.newSources(m.Hash, m.Hash.String(), trackers, false, sourceOptions{noTrackers: o.NoTrackers})
-	sought := l.seek(m.Hash, r)
+	s := l.beginSearch(m.Hash, l.newSources(m.Hash, m.Hash.String(), trackers, false, o.NoTrackers))
 	got := l.findMetadata(ctx, m, swarm.MetadataConfig{
-		Hash: m.Hash, Sources: []swarm.PeerSource{r}, Peers: o.Peers, Progress: o.Progress,
+		Hash: m.Hash, Sources: s.sources.all(), Peers: o.Peers, Progress: o.Progress,
 	})
-	sought()
 	if got.err != nil {
-		r.close()
+		l.forget(s)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, fmt.Errorf("find metadata: %w", got.err)
 	}
 	if got.meta != nil {
-		r.close()
+		l.forget(s)
 		return l.keep(m, &metainfo.MetaInfo{Info: got.meta.Info, PieceLayers: got.meta.PieceLayers, Trackers: trackers, WebSeeds: m.WebSeeds}), nil
 	}
 	found := got.found
 	info, err := metainfo.ParseInfo(found.Info, metainfo.Limits{})
 	if err != nil {
+		l.forget(s)
 		found.Close()
-		r.close()
 		return nil, fmt.Errorf("read metadata of %s: %w: %w", m.Hash, ErrMetadata, err)
 	}
-	r.metadata = found
-	l.keepSources(info.Hash, r)
+	l.keepSearch(s, info.Hash, found)
 	return l.keep(m, &metainfo.MetaInfo{Info: info, Trackers: trackers, WebSeeds: m.WebSeeds}), nil
 }
 

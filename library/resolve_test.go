@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,21 +182,17 @@ func TestPrivateTorrentsKeepTrackersAlone(t *testing.T) {
 		t.Fatalf("not private: %v", err)
 	}
 	l := openLibrary(t, t.TempDir())
-	other := &countingSource{found: netip.MustParseAddrPort("192.0.2.7:7")}
-	r := newRelay(nil, other)
-	ctx, cancel := context.WithCancel(deadline(t))
-	seeker := make(oneSeeker, 1)
-	go func() { <-seeker; cancel() }()
-	_ = r.Run(ctx, seeker)
-	inlet{r}.Found(swarm.Introducer{Kind: swarm.ByTracker}, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")})
-	l.keepSources(private.Hash, r)
+	other := &silentSource{}
+	s := l.beginSearch(private.Hash, peerSources{others: []swarm.PeerSource{other}})
+	left := &swarm.Metadata{Info: private.Bytes}
+	l.keepSearch(s, private.Hash, left)
 	tor := &Torrent{l: l, info: private}
-	peers := tor.openSources(&metainfo.MetaInfo{Info: private, Trackers: mi.Trackers}, AddOptions{})
-	if len(peers) != 1 || peers[0] != netip.MustParseAddrPort("192.0.2.1:1") {
-		t.Errorf("begins with %v, want the tracker's peer alone", peers)
+	found := tor.openSources(&metainfo.MetaInfo{Info: private, Trackers: mi.Trackers}, AddOptions{})
+	if found != left {
+		t.Error("the session is not told of the search")
 	}
-	if !other.ended.Load() || len(tor.sources.others) != 0 {
-		t.Error("a source beside the trackers goes on")
+	if len(tor.sources.others) != 0 || tor.sources.trackers == nil || !tor.sources.trackers.cfg.Private {
+		t.Errorf("sources %+v, want its own trackers alone", tor.sources)
 	}
 }
 
@@ -215,25 +210,19 @@ func privately(t *testing.T, mi *metainfo.MetaInfo) []byte {
 	return b
 }
 
-// countingSource finds one peer and runs until it is told to end.
-type countingSource struct {
-	found netip.AddrPort
-	ended atomic.Bool
-}
+// silentSource is a source that finds nothing.
+type silentSource struct{}
 
-func (c *countingSource) Run(ctx context.Context, w swarm.Seeker) error {
-	w.Found(swarm.Introducer{Kind: swarm.ByDHT}, []netip.AddrPort{c.found})
-	<-ctx.Done()
-	c.ended.Store(true)
-	return nil
-}
+func (*silentSource) Run(ctx context.Context, _ swarm.Seeker) error { <-ctx.Done(); return nil }
 
-func (c *countingSource) NeedPeers() {}
+func (*silentSource) NeedPeers() {}
 
 // oneSeeker takes what is found.
 type oneSeeker chan []netip.AddrPort
 
 func (c oneSeeker) Found(_ swarm.Introducer, peers []netip.AddrPort) { c <- peers }
+
+func (oneSeeker) SeenAt(string, netip.Addr) {}
 
 func (oneSeeker) Settled() <-chan struct{} { return nil }
 

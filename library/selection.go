@@ -3,31 +3,27 @@ package library
 import (
 	"context"
 	"iter"
-	"net/netip"
-	"slices"
 
 	"torrentfs/metainfo"
+	"torrentfs/swarm"
 )
 
-// openSources gives the torrent its sources of peers, those of the search for
-// its metadata if there was one, and returns the peers to begin with.
-func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) []netip.AddrPort {
-	peers := o.Peers
-	t.sources = t.l.takeSources(mi.Info.Hash)
-	if t.sources != nil && mi.Info.Private { // what is not a tracker's must not go on
-		peers = slices.Concat(peers, t.sources.trackersAlone())
-		t.sources = nil
+// openSources gives the torrent its sources of peers: those of the search for its
+// metadata, which it returns, if there was one.
+func (t *Torrent) openSources(mi *metainfo.MetaInfo, o AddOptions) (found *swarm.Metadata) {
+	if s := t.l.takeSearch(mi.Info.Hash); s != nil {
+		t.sources, found = s.sources, s.found
 	}
-	if t.sources != nil {
-		return peers
+	if found != nil && !mi.Info.Private { // else what is not a tracker's must not go on
+		return found
 	}
 	if d := t.l.discover.dht; d != nil && !mi.Info.Private {
 		for _, n := range mi.Nodes {
 			d.AddHost(n)
 		}
 	}
-	t.sources = t.l.newSources(mi.Info.Hash, mi.Info.Name, mi.Trackers, mi.Info.Private, sourceOptions{noTrackers: o.NoTrackers})
-	return peers
+	t.sources = t.l.newSources(mi.Info.Hash, mi.Info.Name, mi.Trackers, mi.Info.Private, o.NoTrackers)
+	return found
 }
 
 // selectedRanges are the selected files in the piece space; nil for all.

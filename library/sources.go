@@ -17,6 +17,32 @@ import (
 	"torrentfs/swarm/announce"
 )
 
+// peerSources are the ways in which the peers of one torrent are found.
+type peerSources struct {
+	trackers *trackers          // nil: not announced
+	others   []swarm.PeerSource // none for a private torrent (BEP 27)
+}
+
+// newSources are the peer sources of a torrent whose metadata may not be known
+// yet, and may then turn out to be private.
+func (l *Library) newSources(hash metainfo.InfoHash, name string, tiers [][]string, private, noTrackers bool) (s peerSources) {
+	if len(tiers) > 0 && !noTrackers {
+		s.trackers = l.newTrackers(hash, name, tiers, private)
+	}
+	if !private {
+		s.others = l.discover.sources(hash, l.port)
+	}
+	return s
+}
+
+// all is what a session is to run.
+func (s peerSources) all() []swarm.PeerSource {
+	if s.trackers == nil {
+		return s.others
+	}
+	return append([]swarm.PeerSource{s.trackers}, s.others...)
+}
+
 // trackers makes a torrent's announces a source of peers.
 type trackers struct {
 	cfg       announce.Config
@@ -24,7 +50,7 @@ type trackers struct {
 	twin      *trackers                          // of a hybrid: the same trackers, under its v2 hash
 }
 
-var _ swarm.PeerSource = (*trackers)(nil)
+var _ swarm.Regainer = (*trackers)(nil)
 
 func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]string, private bool) *trackers {
 	cfg := announce.Config{
@@ -53,9 +79,7 @@ func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 		w.Found(swarm.Introducer{Kind: swarm.ByTracker, Name: hostOf(tracker)}, peers)
 	}
 	cfg.ExternalIP = func(tracker string, self netip.Addr) {
-		if v, ok := w.(voter); ok {
-			v.SeenAt(hostOf(tracker), self)
-		}
+		w.SeenAt(hostOf(tracker), self)
 	}
 	cfg.Stats = func() announce.Stats {
 		received, sent, left := w.Totals()
@@ -99,11 +123,6 @@ func settledWithin(ctx context.Context, w swarm.Seeker, patience time.Duration) 
 	return false
 }
 
-// voter is who wants to know where we are, as others see us: a [swarm.Torrent].
-type voter interface {
-	SeenAt(by string, self netip.Addr)
-}
-
 // hostOf is whose voice a tracker's is: of many URLs of one host there is one.
 func hostOf(tracker string) string {
 	u, err := url.Parse(tracker)
@@ -123,13 +142,13 @@ func (s *trackers) NeedPeers() {
 	}
 }
 
-// incomplete tells the trackers that pieces lack again.
-func (s *trackers) incomplete() {
+// Incomplete implements [swarm.Regainer]: it tells the trackers that pieces lack again.
+func (s *trackers) Incomplete() {
 	if a := s.announcer.Load(); a != nil {
 		a.Incomplete()
 	}
 	if s.twin != nil {
-		s.twin.incomplete()
+		s.twin.Incomplete()
 	}
 }
 

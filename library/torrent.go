@@ -26,7 +26,7 @@ type Torrent struct {
 	store    *cache.Store
 	dataDir  string
 	swarm    *swarm.Torrent
-	sources  *relay
+	sources  peerSources
 	tree     *tree
 	reads    *readOwner
 	prefetch bool      // everything is wanted
@@ -73,18 +73,17 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	peers := t.openSources(mi, o)
+	found := t.openSources(mi, o)
 	var webSeeds []swarm.WebSeedOpener
 	if !o.NoWebSeeds {
 		webSeeds = l.webSeedOpeners(mi)
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
-		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: []swarm.PeerSource{t.sources}, Peers: peers, WebSeeds: webSeeds, Metadata: t.sources.takeMetadata(),
+		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: t.sources.all(), Peers: o.Peers, WebSeeds: webSeeds, Metadata: found,
 		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
 	})
 	if err != nil {
 		stop()
-		t.sources.close()
 		store.Close()
 		return nil, err
 	}
@@ -207,7 +206,6 @@ func (t *Torrent) close() error {
 	t.closing.Do(func() {
 		t.stop()
 		t.swarm.Close()
-		t.sources.close()
 		t.wg.Wait()
 		if err := t.store.Close(); err != nil {
 			t.closeErr = fmt.Errorf("close data of %q: %w", t.info.Name, err)

@@ -122,10 +122,12 @@ type Regainer interface {
 	Incomplete()
 }
 
-// Seeker is who wants peers: a [Torrent], or the search for its metadata.
+// Seeker is what wants peers: what a [PeerSource] brings its finds to.
 type Seeker interface {
 	// Found takes peers' addresses, and who told of them. It does not keep the slice.
 	Found(by Introducer, peers []netip.AddrPort)
+	// SeenAt takes our own address as a tracker sees it (BEP 24); by is the tracker's host.
+	SeenAt(by string, self netip.Addr)
 	// Totals are payload bytes received and sent since start, and about how
 	// many lack. They come from counters: no wait.
 	Totals() (received, sent, left int64)

@@ -2,30 +2,31 @@ package swarm
 
 import (
 	"bytes"
+	"context"
 	"net/netip"
-	"time"
 
 	"torrentfs/metainfo"
 	"torrentfs/swarm/peers"
 )
 
 // Metadata is what a search brought. [Session.Add] takes it over: the torrent is the
-// next tenant of the pool of peers, and goes on with its addresses and connections.
-// If no torrent is added it is to be closed.
+// next tenant of the pool of peers, and goes on with its sources, addresses and
+// connections. If no torrent is added it is to be closed.
 //
-// A private torrent takes none of it (BEP 27), as nobody can tell which of the
-// connections its tracker named.
+// A private torrent takes none of it but the addresses that trackers named (BEP 27), as
+// nobody can tell which of the connections came of those.
 type Metadata struct {
 	Info   []byte           // the info dictionary; its hash is right
 	Givers []netip.AddrPort // peers that gave a part of it
 
-	s    *Session
-	hash metainfo.InfoHash // of the link
-	pool *peers.Pool
-	kept []*searchPeer // parked
+	s       *Session
+	hash    metainfo.InfoHash // of the link
+	pool    *peers.Pool       // kept by sources
+	sources *sourceGroup
+	kept    []*searchPeer // parked
 }
 
-// Close ends the connections that no torrent took over.
+// Close ends what no torrent took over; sources have said goodbye when it returns.
 func (md *Metadata) Close() {
 	if md == nil {
 		return
@@ -34,34 +35,47 @@ func (md *Metadata) Close() {
 		md.s.discard(p.Conn)
 	}
 	md.kept = nil
+	if md.sources != nil {
+		md.sources.close()
+	}
 }
 
-// openPool makes the pool of the torrent's peers, or takes over that of the search for
-// its metadata.
+// openPool makes the pool of the torrent's peers and its sources, or takes over those of
+// the search for its metadata. The loop has not begun.
 func (t *Torrent) openPool(seed uint64) {
 	md := t.cfg.Metadata
-	if md == nil || t.info.Private || !bytes.Equal(md.Info, t.info.Bytes) {
-		t.pool = t.s.newPool(seed, t.tenant())
-		return
+	mine := md != nil && bytes.Equal(md.Info, t.info.Bytes)
+	if mine && !t.info.Private {
+		t.sources = md.sources
+		t.sources.attach(t) // the pool is ours from here on
+		t.setPool(md.pool)
+		t.pool.SetTenant(t.now(), t.tenant())
+	} else {
+		md.Close()
+		t.cfg.Metadata = nil
+		t.sources = newSourceGroup(t.log, t.cfg.Sources)
+		t.setPool(t.s.newPool(seed, t.tenant()))
 	}
-	t.pool = md.pool
-	t.pool.SetTenant(time.Since(t.pool.Start()), t.tenant())
+	context.AfterFunc(t.ctx, t.sources.stop)
+	t.pool.SetNeeds(t.now(), peers.Needs{Paused: true})
+	if mine && t.info.Private {
+		t.pool.Found(t.now(), Introducer{Kind: ByTracker}, md.pool.ByTracker())
+	}
+	t.pool.Found(t.now(), Introducer{}, t.cfg.Peers)
 }
 
+func (t *Torrent) setPool(p *peers.Pool) { t.pool, t.start = p, p.Start() }
+
 // takeOver makes the torrent go on with the connections of the search for its metadata.
-// The loop has not begun.
 func (t *Torrent) takeOver() {
 	md := t.cfg.Metadata
-	t.cfg.Metadata = nil
-	defer md.Close() // what is left of it
-	if md == nil || t.pool != md.pool {
+	if md == nil {
 		return
 	}
-	kept := md.kept
-	md.kept = nil
-	for _, p := range kept {
+	for _, p := range md.kept {
 		t.goOn(p, p.Outgoing && md.hash.HasV1 && md.hash.HasV2)
 	}
+	md.kept, md.sources, t.cfg.Metadata = nil, nil, nil
 }
 
 // goOn takes a connection of the search; saidV2 tells whether our handshake had BEP

@@ -34,21 +34,15 @@ type MetadataProgress struct {
 
 // FetchMetadata gets the info dictionary of a magnet link from peers (BEP 9).
 // It asks several at once, and trusts nothing but the hash. It ends with ctx.
-// The pool of its peers lives on in the result, which is to be given to
-// [Session.Add], or else closed.
+// The pool of its peers and the sources live on in the result, which is to be given
+// to [Session.Add], or else closed.
 func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metadata, error) {
 	m := s.newSearch(ctx, cfg)
 	if err := s.register(m); err != nil {
 		m.cancel()
 		return nil, err
 	}
-	for _, src := range cfg.Sources {
-		m.wg.Go(func() {
-			if err := src.Run(m.ctx, m); err != nil && m.ctx.Err() == nil {
-				s.log.Warn("find peers: " + err.Error())
-			}
-		})
-	}
+	m.sources.attach(m)
 	err := m.run()
 	found := m.end(err == nil)
 	if err != nil {
@@ -65,15 +59,17 @@ func (s *Session) FetchMetadata(ctx context.Context, cfg MetadataConfig) (*Metad
 type metadataSearch struct {
 	s      *Session
 	cfg    MetadataConfig
-	ctx    context.Context // of dials and sources
+	ctx    context.Context // of dials
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	events   chan conn.Event
 	arrivals chan *conn.Conn
 	dialed   chan dialResult
-	found    chan foundAddrs
 	calls    chan func()
+	over     chan struct{} // closed when the loop has ended
+
+	sources *sourceGroup
 
 	pool     *peers.Pool
 	drafts   *metadata.Search
@@ -96,7 +92,7 @@ func (s *Session) newSearch(ctx context.Context, cfg MetadataConfig) *metadataSe
 	m := &metadataSearch{
 		s: s, cfg: cfg, ctx: ctx, cancel: cancel, timer: time.NewTimer(0),
 		events: make(chan conn.Event, 16), arrivals: make(chan *conn.Conn), dialed: make(chan dialResult),
-		found: make(chan foundAddrs), calls: make(chan func()),
+		calls: make(chan func()), over: make(chan struct{}), sources: newSourceGroup(s.log, cfg.Sources),
 		pool:   s.newPool(s.cfg.Seed, peers.Tenant{Search: true, Hybrid: cfg.Hash.HasV1 && cfg.Hash.HasV2}),
 		drafts: metadata.New(cfg.Hash),
 	}
@@ -130,31 +126,25 @@ func (s *Session) register(m *metadataSearch) error {
 // now is the clock of the pool.
 func (m *metadataSearch) now() time.Duration { return time.Since(m.pool.Start()) }
 
-// Found implements [Seeker].
-func (m *metadataSearch) Found(by Introducer, peers []netip.AddrPort) {
-	select {
-	case m.found <- foundAddrs{by, peers}:
-	case <-m.ctx.Done():
-	}
-}
-
-// Totals implements [Seeker]: nothing was moved, and how much lacks is not known.
+// Totals is for the sources: nothing was moved, and how much lacks is not known.
 func (m *metadataSearch) Totals() (received, sent, left int64) { return 0, 0, blockSize }
 
-// Settled implements [Seeker]: a search has nothing to hash.
+// Settled is for the sources: a search has nothing to hash.
 func (m *metadataSearch) Settled() <-chan struct{} {
 	done := make(chan struct{})
 	close(done)
 	return done
 }
 
-// call runs f in the loop and waits for it, or does nothing if the search is over.
-func (m *metadataSearch) call(f func()) {
+// usePool runs f in the loop and waits for it.
+func (m *metadataSearch) usePool(f func(p *peers.Pool, now time.Duration)) error {
 	ran := make(chan struct{})
 	select {
-	case m.calls <- func() { f(); close(ran) }:
+	case m.calls <- func() { f(m.pool, m.now()); close(ran) }:
 		<-ran
-	case <-m.ctx.Done():
+		return nil
+	case <-m.over:
+		return ErrClosed
 	}
 }
 
@@ -173,8 +163,6 @@ func (m *metadataSearch) run() error {
 			m.join(c)
 		case r := <-m.dialed:
 			m.handleDialed(r)
-		case f := <-m.found:
-			m.pool.Found(m.now(), f.by, f.addrs)
 		case f := <-m.calls:
 			f()
 		case <-m.timer.C:
@@ -194,6 +182,9 @@ func (m *metadataSearch) end(keep bool) *Metadata {
 	}
 	m.s.mu.Unlock()
 	m.cancel()
+	if !keep {
+		m.sources.stop()
+	}
 	m.timer.Stop()
 	m.pool.SetNeeds(m.now(), peers.Needs{Empty: true, Paused: true})
 	m.flush() // dials that have begun have a place to give back
@@ -215,10 +206,14 @@ func (m *metadataSearch) end(keep bool) *Metadata {
 			if r.c != nil {
 				m.s.discard(r.c)
 			}
+		case f := <-m.calls:
+			f()
 		}
 	}
 	m.wg.Wait()
-	return &Metadata{Info: m.drafts.Info(), Givers: m.drafts.Givers(), s: m.s, hash: m.cfg.Hash, pool: m.pool, kept: m.kept}
+	m.sources.park(m.pool)
+	close(m.over)
+	return &Metadata{Info: m.drafts.Info(), Givers: m.drafts.Givers(), s: m.s, hash: m.cfg.Hash, pool: m.pool, sources: m.sources, kept: m.kept}
 }
 
 // flush does what the pool and the drafts want done, and sets the timer.
@@ -255,9 +250,7 @@ func (m *metadataSearch) applyPool(a *peers.Action) {
 		m.wg.Go(func() { m.dialed <- m.dial(d) })
 		return
 	case peers.AskSources:
-		for _, src := range m.cfg.Sources {
-			src.NeedPeers()
-		}
+		m.sources.needPeers()
 		return
 	}
 	p := m.peer(a.Peer)

@@ -3,6 +3,9 @@ package swarm
 import (
 	"errors"
 	"net/netip"
+	"time"
+
+	"torrentfs/swarm/peers"
 )
 
 var errNetworkGone = errors.New("this computer no longer has the address of the connection")
@@ -27,7 +30,7 @@ func (s *Session) NetworkChanged(have func(netip.Addr) bool) {
 		_ = t.call(func() { t.moveNetwork(have) }) // it has ended: nothing to do
 	}
 	for _, m := range searches {
-		m.call(func() { m.pool.NetworkChanged(m.now()) })
+		_ = m.usePool(func(p *peers.Pool, now time.Duration) { p.NetworkChanged(now) }) // likewise
 	}
 }
 

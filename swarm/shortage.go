@@ -36,7 +36,7 @@ func (t *Torrent) tellSources() {
 		return
 	}
 	s.told = true
-	for _, src := range t.cfg.Sources {
+	for _, src := range t.sources.all {
 		if r, ok := src.(Regainer); ok {
 			r.Incomplete()
 		} else {

@@ -31,7 +31,7 @@ type TorrentConfig struct {
 	// Metadata is what the search for Info brought, nil if there was none. Add takes it over, also when it fails.
 	Metadata *Metadata
 
-	Sources   []PeerSource         // run until the torrent is closed
+	Sources   []PeerSource         // run until the torrent is closed; if Metadata is taken over, its sources in their place
 	Peers     []netip.AddrPort     // known beforehand
 	WebSeeds  []WebSeedOpener      // web servers that have the content; the first few are used
 	Prefetch  bool                 // download everything, not only what is read
@@ -47,17 +47,18 @@ type TorrentConfig struct {
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
 type Torrent struct {
 	// Immutable.
-	s     *Session
-	cfg   TorrentConfig
-	info  *metainfo.Info
-	store Store
-	log   *slog.Logger
-	start time.Time     // zero of the clock of the picker and the pool
-	trees *hashes.Trees // nil: v1 alone
-	ctx   context.Context
-	stop  context.CancelFunc
-	done  chan struct{} // closed when the loop has ended
-	wg    sync.WaitGroup
+	s       *Session
+	cfg     TorrentConfig
+	info    *metainfo.Info
+	store   Store
+	log     *slog.Logger
+	start   time.Time     // zero of the clock of the picker and the pool
+	trees   *hashes.Trees // nil: v1 alone
+	ctx     context.Context
+	stop    context.CancelFunc
+	done    chan struct{} // closed when the loop has ended
+	wg      sync.WaitGroup
+	sources *sourceGroup
 
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
@@ -67,7 +68,6 @@ type Torrent struct {
 	dropped   chan *blockedRead
 	hits      chan readHit
 	hintings  chan hinting
-	found     chan foundAddrs
 	calls     chan func()
 	diskReady chan struct{} // holds one token
 
@@ -139,16 +139,11 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	}
 	s.mu.Unlock()
 
+	t.openPool(seed)
 	t.adopt()
 	doubtful := t.pieces.Doubtful() // the loop's, from here on
 	go t.run()
-	for _, src := range cfg.Sources {
-		t.wg.Go(func() {
-			if err := src.Run(t.ctx, t); err != nil && t.ctx.Err() == nil {
-				t.log.Warn("find peers: " + err.Error())
-			}
-		})
-	}
+	t.sources.attach(t)
 	t.pieces.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
 	if t.hashes != nil {
 		t.wg.Go(t.answerHashes)
@@ -172,14 +167,11 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		dropped:   make(chan *blockedRead),
 		hits:      make(chan readHit, 16),
 		hintings:  make(chan hinting, 16),
-		found:     make(chan foundAddrs),
 		calls:     make(chan func()),
 		diskReady: make(chan struct{}, 1),
 		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
-	t.openPool(seed)
-	t.start = t.pool.Start()
 	t.hashes = newHashExchange(t)
 	t.pieces = newPieceWork(t)
 	t.choker = choke.New(cfg.Slots, t.rand)
@@ -212,16 +204,11 @@ func (t *Torrent) adopt() {
 	}
 	t.pieces.noteProgress()
 	t.takeOver()
-	t.pool.SetNeeds(t.now(), t.needs())
-	t.pool.Found(t.now(), Introducer{}, t.cfg.Peers)
 }
 
 // Found tells the torrent of peers' addresses, and who told of them.
 func (t *Torrent) Found(by Introducer, peers []netip.AddrPort) {
-	select {
-	case t.found <- foundAddrs{by, peers}:
-	case <-t.done:
-	}
+	_ = t.call(func() { t.pool.Found(t.now(), by, peers) })
 }
 
 // SeenAt tells the torrent at which address a tracker sees us (BEP 24): one
@@ -255,8 +242,10 @@ func (t *Torrent) Settled() <-chan struct{} { return t.pieces.settled }
 // closed, and every goroutine has ended when it returns. The store is the caller's.
 func (t *Torrent) Close() error {
 	t.stop()
+	t.sources.stop()
 	<-t.done
 	t.wg.Wait()
+	t.sources.close()
 	t.pieces.hasher.Wait()
 	t.s.mu.Lock()
 	for _, h := range wireHashes(t.info.Hash) {
@@ -280,7 +269,12 @@ func (t *Torrent) call(f func()) error {
 	}
 }
 
-// now is the picker's clock.
+// usePool runs f in the loop and waits for it.
+func (t *Torrent) usePool(f func(p *peers.Pool, now time.Duration)) error {
+	return t.call(func() { f(t.pool, t.now()) })
+}
+
+// now is the clock of the picker and the pool.
 func (t *Torrent) now() time.Duration { return time.Since(t.start) }
 
 // handshake is what this torrent says first (BEP 3, 6, 10). A hybrid says that

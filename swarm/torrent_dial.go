@@ -1,18 +1,10 @@
 package swarm
 
 import (
-	"net/netip"
-
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/peers"
 	"torrentfs/swarm/wire"
 )
-
-// foundAddrs are addresses that a source found.
-type foundAddrs struct {
-	by    Introducer
-	addrs []netip.AddrPort
-}
 
 // tenant is what the pool of peers is for.
 func (t *Torrent) tenant() peers.Tenant {
@@ -47,9 +39,7 @@ func (t *Torrent) applyPool(a *peers.Action) {
 		t.wg.Go(func() { t.dial(d) })
 		return
 	case peers.AskSources:
-		for _, src := range t.cfg.Sources {
-			src.NeedPeers()
-		}
+		t.sources.needPeers()
 		return
 	}
 	c := t.peer(a.Peer)

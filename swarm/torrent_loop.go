@@ -44,8 +44,6 @@ func (t *Torrent) run() {
 			t.picker.ReadHit(t.now(), h.reader, h.bytes)
 		case h := <-t.hintings:
 			t.takeHint(h)
-		case f := <-t.found:
-			t.pool.Found(t.now(), f.by, f.addrs)
 		case f := <-t.calls:
 			f()
 		case <-t.diskReady: // flush renews the credit

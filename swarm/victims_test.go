@@ -90,7 +90,7 @@ func TestVictimsAreNotFlooded(t *testing.T) {
 					if way == "search" {
 						m, end := w.search()
 						defer end()
-						m.Found(Introducer{Kind: ByTracker}, v.addrs)
+						m.sources.Found(Introducer{Kind: ByTracker}, v.addrs)
 						v.check(t)
 						return
 					}
@@ -140,6 +140,7 @@ func (w *world) search() (*metadataSearch, func()) {
 	if err := w.session.register(m); err != nil {
 		w.t.Fatal(err)
 	}
+	m.sources.attach(m)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

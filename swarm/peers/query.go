@@ -33,6 +33,9 @@ func (p *Pool) Due(addr netip.AddrPort) (at time.Duration, known bool) {
 	return 0, false
 }
 
+// Self is our own address as peers of the family of an address, and trackers, see it; invalid while it is not known.
+func (p *Pool) Self(of netip.Addr) netip.Addr { return p.known.self.of(of) }
+
 // Banned reports whether no connection to or from an address is taken.
 func (p *Pool) Banned(addr netip.AddrPort) bool {
 	a := p.known.at(addr)
