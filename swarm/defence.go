@@ -8,7 +8,7 @@ import (
 )
 
 // judge counts a message before it is handled.
-func (c *peerConn) judge(e conn.Event) error {
+func (c *peer) judge(e conn.Event) error {
 	if e.Kind == conn.Message && e.ID == wire.Have && c.remote.Has(e.Piece) {
 		if err := c.flood.Repeat(c.t.info.NumPieces()); err != nil {
 			return err

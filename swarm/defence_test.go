@@ -31,7 +31,7 @@ func judged(t *testing.T, n int, events ...conn.Event) (taken int) {
 }
 
 // stubConn is a connection of a torrent of n pieces, of which only the peer's state is used.
-func stubConn(t *testing.T, n int) *peerConn {
+func stubConn(t *testing.T, n int) *peer {
 	t.Helper()
 	b, err := bencode.Encode(map[string]any{
 		"name": "many", "piece length": int64(blockSize), "length": int64(n) * blockSize, "pieces": strings.Repeat("h", 20*n),
@@ -43,7 +43,7 @@ func stubConn(t *testing.T, n int) *peerConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &peerConn{t: &Torrent{info: info}, remote: bitset.New(n)}
+	return &peer{t: &Torrent{info: info}, remote: bitset.New(n)}
 }
 
 // The larger a torrent, the fewer messages are taken at once that make us look at all of

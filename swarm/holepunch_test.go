@@ -117,7 +117,7 @@ func TestNoHolepunchInPrivateTorrents(t *testing.T) {
 	info := privately(t, public)
 	inMeeting(t, "8.0.0.", true, func(t *testing.T, m *meeting) {
 		tor := add(t, m.middle, TorrentConfig{Info: info, Store: newMemStore(info)})
-		c := &peerConn{Conn: &conn.Conn{Addr: m.seedAddr}, t: tor}
+		c := &peer{Conn: &conn.Conn{Addr: m.seedAddr}, t: tor}
 		h, err := wire.ParseExtHandshake(tor.appendExtHandshake(nil, c)[6:])
 		if err != nil || h.M[wire.ExtHolepunch] != 0 {
 			t.Errorf("announced: %+v, %v", h, err)

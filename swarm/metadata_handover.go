@@ -89,7 +89,7 @@ func (t *Torrent) goOn(p *searchPeer, saidV2 bool) {
 		t.pool.Left(t.now(), p.id, peers.Departure{Again: true})
 		return
 	}
-	c := newPeerConn(t, p.Conn, v2)
+	c := newPeer(t, p.Conn, v2)
 	c.greeted = true
 	c.dht = false // we did not say so
 	t.begin(c, peers.Place{ID: p.id})

@@ -7,7 +7,7 @@ import "torrentfs/swarm/wire"
 const maxMetadataServed = 3
 
 // serveMetadata answers a request for a block of the info dictionary (BEP 9).
-func (t *Torrent) serveMetadata(c *peerConn, piece int) {
+func (t *Torrent) serveMetadata(c *peer, piece int) {
 	if c.extIDs.Metadata == 0 {
 		return
 	}

@@ -206,7 +206,7 @@ func (s *Session) welcome(nc net.Conn, from *peers.Handshaking[net.Conn]) {
 		search.handOver(c)
 		return
 	}
-	t.handOver(newPeerConn(t, c, hello.InfoHash == t.info.Hash.WireV2()))
+	t.handOver(newPeer(t, c, hello.InfoHash == t.info.Hash.WireV2()))
 }
 
 // answer finds who a peer wants that came to us, and what it is answered.

@@ -91,7 +91,7 @@ func (t *Torrent) wanted() []metainfo.ByteRange {
 }
 
 // showing is the few pieces that a peer shows and that we lack, none if there are many.
-func (t *Torrent) showing(c *peerConn) (lack []int) {
+func (t *Torrent) showing(c *peer) (lack []int) {
 	held := t.pieces.Committed()
 	for w, word := range c.remote {
 		for word &^= held[w]; word != 0; word &= word - 1 {
@@ -136,7 +136,7 @@ func (t *Torrent) reviewInterest() {
 
 // maySuperSeed reports whether a peer showed one by one all that it has. A super-seeding one
 // shows another piece when it hears that we have one that it showed (BEP 16).
-func (c *peerConn) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remoteCount }
+func (c *peer) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remoteCount }
 
 // needSeeds calls those back that we let go because both sides had everything.
 func (t *Torrent) needSeeds() {

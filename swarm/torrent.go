@@ -62,7 +62,7 @@ type Torrent struct {
 
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
-	arrivals  chan *peerConn
+	arrivals  chan *peer
 	dialed    chan dialResult
 	blocked   chan *blockedRead
 	dropped   chan *blockedRead
@@ -84,7 +84,7 @@ type Torrent struct {
 	credit      picker.Credit
 	pool        *peers.Pool
 	poolActions []peers.Action
-	peers       []*peerConn // by slot of their ids in the pool; nil if free
+	peers       []*peer // by slot of their ids in the pool; nil if free
 	web         *webSeeds
 	pieces      *pieceWork
 	hashes      *hashExchange // nil: v1 alone
@@ -95,7 +95,7 @@ type Torrent struct {
 	lastSent    int64
 	shortage    shortage
 	rand        *rand.Rand
-	dirtyMsg    []*peerConn // connections whose outbox got something since the last flush
+	dirtyMsg    []*peer // connections whose outbox got something since the last flush
 	houseDue    time.Duration
 	timer       *time.Timer
 }
@@ -161,7 +161,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		ctx:       ctx,
 		stop:      stop,
 		done:      make(chan struct{}),
-		arrivals:  make(chan *peerConn),
+		arrivals:  make(chan *peer),
 		dialed:    make(chan dialResult),
 		blocked:   make(chan *blockedRead),
 		dropped:   make(chan *blockedRead),

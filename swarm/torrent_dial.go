@@ -91,5 +91,5 @@ func (t *Torrent) handleDialed(r dialResult) {
 		return
 	}
 	t.pool.Dialed(t.now(), r.dial, peers.Answered, r.c.Encrypted)
-	t.addPeer(newPeerConn(t, r.c, t.isV2(r.c.Hello)))
+	t.addPeer(newPeer(t, r.c, t.isV2(r.c.Hello)))
 }

@@ -28,7 +28,7 @@ type hashExchange struct {
 
 // question is a hash request that a peer is waiting to have answered.
 type question struct {
-	c   *peerConn
+	c   *peer
 	ask wire.HashRange
 }
 
@@ -80,7 +80,7 @@ func (x *hashExchange) do(a hashes.Action) {
 }
 
 // handleHashes takes a peer's answer. One that was not asked for may be late.
-func (t *Torrent) handleHashes(c *peerConn, e conn.Event) {
+func (t *Torrent) handleHashes(c *peer, e conn.Event) {
 	asked := false
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Answered(now, c.id, e.Hash, e.Hashes) })
 	if !asked {
@@ -186,7 +186,7 @@ const maxUnsent = 128 << 10
 
 // handleHashRequest queues a request for hashes, or refuses it. Peers that we
 // choke are answered, too.
-func (t *Torrent) handleHashRequest(c *peerConn, ask wire.HashRange) {
+func (t *Torrent) handleHashRequest(c *peer, ask wire.HashRange) {
 	if t.hashes != nil && !t.cfg.NoUpload && c.Unsent() <= maxUnsent &&
 		t.trees.Admit(time.Now(), &c.answers, ask, c.Sent()) {
 		select {

@@ -39,7 +39,7 @@ func (t *Torrent) handlePeerEvent(e conn.Event) {
 }
 
 // handleMessage is the peer protocol's table of contents.
-func (t *Torrent) handleMessage(c *peerConn, e conn.Event) error {
+func (t *Torrent) handleMessage(c *peer, e conn.Event) error {
 	now := t.now()
 	switch e.Kind {
 	case conn.Hello:
@@ -109,7 +109,7 @@ func (t *Torrent) blockOf(r conn.Request) (block metainfo.Block, ok bool) {
 	return metainfo.Block{Piece: r.Piece, Index: b}, true
 }
 
-func (t *Torrent) handleHave(c *peerConn, piece int) {
+func (t *Torrent) handleHave(c *peer, piece int) {
 	if !c.remote.Set(piece) {
 		return
 	}
@@ -123,7 +123,7 @@ func (t *Torrent) handleHave(c *peerConn, piece int) {
 // handleBitfield takes what a peer has. BEP 3 allows a bitfield only as the
 // first message; aria2 sends another in place of many haves, which does no harm:
 // it only adds.
-func (t *Torrent) handleBitfield(c *peerConn, e conn.Event) error {
+func (t *Torrent) handleBitfield(c *peer, e conn.Event) error {
 	switch {
 	case c.heardBits && e.ID == wire.HaveNone:
 		return fmt.Errorf("%w: %v after %d pieces", wire.ErrProtocol, e.ID, c.remoteCount)
@@ -150,7 +150,7 @@ func (t *Torrent) handleBitfield(c *peerConn, e conn.Event) error {
 
 // noteSeed looks whether a peer has everything, or wants no more (BEP 21). If so do
 // we, it is let go: nothing is to be sent in either direction.
-func (t *Torrent) noteSeed(c *peerConn) {
+func (t *Torrent) noteSeed(c *peer) {
 	seed := c.isSeed() || c.uploadOnly
 	t.pool.SetSeed(c.id, seed)
 	if seed && t.pieces.allHeld.Load() {
@@ -159,7 +159,7 @@ func (t *Torrent) noteSeed(c *peerConn) {
 }
 
 // handleExtHandshake takes an extension handshake (BEP 10), which may come again with changes.
-func (t *Torrent) handleExtHandshake(c *peerConn, h *wire.ExtHandshake) {
+func (t *Torrent) handleExtHandshake(c *peer, h *wire.ExtHandshake) {
 	c.extIDs.Update(h)
 	if h.V != "" {
 		c.client = h.V
@@ -172,7 +172,7 @@ func (t *Torrent) handleExtHandshake(c *peerConn, h *wire.ExtHandshake) {
 	}
 }
 
-func (t *Torrent) sendRequest(c *peerConn, block metainfo.Block) {
+func (t *Torrent) sendRequest(c *peer, block metainfo.Block) {
 	if c.waitingSince == 0 {
 		c.waitingSince = t.now()
 	}
@@ -182,13 +182,13 @@ func (t *Torrent) sendRequest(c *peerConn, block metainfo.Block) {
 	t.touch(c)
 }
 
-func (t *Torrent) sendCancel(c *peerConn, block metainfo.Block) {
+func (t *Torrent) sendCancel(c *peer, block metainfo.Block) {
 	t.post(c, func(b []byte) []byte {
 		return wire.AppendCancel(b, uint32(block.Piece), uint32(block.Index*blockSize), uint32(t.info.BlockLen(block.Piece, block.Index)))
 	})
 }
 
-func (t *Torrent) sendInterested(c *peerConn, on bool) {
+func (t *Torrent) sendInterested(c *peer, on bool) {
 	c.presumed = false
 	if c.interested == on {
 		return

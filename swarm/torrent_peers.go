@@ -23,7 +23,7 @@ var (
 )
 
 // addPeer takes a connection past its handshake into the torrent.
-func (t *Torrent) addPeer(c *peerConn) {
+func (t *Torrent) addPeer(c *peer) {
 	place, err := t.pool.Join(t.now(), arrivalOf(c.Conn))
 	if err != nil {
 		t.log.Debug("refuse peer: "+err.Error(), "addr", c.Addr)
@@ -34,7 +34,7 @@ func (t *Torrent) addPeer(c *peerConn) {
 }
 
 // begin begins to talk to a peer that has a place in the pool.
-func (t *Torrent) begin(c *peerConn, place peers.Place) {
+func (t *Torrent) begin(c *peer, place peers.Place) {
 	if t.fromPeers == nil {
 		t.fromPeers = make(chan conn.Event, 256)
 	}
@@ -56,7 +56,7 @@ func (t *Torrent) begin(c *peerConn, place peers.Place) {
 const defaultReqq = 250
 
 // peer is the connection of a number, nil where it has ended.
-func (t *Torrent) peer(id picker.PeerID) *peerConn {
+func (t *Torrent) peer(id picker.PeerID) *peer {
 	if s := peers.Slot(id); s < len(t.peers) && t.peers[s] != nil && t.peers[s].id == id {
 		return t.peers[s]
 	}
@@ -64,11 +64,11 @@ func (t *Torrent) peer(id picker.PeerID) *peerConn {
 }
 
 // slot is the connection's place in the torrent's peers.
-func (c *peerConn) slot() int { return peers.Slot(c.id) }
+func (c *peer) slot() int { return peers.Slot(c.id) }
 
 // introduce says what a new connection must hear first: what we have (BEP 3,
 // 6), then the extension handshake (BEP 10).
-func (t *Torrent) introduce(c *peerConn) {
+func (t *Torrent) introduce(c *peer) {
 	n, held := t.info.NumPieces(), t.pieces.Committed()
 	t.post(c, func(b []byte) []byte {
 		switch {
@@ -102,7 +102,7 @@ func (t *Torrent) introduce(c *peerConn) {
 }
 
 // appendExtHandshake appends what we say of ourselves (BEP 10).
-func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
+func (t *Torrent) appendExtHandshake(b []byte, c *peer) []byte {
 	h := wire.ExtHandshake{
 		M:            map[string]uint8{wire.ExtDontHave: conn.ExtDontHave, wire.ExtMetadata: conn.ExtMetadata},
 		MetadataSize: int64(len(t.info.Bytes)),
@@ -126,13 +126,13 @@ func (t *Torrent) appendExtHandshake(b []byte, c *peerConn) []byte {
 func (t *Torrent) usesDHT() bool { return t.s.cfg.DHTPort != 0 && !t.info.Private }
 
 // post puts messages into a peer's outbox; its writer is woken at the next flush.
-func (t *Torrent) post(c *peerConn, encode func(b []byte) []byte) {
+func (t *Torrent) post(c *peer, encode func(b []byte) []byte) {
 	c.Send(encode)
 	t.touch(c)
 }
 
 // touch makes the next flush wake the peer's writer.
-func (t *Torrent) touch(c *peerConn) {
+func (t *Torrent) touch(c *peer) {
 	if !c.dirty {
 		c.dirty = true
 		t.dirtyMsg = append(t.dirtyMsg, c)
@@ -140,7 +140,7 @@ func (t *Torrent) touch(c *peerConn) {
 }
 
 // removePeer forgets a connection that has ended.
-func (t *Torrent) removePeer(c *peerConn, reason error) {
+func (t *Torrent) removePeer(c *peer, reason error) {
 	now := t.now()
 	t.peers[c.slot()] = nil
 	t.picker.PeerGone(now, c.id)
@@ -158,7 +158,7 @@ func (t *Torrent) removePeer(c *peerConn, reason error) {
 }
 
 // ban ends a connection to a peer that sent wrong data and never takes another from its address.
-func (t *Torrent) ban(c *peerConn) {
+func (t *Torrent) ban(c *peer) {
 	t.log.Warn("ban peer that sent wrong data", "addr", c.Addr, "client", c.client)
 	t.pool.Ban(t.now(), c.Addr)
 	c.Close(errBadPeer)

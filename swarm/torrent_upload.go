@@ -11,7 +11,7 @@ import (
 
 // handleInterest notes whether a peer wants something of us; while a slot is
 // free it need not wait for the next round.
-func (t *Torrent) handleInterest(c *peerConn, on bool) {
+func (t *Torrent) handleInterest(c *peer, on bool) {
 	c.peerWants = on
 	switch {
 	case !on:
@@ -23,7 +23,7 @@ func (t *Torrent) handleInterest(c *peerConn, on bool) {
 
 // handleRequest queues a block for a peer, or refuses it. With the fast
 // extension every request gets exactly one answer (BEP 6).
-func (t *Torrent) handleRequest(c *peerConn, u conn.Request) error {
+func (t *Torrent) handleRequest(c *peer, u conn.Request) error {
 	if u.Piece >= t.info.NumPieces() || u.Length <= 0 || u.Length > blockSize || int64(u.Begin)+int64(u.Length) > t.servable(u.Piece) {
 		return fmt.Errorf("%w: request for %d bytes at %d of piece %d", wire.ErrProtocol, u.Length, u.Begin, u.Piece)
 	}
@@ -54,26 +54,26 @@ func (t *Torrent) servable(piece int) int64 {
 }
 
 // handleCancel takes a request back if its block has not been sent.
-func (t *Torrent) handleCancel(c *peerConn, u conn.Request) {
+func (t *Torrent) handleCancel(c *peer, u conn.Request) {
 	if c.Withdraw(u) {
 		t.reject(c, u)
 	}
 }
 
-func (t *Torrent) reject(c *peerConn, u conn.Request) {
+func (t *Torrent) reject(c *peer, u conn.Request) {
 	if c.Fast() {
 		t.post(c, func(b []byte) []byte { return wire.AppendReject(b, uint32(u.Piece), uint32(u.Begin), uint32(u.Length)) })
 	}
 }
 
-func (t *Torrent) unchoke(c *peerConn) {
+func (t *Torrent) unchoke(c *peer) {
 	c.choking = false
 	t.post(c, wire.AppendUnchoke)
 }
 
 // choke ends a peer's turn. What it asked for and did not get is refused, with
 // the fast extension explicitly.
-func (t *Torrent) choke(c *peerConn) {
+func (t *Torrent) choke(c *peer) {
 	c.choking = true
 	t.post(c, wire.AppendChoke)
 	for _, u := range c.WithdrawAll() {

@@ -214,7 +214,7 @@ func (w *world) await(tor *Torrent, limit time.Duration) time.Duration {
 }
 
 // peerAt is the torrent's connection to an address, nil if there is none. The loop calls it.
-func (t *Torrent) peerAt(addr netip.AddrPort) *peerConn {
+func (t *Torrent) peerAt(addr netip.AddrPort) *peer {
 	for _, c := range t.peers {
 		if c != nil && c.Addr == addr {
 			return c

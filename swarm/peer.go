@@ -12,7 +12,7 @@ import (
 
 // peerConn is what the torrent's loop knows of a connected peer. A known address
 // is another thing: see package peers.
-type peerConn struct {
+type peer struct {
 	// Immutable.
 	*conn.Conn
 	t       *Torrent
@@ -46,8 +46,8 @@ type peerConn struct {
 	answers      hashes.Allowance // what it may be sent of hashes
 }
 
-func newPeerConn(t *Torrent, c *conn.Conn, v2 bool) *peerConn {
-	p := &peerConn{
+func newPeer(t *Torrent, c *conn.Conn, v2 bool) *peer {
+	p := &peer{
 		Conn: c, t: t, greeted: c.Greeted, v2: v2, dht: t.usesDHT() && c.Hello.Features().Has(wire.FeatureDHT),
 		since: time.Now(), remote: bitset.New(t.info.NumPieces()), choking: true, peerChoking: true,
 	}
@@ -55,7 +55,7 @@ func newPeerConn(t *Torrent, c *conn.Conn, v2 bool) *peerConn {
 }
 
 // run reads and writes until the connection ends.
-func (c *peerConn) run() {
+func (c *peer) run() {
 	t := c.t
 	_ = c.Run(t.ctx, conn.Config{
 		Peer: int(c.id), Events: t.fromPeers, Geometry: &t.info.Geometry, V2: c.v2,
@@ -64,15 +64,15 @@ func (c *peerConn) run() {
 	})
 }
 
-func (c *peerConn) isSeed() bool { return c.remoteCount == c.t.info.NumPieces() }
+func (c *peer) isSeed() bool { return c.remoteCount == c.t.info.NumPieces() }
 
 // snubs reports whether the peer has let a request lie for a minute (BEP 3, "anti-snubbing").
-func (c *peerConn) snubs(now time.Duration) bool {
+func (c *peer) snubs(now time.Duration) bool {
 	return c.waitingSince > 0 && !c.peerChoking && now-c.waitingSince > time.Minute
 }
 
 // handOver gives a new connection to the loop.
-func (t *Torrent) handOver(c *peerConn) {
+func (t *Torrent) handOver(c *peer) {
 	select {
 	case t.arrivals <- c:
 	case <-t.done:
