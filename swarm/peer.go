@@ -10,7 +10,7 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// peerConn is what the torrent's loop knows of a connected peer. A known address
+// peer is what the torrent's loop knows of a connected peer. A known address
 // is another thing: see package peers.
 type peer struct {
 	// Immutable.
