@@ -73,16 +73,16 @@ func (t *Torrent) takeOver() {
 		return
 	}
 	for _, p := range md.kept {
-		t.goOn(p, p.Outgoing && md.hash.HasV1 && md.hash.HasV2)
+		t.adoptPeer(p, p.Outgoing && md.hash.HasV1 && md.hash.HasV2)
 	}
 	md.kept, md.sources, t.cfg.Metadata = nil, nil, nil
 }
 
-// goOn takes a connection of the search; saidV2 tells whether our handshake had BEP
+// adoptPeer takes a connection of the search; saidV2 tells whether our handshake had BEP
 // 52's bit. A peer of a hybrid that speaks v2 is dialled anew if the link named the v1
 // swarm alone: without BEP 52's handshake no hashes are to be had, and a small read
 // would cost a piece.
-func (t *Torrent) goOn(p *searchPeer, saidV2 bool) {
+func (t *Torrent) adoptPeer(p *searchPeer, saidV2 bool) {
 	v2 := p.Hello.InfoHash == t.info.Hash.WireV2() || saidV2 && t.isV2(p.Hello)
 	if !v2 && p.Outgoing && t.isV2(p.Hello) {
 		t.s.discard(p.Conn)

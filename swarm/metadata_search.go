@@ -260,7 +260,7 @@ func (m *metadataSearch) applyPool(a *peers.Action) {
 		p.Close(a.Err)
 	default:
 		logPunch(m.s.log, a.Punch, p.Conn)
-		p.Send(func(b []byte) []byte { return appendGossip(b, a, p.ids) })
+		p.Send(func(b []byte) []byte { return appendPoolMessage(b, a, p.ids) })
 	}
 }
 

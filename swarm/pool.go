@@ -95,8 +95,8 @@ func introOf(h *wire.ExtHandshake, ids wire.ExtIDs) peers.Intro {
 	return peers.Intro{Port: h.Port, PEX: ids.PEX != 0, Holepunch: ids.Holepunch != 0, YourIP: h.YourIP}
 }
 
-// appendGossip appends the message of an action of a pool: about peers (BEP 11), or for holepunching (BEP 55).
-func appendGossip(b []byte, a *peers.Action, ids wire.ExtIDs) []byte {
+// appendPoolMessage appends the message of an action of a pool: about peers (BEP 11), or for holepunching (BEP 55).
+func appendPoolMessage(b []byte, a *peers.Action, ids wire.ExtIDs) []byte {
 	if a.Kind == peers.SendPEX {
 		return wire.AppendExtended(b, ids.PEX, a.PEX.Append(nil))
 	}

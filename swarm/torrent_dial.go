@@ -51,7 +51,7 @@ func (t *Torrent) applyPool(a *peers.Action) {
 		if a.Kind == peers.SendHolepunch {
 			logPunch(t.log, a.Punch, c.Conn)
 		}
-		t.post(c, func(b []byte) []byte { return appendGossip(b, a, c.extIDs) })
+		t.post(c, func(b []byte) []byte { return appendPoolMessage(b, a, c.extIDs) })
 	}
 }
 

@@ -96,6 +96,7 @@ func TestParkAndGoOn(t *testing.T) {
 		if e := <-events; e.Kind != Hello || e.Ext.Hello.V != "other" {
 			t.Errorf("first %+v, want the extension handshake alone", e)
 		}
+		synctest.Wait() // the reader has taken the rest
 		c.Park()
 		if e := <-events; e.Kind != Parked {
 			t.Errorf("%+v, want it parked", e)

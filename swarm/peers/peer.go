@@ -66,8 +66,8 @@ type peer struct {
 	idle      bool           // it has no metadata for a search
 	closing   bool           // the owner was told to close it
 
-	gossip gossip
-	punch  punches
+	pexState pexState
+	punch    punches
 }
 
 // Join takes a connection into the pool, or says why it is refused; the caller then closes it.
@@ -87,7 +87,7 @@ func (p *Pool) Join(now time.Duration, v Arrival) (Place, error) {
 	}
 	// The picker may still speak of the last one in that slot.
 	p.ids = (p.ids + 1) % (math.MaxInt32 / Slots)
-	c := &peer{Arrival: v, id: picker.PeerID(p.ids*Slots + slot), since: now, useful: now, gossip: gossip{next: now - pexPause}}
+	c := &peer{Arrival: v, id: picker.PeerID(p.ids*Slots + slot), since: now, useful: now, pexState: pexState{next: now - pexPause}}
 	if v.Outgoing {
 		c.listens = v.Addr
 	}

@@ -19,15 +19,15 @@ const (
 	maxShare = 5 * wire.MaxPEX
 )
 
-// gossip is what one connection was told and tells about other peers (BEP 11).
-type gossip struct {
+// pexState is what one connection was told and tells about other peers (BEP 11).
+type pexState struct {
 	told map[netip.AddrPort]struct{}
 	due  time.Duration // of our next message
 	next time.Duration // messages before are ignored, but for a second one
 }
 
 // listens reports whether a message that comes now is listened to.
-func (g *gossip) listens(now time.Duration) bool {
+func (g *pexState) listens(now time.Duration) bool {
 	if now < g.next {
 		return false
 	}
@@ -45,7 +45,7 @@ func (p *Pool) exchange(now time.Duration) {
 		return
 	}
 	for _, c := range p.slots {
-		if c != nil && c.pex && !c.closing && now >= c.gossip.due {
+		if c != nil && c.pex && !c.closing && now >= c.pexState.due {
 			p.tell(now, c)
 		}
 	}
@@ -60,11 +60,11 @@ func (p *Pool) tell(now time.Duration, c *peer) {
 			continue
 		}
 		present[o.listens] = struct{}{}
-		if _, told := c.gossip.told[o.listens]; !told && len(msg.Added) < wire.MaxPEX {
+		if _, told := c.pexState.told[o.listens]; !told && len(msg.Added) < wire.MaxPEX {
 			msg.Added = append(msg.Added, wire.PEXPeer{Addr: o.listens, Flags: o.flags()})
 		}
 	}
-	for a := range c.gossip.told {
+	for a := range c.pexState.told {
 		if _, here := present[a]; !here {
 			msg.Dropped = append(msg.Dropped, a)
 		}
@@ -76,16 +76,16 @@ func (p *Pool) tell(now time.Duration, c *peer) {
 	if len(msg.Added)+len(msg.Dropped) == 0 {
 		return
 	}
-	if c.gossip.told == nil {
-		c.gossip.told = map[netip.AddrPort]struct{}{}
+	if c.pexState.told == nil {
+		c.pexState.told = map[netip.AddrPort]struct{}{}
 	}
 	for _, o := range msg.Added {
-		c.gossip.told[o.Addr] = struct{}{}
+		c.pexState.told[o.Addr] = struct{}{}
 	}
 	for _, a := range msg.Dropped {
-		delete(c.gossip.told, a)
+		delete(c.pexState.told, a)
 	}
-	c.gossip.due = now + pexInterval
+	c.pexState.due = now + pexInterval
 	p.do(Action{Kind: SendPEX, Peer: c.id, PEX: msg})
 }
 
@@ -111,14 +111,14 @@ func (c *peer) flags() (f wire.PEXFlags) {
 // HeardPEX takes the addresses that a peer says it is connected to, and dials.
 func (p *Pool) HeardPEX(now time.Duration, id picker.PeerID, heard []wire.PEXPeer) {
 	c := p.peer(id)
-	if c == nil || p.tenant.Private || len(heard) == 0 || !c.gossip.listens(now) {
+	if c == nil || p.tenant.Private || len(heard) == 0 || !c.pexState.listens(now) {
 		return
 	}
 	p.known.hear(now, c, heard)
 	p.fill(now)
 }
 
-// hear takes the addresses that a peer told of (PEX hints). They are bounded in number, and by gossip in rate.
+// hear takes the addresses that a peer told of (PEX hints). They are bounded in number, and by pexState in rate.
 func (b *addressBook) hear(now time.Duration, c *peer, heard []wire.PEXPeer) {
 	from := c.Addr.Addr()
 	by := byPeer(from)
