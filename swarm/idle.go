@@ -9,7 +9,7 @@ const never = time.Duration(1<<63 - 1)
 // has no timer, and costs nothing until an event comes.
 func (t *Torrent) idle() bool {
 	return t.pool.Live()+t.pool.Dialing() == 0 && !t.web.busy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pieces.dropping &&
-		t.down.rate == 0 && t.up.rate == 0
+		t.traffic.down.rate == 0 && t.traffic.up.rate == 0
 }
 
 // nextHouse is when housekeeping is due again.

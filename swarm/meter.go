@@ -1,6 +1,10 @@
 package swarm
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // meterTime is the time constant of measured rates, in seconds.
 const meterTime = 5.0
@@ -28,4 +32,26 @@ func (m *meter) measure(seconds float64) {
 	if m.rate < 1 {
 		m.rate = 0
 	}
+}
+
+// traffic is a torrent's payload, of all kinds.
+type traffic struct {
+	received, sent atomic.Int64 // bytes, counted by connections and web seeds
+
+	// Owned by the loop.
+	down, up meter
+	lastSent int64 // of sent, what up has
+	measured time.Time
+}
+
+// measure ends an interval of the meters, and returns its length in seconds.
+func (f *traffic) measure(now time.Time) (seconds float64) {
+	seconds = now.Sub(f.measured).Seconds()
+	f.measured = now
+	f.down.measure(seconds)
+	sent := f.sent.Load()
+	f.up.add(sent - f.lastSent)
+	f.lastSent = sent
+	f.up.measure(seconds)
+	return seconds
 }

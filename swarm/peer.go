@@ -60,7 +60,7 @@ func (c *peer) run() {
 	_ = c.Run(t.ctx, conn.Config{
 		Peer: int(c.id), Events: t.fromPeers, Geometry: &t.info.Geometry, V2: c.v2,
 		Source: t.store, Unreadable: t.unreadable,
-		Down: t.s.down, Up: t.s.up, Received: &t.received, Sent: &t.sent, Closed: t.s.limits.Release,
+		Down: t.s.down, Up: t.s.up, Received: &t.traffic.received, Sent: &t.traffic.sent, Closed: t.s.limits.Release,
 	})
 }
 

@@ -96,7 +96,7 @@ func (x *pieceWork) wants(piece metainfo.Piece) bool {
 // handleBlock takes a block that came: into the store and to a hash worker, or to the waste if it
 // is not wanted.
 func (t *Torrent) handleBlock(c *peer, e conn.Event) {
-	t.down.add(int64(e.Length))
+	t.traffic.down.add(int64(e.Length))
 	c.down.add(int64(e.Length))
 	c.waitingSince = 0
 	block := e.Begin / blockSize

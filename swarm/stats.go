@@ -46,14 +46,7 @@ type PeerStats struct {
 
 // measureRates ends an interval of all meters.
 func (t *Torrent) measureRates() {
-	now := time.Now()
-	seconds := now.Sub(t.measured).Seconds()
-	t.measured = now
-	t.down.measure(seconds)
-	sent := t.sent.Load()
-	t.up.add(sent - t.lastSent)
-	t.lastSent = sent
-	t.up.measure(seconds)
+	seconds := t.traffic.measure(time.Now())
 	for _, c := range t.peers {
 		if c != nil {
 			c.down.measure(seconds)
@@ -72,19 +65,19 @@ func (t *Torrent) measureRates() {
 func (t *Torrent) Totals() (received, sent, left int64) {
 	lacking := t.info.NumPieces() - int(t.pieces.nHeld.Load())
 	left = int64(float64(t.info.TotalLength()) * (float64(lacking) / float64(t.info.NumPieces())))
-	return t.received.Load(), t.sent.Load(), left
+	return t.traffic.received.Load(), t.traffic.sent.Load(), left
 }
 
 // Stats takes a snapshot. After Close only the totals remain.
 func (t *Torrent) Stats() Stats {
-	s := Stats{Downloaded: t.received.Load(), Uploaded: t.sent.Load(), Pieces: t.info.NumPieces()}
+	s := Stats{Downloaded: t.traffic.received.Load(), Uploaded: t.traffic.sent.Load(), Pieces: t.info.NumPieces()}
 	t.call(func() { t.fillStats(&s) })
 	return s
 }
 
 func (t *Torrent) fillStats(s *Stats) {
 	s.Held, s.Doubtful, s.Wasted, s.Taken = int(t.pieces.nHeld.Load()), t.pieces.Doubtful(), t.pieces.wasted, t.pieces.Taken()
-	s.DownRate, s.UpRate = t.down.rate, t.up.rate
+	s.DownRate, s.UpRate = t.traffic.down.rate, t.traffic.up.rate
 	s.Known = t.pool.Known()
 	for _, c := range t.peers {
 		if c == nil {

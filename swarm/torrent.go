@@ -75,8 +75,7 @@ type Torrent struct {
 	starved    atomic.Bool           // the disk is behind, and requests are held back
 	fault      atomic.Pointer[error] // why the torrent was stopped; nil: it was not
 	nextReader atomic.Int32
-	received   atomic.Int64 // payload bytes, all kinds
-	sent       atomic.Int64
+	traffic    traffic
 
 	// Owned by the loop.
 	picker      *picker.Picker
@@ -90,9 +89,6 @@ type Torrent struct {
 	hashes      *hashExchange // nil: v1 alone
 	reads       blockedReads
 	choker      *choke.Choker
-	down, up    meter
-	measured    time.Time
-	lastSent    int64
 	shortage    shortage
 	rand        *rand.Rand
 	dirtyMsg    []*peer // connections whose outbox got something since the last flush
@@ -177,7 +173,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.choker = choke.New(cfg.Slots, t.rand)
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
-	t.measured = time.Now()
+	t.traffic.measured = time.Now()
 	t.web = newWebSeeds(t)
 	return t
 }

@@ -113,7 +113,7 @@ func (h webHandler) Block(piece, begin int, data []byte) {
 			return // the torrent is closed: nobody waits for the block
 		}
 	}
-	h.t.received.Add(int64(len(data)))
+	h.t.traffic.received.Add(int64(len(data)))
 	h.tell(webEvent{kind: webBlock, piece: piece, begin: begin, n: len(data), data: data})
 }
 
@@ -276,7 +276,7 @@ func (x *webSeeds) lacks(w *webPeer, piece metainfo.Piece, now time.Duration) {
 func (x *webSeeds) take(e webEvent) {
 	t := x.t
 	w := e.web
-	t.down.add(int64(e.n))
+	t.traffic.down.add(int64(e.n))
 	w.down.add(int64(e.n))
 	w.received += int64(e.n)
 	w.err, w.pause = nil, webPause
