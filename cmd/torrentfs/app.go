@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
 // app is one run of the program: where it reads and writes, and how it logs.
@@ -19,7 +21,7 @@ type app struct {
 	args   []string // as started, the program's name first
 	stdin  io.Reader
 	stdout io.Writer
-	term   *terminal
+	term   *ui.Terminal
 	log    *slog.Logger
 	json   bool // the log is JSON
 
@@ -40,7 +42,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	if err := findHome(); err != nil {
 		return err
 	}
-	a.json = asksForJSON(a.args[1:])
+	a.json = ui.AsksForJSON(a.args[1:])
 	c, kctx, err := parse(a.args[1:], a.stdout)
 	if helped := (helpShown{}); errors.As(err, &helped) {
 		return nil
@@ -75,9 +77,9 @@ func (a *app) finish(err error) int {
 // the log file if there is one.
 func (a *app) complain(code exitCode, err error) {
 	if a.json {
-		slog.New(jsonHandler(a.term, slog.LevelInfo)).Error(err.Error(), "exit_code", int(code))
+		slog.New(ui.JSONHandler(a.term, slog.LevelInfo)).Error(err.Error(), "exit_code", int(code))
 	} else {
-		a.term.printf("torrentfs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
+		a.term.Printf("torrentfs: %s\n", ui.Printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
 	if a.logFile != nil {
 		a.log.Error(err.Error(), "exit_code", int(code))

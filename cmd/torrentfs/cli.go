@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kong"
+
+	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
 // cli is the whole command line. Each command's options and help are in the
@@ -86,7 +88,7 @@ func parseOnce(args []string, stdout io.Writer) (c *cli, kctx *kong.Context, err
 }
 
 func newParser(c *cli, stdout io.Writer) (*kong.Kong, error) {
-	k, err := kong.New(c, append(mappers(),
+	k, err := kong.New(c, append(ui.Mappers(),
 		kong.Name("torrentfs"),
 		kong.Description(appSummary),
 		kong.Writers(stdout, io.Discard),

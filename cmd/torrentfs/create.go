@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/internal/version"
 	"torrentfs/metainfo"
 )
@@ -203,9 +204,9 @@ func (o *createCmd) hash(ctx context.Context, a *app, spec metainfo.CreateSpec) 
 	for _, f := range spec.Files {
 		total += f.Length
 	}
-	bar := a.term.showBar("hashing "+spec.Name, total, silent)
-	defer bar.clear()
-	spec.Progress = func(done, _ int64) { bar.set(done) }
+	bar := a.term.ShowBar("hashing "+spec.Name, total, ui.NoNote)
+	defer bar.End()
+	spec.Progress = func(done, _ int64) { bar.Set(done) }
 	data, err := metainfo.Create(ctx, spec)
 	switch {
 	case err == nil:
@@ -227,7 +228,7 @@ func summarize(a *app, output string, data []byte) error {
 		return fail(exitGeneral, "", "read back %s: %w", output, err)
 	}
 	d := describe(mi)
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s in %s, %s of %s\n%s\n", printable(output), d.Version, formatBytes(d.TotalLength),
-		plural(len(d.Files), "file"), plural(d.Pieces, "piece"), formatBytes(d.PieceLength), d.Magnet)
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s in %s, %s of %s\n%s\n", ui.Printable(output), d.Version, ui.FormatBytes(d.TotalLength),
+		ui.Plural(len(d.Files), "file"), ui.Plural(d.Pieces, "piece"), ui.FormatBytes(d.PieceLength), d.Magnet)
 	return err
 }

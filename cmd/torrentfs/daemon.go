@@ -207,7 +207,7 @@ func (a *app) readyMessage(from *json.Decoder) (m readyMessage, err error) {
 	var line atomic.Pointer[string]
 	line.Store(&m.Waiting)
 	if a.watched() {
-		defer a.term.showLine(func() string { return *line.Load() })()
+		defer a.term.ShowLine(func() string { return *line.Load() })()
 	} else {
 		a.log.Info(m.Waiting)
 	}

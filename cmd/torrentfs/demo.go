@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
 type demoCmd struct {
@@ -33,7 +35,7 @@ const demoStepTimeout = 2 * time.Minute
 type demo struct {
 	app    *app
 	opt    *demoCmd
-	screen *demoScreen
+	screen *ui.Steps
 	self   string // our executable
 	dir    string // holds everything
 
@@ -57,16 +59,16 @@ func (o *demoCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return fail(exitDisk, "", "demo: %w", err)
 	}
-	d := &demo{app: a, opt: o, self: self, dir: dir, screen: newDemoScreen(a)}
-	d.screen.title("torrentfs demo: a whole swarm on this machine alone, in " + dir)
+	d := &demo{app: a, opt: o, self: self, dir: dir, screen: ui.NewSteps(a.stdout)}
+	d.screen.Title("torrentfs demo: a whole swarm on this machine alone, in " + dir)
 	started := time.Now()
 	runErr := d.run(ctx)
 	cleanErr := d.cleanUp()
 	if err := errors.Join(runErr, cleanErr); err != nil {
-		d.screen.ending("It did not work.")
+		d.screen.Ending("It did not work.")
 		return err
 	}
-	d.screen.ending(fmt.Sprintf("All of it worked, in %.1f s. What a mount can do for you: torrentfs mount --help", time.Since(started).Seconds()))
+	d.screen.Ending(fmt.Sprintf("All of it worked, in %.1f s. What a mount can do for you: torrentfs mount --help", time.Since(started).Seconds()))
 	return nil
 }
 
@@ -100,13 +102,13 @@ func (d *demo) run(ctx context.Context) error {
 func (d *demo) step(ctx context.Context, what string, do func(context.Context) (string, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, demoStepTimeout, fmt.Errorf("no end after %s", demoStepTimeout))
 	defer cancel()
-	d.screen.begin(what)
+	d.screen.Begin(what)
 	started := time.Now()
 	result, err := do(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	d.screen.end(what, time.Since(started), result, err)
+	d.screen.End(what, time.Since(started), result, err)
 	if err == nil {
 		return nil
 	}
@@ -122,7 +124,7 @@ func (d *demo) makeData(context.Context) (string, error) {
 	if err != nil {
 		return "", fail(exitDisk, "", "%w", err)
 	}
-	return fmt.Sprintf("%s in %s, one of them large, one empty", formatBytes(d.content.total), plural(len(d.content.files), "file")), nil
+	return fmt.Sprintf("%s in %s, one of them large, one empty", ui.FormatBytes(d.content.total), ui.Plural(len(d.content.files), "file")), nil
 }
 
 func (d *demo) startTracker(ctx context.Context) (string, error) {
@@ -160,7 +162,7 @@ func (d *demo) startSeeder(ctx context.Context) (string, error) {
 	limit := "at full speed"
 	if d.opt.Rate > 0 {
 		args = append(args, "--max-upload-rate", fmt.Sprint(int64(d.opt.Rate)))
-		limit = "held to " + formatRate(float64(d.opt.Rate))
+		limit = "held to " + ui.FormatRate(float64(d.opt.Rate))
 	}
 	var err error
 	if d.seeder, err = d.start(args...); err != nil {
@@ -209,8 +211,8 @@ func (d *demo) readMiddle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s of %s after %d ms; of the torrent, %s was here", formatBytes(int64(n)), demoLarge,
-		took.Milliseconds(), percent(status.number("verified"), status.number("total"))), nil
+	return fmt.Sprintf("%s of %s after %d ms; of the torrent, %s was here", ui.FormatBytes(int64(n)), demoLarge,
+		took.Milliseconds(), ui.Percent(status.number("verified"), status.number("total"))), nil
 }
 
 func (d *demo) readAll(ctx context.Context) (string, error) {
@@ -220,7 +222,7 @@ func (d *demo) readAll(ctx context.Context) (string, error) {
 		return "", fail(exitVerify, "", "%w", err)
 	}
 	return fmt.Sprintf("every byte is right; %s, from %s", speed(d.content.total, time.Since(started)),
-		plural(d.mount.mostPeers(), "peer")), nil
+		ui.Plural(d.mount.mostPeers(), "peer")), nil
 }
 
 // secondClient stops the seeder, so that all that a new client gets comes from
@@ -251,8 +253,8 @@ func (d *demo) unmount(context.Context) (string, error) {
 	if !ok {
 		return "", errors.New("the mount said nothing when it stopped")
 	}
-	return fmt.Sprintf("exit code 0; it had fetched %s and uploaded %s", formatBytes(stopped.number("downloaded")),
-		formatBytes(stopped.number("uploaded"))), nil
+	return fmt.Sprintf("exit code 0; it had fetched %s and uploaded %s", ui.FormatBytes(stopped.number("downloaded")),
+		ui.FormatBytes(stopped.number("uploaded"))), nil
 }
 
 func (d *demo) mountAgain(ctx context.Context) (string, error) {
@@ -269,7 +271,7 @@ func (d *demo) mountAgain(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if status.number("verified") != d.content.total {
-		return "", fail(exitVerify, "", "%s of %s found again", formatBytes(status.number("verified")), formatBytes(d.content.total))
+		return "", fail(exitVerify, "", "%s of %s found again", ui.FormatBytes(status.number("verified")), ui.FormatBytes(d.content.total))
 	}
 	return fmt.Sprintf("ready in %d ms, 100%% found without hashing", took.Milliseconds()), nil
 }
@@ -285,7 +287,7 @@ func (d *demo) readAgain(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if stopped, _ := d.mount.last("stopped"); stopped.number("downloaded") != 0 {
-		return "", fail(exitVerify, "", "%s were fetched although all was here", formatBytes(stopped.number("downloaded")))
+		return "", fail(exitVerify, "", "%s were fetched although all was here", ui.FormatBytes(stopped.number("downloaded")))
 	}
 	return "every byte is right; " + speed(d.content.total, took) + ", hashing included", nil
 }
@@ -301,7 +303,7 @@ func (d *demo) failReadsWith(ctx context.Context) (undo func()) {
 func (d *demo) cleanUp() error {
 	started := time.Now()
 	const what = "clean up"
-	d.screen.begin(what)
+	d.screen.Begin(what)
 	var errs []error
 	for _, p := range []*demoProcess{d.mount, d.seeder, d.tracker} {
 		errs = append(errs, p.stop())
@@ -318,7 +320,7 @@ func (d *demo) cleanUp() error {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}
 	err := errors.Join(errs...)
-	d.screen.end(what, time.Since(started), result, err)
+	d.screen.End(what, time.Since(started), result, err)
 	if err != nil {
 		return fmt.Errorf("demo: clean up: %w", err)
 	}
@@ -327,5 +329,5 @@ func (d *demo) cleanUp() error {
 
 // speed is bytes over time, for people.
 func speed(n int64, d time.Duration) string {
-	return formatRate(float64(n) / max(d.Seconds(), 1e-6))
+	return ui.FormatRate(float64(n) / max(d.Seconds(), 1e-6))
 }

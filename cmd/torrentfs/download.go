@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
 type downloadCmd struct {
@@ -68,11 +70,11 @@ func (o *downloadCmd) download(ctx context.Context, s *session) error {
 	}
 	if s.app.watched() {
 		st := s.torrent.Stats()
-		bar := s.app.term.showBar(st.Name, st.Total, func() string { return "  " + peersText(s.torrent.Stats()) })
-		stop := bar.follow(func() int64 { return s.torrent.Stats().Verified })
+		bar := s.app.term.ShowBar(st.Name, st.Total, func() string { return "  " + peersText(s.torrent.Stats()) })
+		stop := bar.Follow(func() int64 { return s.torrent.Stats().Verified })
 		err := s.completed(ctx)
 		stop()
-		bar.clear()
+		bar.End()
 		if err != nil {
 			return err
 		}
@@ -90,7 +92,7 @@ func (s *session) hasRoom() error {
 		return nil
 	}
 	return fail(exitDisk, "choose a directory that you may write to with --data-dir", "download %s to %s: %w",
-		printable(s.meta.Info.Name), s.dir, err)
+		ui.Printable(s.meta.Info.Name), s.dir, err)
 }
 
 // completed waits for the last piece of what is to be downloaded.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"syscall"
 
-	"torrentfs/internal/safetext"
 	"torrentfs/library"
 )
 
@@ -92,6 +91,3 @@ func openFailure(err error) error {
 	}
 	return fail(exitDisk, "", "%w", err)
 }
-
-// printable makes text from strangers safe for one line of a terminal.
-func printable(s string) string { return safetext.Escape(s) }

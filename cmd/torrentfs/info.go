@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/internal/safetext"
 	"torrentfs/metainfo"
 )
@@ -176,7 +177,7 @@ func printInfo(w io.Writer, mi *metainfo.MetaInfo) error {
 	d := describe(mi)
 	var b strings.Builder
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-14s %s\n", name, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "%-14s %s\n", name, ui.Printable(fmt.Sprintf(format, args...)))
 	}
 	row("name", "%s", d.Name)
 	if d.InfoHashV1 != "" {
@@ -185,8 +186,8 @@ func printInfo(w io.Writer, mi *metainfo.MetaInfo) error {
 	if d.InfoHashV2 != "" {
 		row("info-hash v2", "%s", d.InfoHashV2)
 	}
-	row("size", "%s (%d bytes) in %s", formatBytes(d.TotalLength), d.TotalLength, plural(len(d.Files), "file"))
-	row("pieces", "%s of %s", plural(d.Pieces, "piece"), formatBytes(d.PieceLength))
+	row("size", "%s (%d bytes) in %s", ui.FormatBytes(d.TotalLength), d.TotalLength, ui.Plural(len(d.Files), "file"))
+	row("pieces", "%s of %s", ui.Plural(d.Pieces, "piece"), ui.FormatBytes(d.PieceLength))
 	if d.Private {
 		row("private", "peers from its trackers only")
 	}
@@ -218,17 +219,10 @@ func printInfo(w io.Writer, mi *metainfo.MetaInfo) error {
 		if f.Symlink != "" {
 			line += " -> " + f.Symlink
 		}
-		fmt.Fprintf(&b, "%10s  %s\n", formatBytes(f.Length), printable(line))
+		fmt.Fprintf(&b, "%10s  %s\n", ui.FormatBytes(f.Length), ui.Printable(line))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // printLink prints what a magnet link says.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/internal/safetext"
 )
 
@@ -32,7 +33,7 @@ func (a *app) openLog(o logFlags) error {
 		w = a.logFile
 	}
 	a.json = o.Format == "json"
-	a.log = slog.New(logHandler(w, o, w == io.Writer(a.term) && a.term.interactive()))
+	a.log = slog.New(logHandler(w, o, w == io.Writer(a.term) && a.term.Interactive()))
 	slog.SetDefault(a.log) // for libraries that log by themselves
 	return nil
 }
@@ -104,14 +105,10 @@ func logHint(err error) string {
 func logHandler(w io.Writer, o logFlags, interactive bool) slog.Handler {
 	switch {
 	case o.Format == "json":
-		return jsonHandler(w, o.Level)
+		return ui.JSONHandler(w, o.Level)
 	case interactive:
 		_, plain := os.LookupEnv("NO_COLOR")
-		return newConsoleHandler(w, o.Level, plain)
+		return ui.NewConsoleHandler(w, o.Level, plain)
 	}
 	return slog.NewTextHandler(safetext.LineWriter(w), &slog.HandlerOptions{Level: o.Level})
-}
-
-func jsonHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	return slog.NewJSONHandler(safetext.JSONWriter(w), &slog.HandlerOptions{Level: level})
 }

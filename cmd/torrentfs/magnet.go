@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/metainfo"
 )
 
@@ -46,7 +47,7 @@ func printMagnet(w io.Writer, m *metainfo.Magnet) error {
 	row := func(name string, values ...string) {
 		for _, v := range values {
 			if v != "" {
-				fmt.Fprintf(&b, "%-14s %s\n", name, printable(v))
+				fmt.Fprintf(&b, "%-14s %s\n", name, ui.Printable(v))
 			}
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
 func main() {
@@ -19,7 +21,7 @@ func main() {
 
 // run is main with its surroundings as arguments. It returns the exit code.
 func run(args []string, stdin io.Reader, stdout io.Writer, stderr *os.File) int {
-	a := &app{stdin: stdin, stdout: stdout, term: newTerminal(stderr)}
+	a := &app{stdin: stdin, stdout: stdout, term: ui.NewTerminal(stderr)}
 	defer a.close()
 	ctx, stop := untilSignal(context.Background(), a.leaveAtOnce)
 	defer stop()

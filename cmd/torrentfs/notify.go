@@ -6,6 +6,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 )
 
@@ -26,7 +27,7 @@ func (a *app) notifyStatus(ctx context.Context, stats func() library.Stats) {
 	}
 	ticker := time.NewTicker(notifyEvery)
 	defer ticker.Stop()
-	var h hashing
+	var h ui.Hashing
 	for {
 		a.notify("STATUS=" + statusLine(stats(), &h, time.Now()))
 		select {

@@ -1,6 +1,9 @@
 package main
 
-import "torrentfs/library"
+import (
+	"torrentfs/cmd/torrentfs/internal/ui"
+	"torrentfs/library"
+)
 
 // placeFlags say what may become of the data directory and its disk.
 type placeFlags struct {
@@ -22,7 +25,7 @@ func (r *reserve) UnmarshalText(text []byte) error {
 		*r = 0
 		return nil
 	}
-	n, err := parseSize(string(text))
+	n, err := ui.ParseSize(string(text))
 	if err == nil && n == 0 {
 		n = -1
 	}

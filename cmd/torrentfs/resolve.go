@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 	"torrentfs/metainfo"
 	"torrentfs/net/egress"
@@ -93,7 +94,7 @@ func (w *metadataWait) tell(p swarm.MetadataProgress) {
 
 func (w *metadataWait) line() string {
 	if w.offline() {
-		return "looking for the metadata of " + printable(fit(w.label, 40)) + "  this computer has no network"
+		return "looking for the metadata of " + ui.Printable(ui.Fit(w.label, 40)) + "  this computer has no network"
 	}
 	text := metadataText(w.label, *w.now.Load())
 	if s, ok := w.seeking(); ok {
@@ -105,14 +106,14 @@ func (w *metadataWait) line() string {
 // show redraws the line until ctx ends, or logs from time to time where nobody watches.
 func (w *metadataWait) show(ctx context.Context, every time.Duration) {
 	if w.app.watched() {
-		defer w.app.term.showLine(w.line)()
+		defer w.app.term.ShowLine(w.line)()
 		<-ctx.Done()
 		return
 	}
 	if every <= 0 {
 		return
 	}
-	repeat(ctx, every, w.log)
+	ui.Repeat(ctx, every, w.log)
 }
 
 // log says how far it has come, whom we ask, and what is wrong with those.
@@ -140,10 +141,10 @@ func seekingText(s library.Seeking) (parts []string) {
 				working++
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s, %s", plural(n, "tracker"), answering(working, n)))
+		parts = append(parts, fmt.Sprintf("%s, %s", ui.Plural(n, "tracker"), answering(working, n)))
 	}
 	if s.DHT {
-		parts = append(parts, "DHT with "+plural(s.DHTNodes, "node"))
+		parts = append(parts, "DHT with "+ui.Plural(s.DHTNodes, "node"))
 	}
 	if s.Local {
 		parts = append(parts, "local network")
@@ -184,17 +185,17 @@ func trackerTrouble(trackers []library.TrackerStatus) string {
 
 // metadataText says what a link waits for.
 func metadataText(label string, p swarm.MetadataProgress) string {
-	parts := []string{"looking for the metadata of " + printable(fit(label, 40))}
+	parts := []string{"looking for the metadata of " + ui.Printable(ui.Fit(label, 40))}
 	switch {
 	case p.Known == 0:
 		parts = append(parts, "no peer known yet")
 	case p.Connected == 0:
-		parts = append(parts, plural(p.Known, "peer")+" known, none answers yet")
+		parts = append(parts, ui.Plural(p.Known, "peer")+" known, none answers yet")
 	default:
-		parts = append(parts, fmt.Sprintf("%s known, %d connected", plural(p.Known, "peer"), p.Connected))
+		parts = append(parts, fmt.Sprintf("%s known, %d connected", ui.Plural(p.Known, "peer"), p.Connected))
 	}
 	if p.Size > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s", formatBytes(p.Received), formatBytes(p.Size)))
+		parts = append(parts, fmt.Sprintf("%s of %s", ui.FormatBytes(p.Received), ui.FormatBytes(p.Size)))
 	}
 	return strings.Join(parts, "  ")
 }

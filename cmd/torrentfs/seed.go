@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 )
 
@@ -76,7 +77,7 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if _, err := os.Stat(o.DataDir); err != nil { // it would be made, as for a download
-		return fail(exitDisk, "name the directory that holds the data with --data-dir", "seed %s: %w", printable(o.Torrent), err)
+		return fail(exitDisk, "name the directory that holds the data with --data-dir", "seed %s: %w", ui.Printable(o.Torrent), err)
 	}
 	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, library.AddOptions{NoPrefetch: true, SeedOnly: true, Purpose: "torrentfs seed"})
 	if err != nil {
@@ -89,7 +90,7 @@ func (o *seedCmd) Run(ctx context.Context, a *app) (err error) {
 	st := s.torrent.Stats()
 	switch {
 	case st.Verified == 0 && st.Total > 0:
-		return fail(exitVerify, "name the directory that holds "+printable(s.meta.Info.Name)+" with --data-dir",
+		return fail(exitVerify, "name the directory that holds "+ui.Printable(s.meta.Info.Name)+" with --data-dir",
 			"seed %s: nothing of it lies in %s", s.meta.Info.Name, s.dir)
 	case !st.Complete:
 		a.log.Warn("the data is not complete, seeding what there is", "verified", st.Verified, "total", st.Total)
@@ -113,16 +114,16 @@ func (s *session) check(ctx context.Context, every time.Duration) error {
 	if !s.app.watched() {
 		return s.attended(ctx, every, func() error { return s.checked(ctx) })
 	}
-	bar := s.app.term.showBar("checking "+s.meta.Info.Name, checking, s.fetchNote)
-	defer bar.clear()
-	defer bar.follow(func() int64 { return checking - s.torrent.Stats().Checking })()
+	bar := s.app.term.ShowBar("checking "+s.meta.Info.Name, checking, s.fetchNote)
+	defer bar.End()
+	defer bar.Follow(func() int64 { return checking - s.torrent.Stats().Checking })()
 	return s.checked(ctx)
 }
 
 // fetchNote says how fast the missing pieces come meanwhile.
 func (s *session) fetchNote() string {
 	if rate := s.torrent.Stats().DownRate; rate >= 1 {
-		return "  ↓ " + formatRate(rate)
+		return "  ↓ " + ui.FormatRate(rate)
 	}
 	return ""
 }

@@ -2,44 +2,7 @@ package main
 
 import (
 	"testing"
-
-	"pgregory.net/rapid"
 )
-
-func TestParseSize(t *testing.T) {
-	tests := []struct {
-		in   string
-		want int64 // negative: an error
-	}{
-		{"0", 0},
-		{"65536", 65536},
-		{"64K", 64 << 10},
-		{"64k", 64 << 10},
-		{"64M", 64 << 20},
-		{"64MiB", 64 << 20},
-		{"64 MiB", 64 << 20},
-		{"64MB", 64e6},
-		{"1.5GiB", 3 << 29},
-		{"1.5G", 3 << 29},
-		{"2T", 2 << 40},
-		{"1GB", 1e9},
-		{"", -1},
-		{"M", -1},
-		{"-1", -1},
-		{"-1M", -1},
-		{"lots", -1},
-		{"NaN", -1},
-		{"9E", -1},
-		{"64Q", -1},
-		{"99999999999999999999", -1},
-	}
-	for _, tt := range tests {
-		got, err := parseSize(tt.in)
-		if (err != nil) != (tt.want < 0) || (err == nil && got != tt.want) {
-			t.Errorf("parseSize(%q) = %d, %v; want %d", tt.in, got, err, tt.want)
-		}
-	}
-}
 
 func TestRate(t *testing.T) {
 	tests := []struct {
@@ -65,16 +28,6 @@ func TestRate(t *testing.T) {
 			t.Errorf("rate %q = %d, %v; want %d, bad %v", tt.in, got, err, tt.want, tt.bad)
 		}
 	}
-}
-
-// A size never comes out negative, whatever is typed.
-func TestParseSizeNeverNegative(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.StringMatching(`[-+]?[0-9]{0,25}\.?[0-9]{0,5} ?[kKmMgGtTpPeE]?i?[bB]?`).Draw(t, "size")
-		if n, err := parseSize(s); n < 0 {
-			t.Fatalf("parseSize(%q) = %d, %v", s, n, err)
-		}
-	})
 }
 
 // A memory limit shrinks what can be shrunk, and nothing grows by it.

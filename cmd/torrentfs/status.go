@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 )
 
@@ -33,69 +34,55 @@ func (s *session) showStatus(ctx context.Context, every time.Duration) {
 	if every <= 0 {
 		return
 	}
-	var h hashing
-	h.see(time.Now(), s.torrent.Stats().Checking)
-	repeat(ctx, every, func() {
+	var h ui.Hashing
+	h.See(time.Now(), s.torrent.Stats().Checking)
+	ui.Repeat(ctx, every, func() {
 		st := s.torrent.Stats()
-		h.see(time.Now(), st.Checking)
-		s.app.logStats("status", st, h.attrs()...)
+		h.See(time.Now(), st.Checking)
+		s.app.logStats("status", st, h.Attrs()...)
 	})
-}
-
-// repeat calls f every so often until ctx ends.
-func repeat(ctx context.Context, every time.Duration, f func()) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			f()
-		}
-	}
 }
 
 // showLiveLine redraws the status line until ctx ends.
 func (s *session) showLiveLine(ctx context.Context) {
 	var line atomic.Pointer[string]
 	draw := func() string { return *line.Load() }
-	var h hashing
+	var h ui.Hashing
 	refresh := func() {
 		text := statusLine(s.torrent.Stats(), &h, time.Now())
 		line.Store(&text)
 	}
 	refresh()
-	clear := s.app.term.showLine(draw)
+	clear := s.app.term.ShowLine(draw)
 	defer clear()
-	repeat(ctx, refreshEvery, refresh)
+	ui.Repeat(ctx, ui.RefreshEvery, refresh)
 }
 
 // statusLine says in one line what the torrent does, the most important first,
 // because a narrow terminal cuts the end off. It keeps in h what it saw before of the hashing.
-func statusLine(st library.Stats, h *hashing, now time.Time) string {
-	h.see(now, st.Checking)
-	parts := []string{fmt.Sprintf("%s %s", percent(st.Verified, st.Total), printable(fit(st.Name, 30)))}
+func statusLine(st library.Stats, h *ui.Hashing, now time.Time) string {
+	h.See(now, st.Checking)
+	parts := []string{fmt.Sprintf("%s %s", ui.Percent(st.Verified, st.Total), ui.Printable(ui.Fit(st.Name, 30)))}
 	if len(st.Blocked) > 0 {
 		parts = append(parts, blockedText(st.Blocked, st.WaitsFor, now))
 	}
 	if st.Checking > 0 {
-		parts = append(parts, h.text())
+		parts = append(parts, h.Text())
 	}
-	parts = append(parts, "↓ "+formatRate(st.DownRate), "↑ "+formatRate(st.UpRate), peersText(st))
-	parts = append(parts, fmt.Sprintf("verified %s of %s", formatBytes(st.Verified), formatBytes(st.Total)),
-		"uploaded "+formatBytes(st.Uploaded))
+	parts = append(parts, "↓ "+ui.FormatRate(st.DownRate), "↑ "+ui.FormatRate(st.UpRate), peersText(st))
+	parts = append(parts, fmt.Sprintf("verified %s of %s", ui.FormatBytes(st.Verified), ui.FormatBytes(st.Total)),
+		"uploaded "+ui.FormatBytes(st.Uploaded))
 	if st.Taken > 0 {
-		parts = append(parts, "copied "+formatBytes(st.Taken))
+		parts = append(parts, "copied "+ui.FormatBytes(st.Taken))
 	}
 	if st.TrackerTrouble != "" && !st.Complete {
-		parts = append(parts, printable(st.TrackerTrouble))
+		parts = append(parts, ui.Printable(st.TrackerTrouble))
 	}
 	if st.DiskErr != nil {
-		parts = append([]string{"disk: " + printable(st.DiskErr.Error())}, parts...)
+		parts = append([]string{"disk: " + ui.Printable(st.DiskErr.Error())}, parts...)
 	}
 	if st.NetworkErr != nil {
-		parts = append([]string{printable(st.NetworkErr.Error())}, parts...)
+		parts = append([]string{ui.Printable(st.NetworkErr.Error())}, parts...)
 	}
 	return strings.Join(parts, "  ")
 }
@@ -110,7 +97,7 @@ func blockedText(blocked []library.BlockedRead, reason string, now time.Time) st
 			oldest = b
 		}
 	}
-	text := fmt.Sprintf("reading %s at %s", printable(oldest.Path), formatBytes(oldest.Offset))
+	text := fmt.Sprintf("reading %s at %s", ui.Printable(oldest.Path), ui.FormatBytes(oldest.Offset))
 	if waited := now.Sub(oldest.Since); waited >= time.Second {
 		text += fmt.Sprintf(", waiting %s", waited.Truncate(time.Second))
 	}
@@ -124,30 +111,22 @@ func blockedText(blocked []library.BlockedRead, reason string, now time.Time) st
 }
 
 func peersText(st library.Stats) string {
-	text := plural(st.Peers, "peer")
+	text := ui.Plural(st.Peers, "peer")
 	if st.Peers > 0 {
-		text += fmt.Sprintf(" (%d sending, %s)", st.Unchoked, plural(st.Seeds, "seed"))
+		text += fmt.Sprintf(" (%d sending, %s)", st.Unchoked, ui.Plural(st.Seeds, "seed"))
 	}
 	return text
 }
 
-// percent is how much of total is done; it says 100 % only when all of it is.
-func percent(done, total int64) string {
-	if total <= 0 || done >= total {
-		return "100%"
-	}
-	return fmt.Sprintf("%.1f%%", min(99.9, float64(done)/float64(total)*100))
-}
-
 // watched reports whether a person reads the log as it comes.
-func (a *app) watched() bool { return a.term.interactive() && a.logFile == nil && !a.json }
+func (a *app) watched() bool { return a.term.Interactive() && a.logFile == nil && !a.json }
 
 // logStats writes a snapshot to the log: for a person what counts, in words,
 // otherwise every number.
 func (a *app) logStats(msg string, st library.Stats, more ...any) {
 	if a.watched() {
 		a.log.Info(fmt.Sprintf("%s: verified %s of %s, fetched %s, uploaded %s", msg,
-			formatBytes(st.Verified), formatBytes(st.Total), formatBytes(st.Downloaded), formatBytes(st.Uploaded)), more...)
+			ui.FormatBytes(st.Verified), ui.FormatBytes(st.Total), ui.FormatBytes(st.Downloaded), ui.FormatBytes(st.Uploaded)), more...)
 		return
 	}
 	args := append([]any{

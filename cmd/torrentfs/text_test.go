@@ -6,39 +6,10 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
-	"pgregory.net/rapid"
-
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 )
-
-func TestPrintable(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"plain", "plain"},
-		{"Größe – 傘", "Größe – 傘"},
-		{"\x1b[2J", `\x1b[2J`},
-		{"a\nb\tc\r", `a\nb\tc\x0d`},
-		{"\u202egpj.exe", `\u202egpj.exe`},
-		{"\xff\xfe", `\xff\xfe`},
-		{"\uFFFD", "\uFFFD"},
-	}
-	for _, tt := range tests {
-		if got := printable(tt.in); got != tt.want {
-			t.Errorf("printable(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-	}
-}
-
-func TestPrintableHasNoControls(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
-		got := printable(in)
-		if i := strings.IndexFunc(got, func(r rune) bool { return !unicode.IsPrint(r) && r != unicode.ReplacementChar }); i >= 0 {
-			t.Fatalf("printable(%q) = %q: byte %d does not print", in, got, i)
-		}
-	})
-}
 
 func TestSplitOptions(t *testing.T) {
 	tests := []struct {
@@ -118,7 +89,7 @@ func TestStatusLine(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := statusLine(tt.stats, new(hashing), now); got != tt.want {
+			if got := statusLine(tt.stats, new(ui.Hashing), now); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/fs/mounttable"
 )
 
@@ -97,7 +98,7 @@ const maxListed = 5
 func processList(all []mounttable.Process) string {
 	var names []string
 	for _, p := range all[:min(len(all), maxListed)] {
-		names = append(names, fmt.Sprintf("%d (%s)", p.PID, printable(p.Name)))
+		names = append(names, fmt.Sprintf("%d (%s)", p.PID, ui.Printable(p.Name)))
 	}
 	if more := len(all) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"torrentfs/cache"
+	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/verify"
 )
 
@@ -39,7 +40,7 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	bar := a.term.showBar("verifying "+mi.Info.Name, mi.Info.Size(), silent)
+	bar := a.term.ShowBar("verifying "+mi.Info.Name, mi.Info.Size(), ui.NoNote)
 	report := o.reporter(a)
 	started := time.Now()
 	silence := time.AfterFunc(diskPatience, func() { a.warnOfSilence(o.DataDir, started) })
@@ -48,11 +49,11 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 		return names
 	}, Progress: func(done, total int64) {
 		silence.Reset(diskPatience)
-		bar.set(done)
+		bar.Set(done)
 		report(done, total)
 	}})
 	silence.Stop()
-	bar.clear()
+	bar.End()
 	switch {
 	case errors.Is(err, errInterrupted):
 		return err
@@ -64,7 +65,7 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	}
 	if !r.OK() {
 		return fail(exitVerify, "", "verify %s: %d of %d pieces are right, %s",
-			printable(mi.Info.Name), r.Good, r.Pieces, shareRight(r.Verified, r.Total))
+			ui.Printable(mi.Info.Name), r.Good, r.Pieces, shareRight(r.Verified, r.Total))
 	}
 	return nil
 }
@@ -75,17 +76,17 @@ func (o *verifyCmd) reporter(a *app) func(done, total int64) {
 	if a.watched() || o.Quiet || every <= 0 {
 		return func(_, _ int64) {}
 	}
-	var m meter
-	m.observe(last, 0)
+	var m ui.Meter
+	m.Observe(last, 0)
 	return func(done, total int64) {
 		now := time.Now()
 		if now.Sub(last) < every {
 			return
 		}
 		last = now
-		m.observe(now, done)
-		a.log.Info("verifying", "done", done, "total", total, "rate", int64(m.rate()),
-			"seconds_left", int64(m.left(total-done).Seconds())+1)
+		m.Observe(now, done)
+		a.log.Info("verifying", "done", done, "total", total, "rate", int64(m.Rate()),
+			"seconds_left", int64(m.Left(total-done).Seconds())+1)
 	}
 }
 
@@ -94,11 +95,11 @@ func (o *verifyCmd) reporter(a *app) func(done, total int64) {
 func shareRight(right, total int64) string {
 	switch {
 	case right >= total:
-		return fmt.Sprintf("all %s right", formatBytes(total))
+		return fmt.Sprintf("all %s right", ui.FormatBytes(total))
 	case right == 0:
-		return fmt.Sprintf("none of %s right", formatBytes(total))
+		return fmt.Sprintf("none of %s right", ui.FormatBytes(total))
 	}
-	return fmt.Sprintf("%s of %s wrong", formatBytes(total-right), formatBytes(total))
+	return fmt.Sprintf("%s of %s wrong", ui.FormatBytes(total-right), ui.FormatBytes(total))
 }
 
 // warnOfSilence says that the disk has not answered for diskPatience.
@@ -143,10 +144,10 @@ func (o *verifyCmd) print(a *app, name string, r *verify.Report, took time.Durat
 	}
 	var b strings.Builder
 	for _, f := range v.Faults {
-		fmt.Fprintf(&b, "%s: %s (%s)\n", printable(f.Path), printable(f.Fault), shareRight(f.Verified, f.Length))
+		fmt.Fprintf(&b, "%s: %s (%s)\n", ui.Printable(f.Path), ui.Printable(f.Fault), shareRight(f.Verified, f.Length))
 	}
 	if v.OK {
-		fmt.Fprintf(&b, "%s: all %s right, %s in %s\n", printable(name), plural(v.Pieces, "piece"), formatBytes(v.Total), took.Round(time.Millisecond))
+		fmt.Fprintf(&b, "%s: all %s right, %s in %s\n", ui.Printable(name), ui.Plural(v.Pieces, "piece"), ui.FormatBytes(v.Total), took.Round(time.Millisecond))
 	}
 	_, err := a.stdout.Write([]byte(b.String()))
 	return err

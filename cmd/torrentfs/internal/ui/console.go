@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"torrentfs/internal/safetext"
 )
 
-// consoleHandler writes log lines for a person at a terminal: the time of day,
+// ConsoleHandler writes log lines for a person at a terminal: the time of day,
 // the level, the message, then what belongs to it. The colours are its own: no
 // escape sequence in a message, a key or a value gets through.
-type consoleHandler struct {
+type ConsoleHandler struct {
 	level slog.Leveler
 	plain bool   // no colours
 	keys  string // "group.": before the keys of attributes to come
@@ -25,8 +25,9 @@ type consoleHandler struct {
 	w  io.Writer
 }
 
-func newConsoleHandler(w io.Writer, level slog.Leveler, plain bool) *consoleHandler {
-	return &consoleHandler{level: level, plain: plain, mu: new(sync.Mutex), w: w}
+// NewConsoleHandler makes a handler whose lines for w begin at a level; plain leaves out the colours.
+func NewConsoleHandler(w io.Writer, level slog.Leveler, plain bool) *ConsoleHandler {
+	return &ConsoleHandler{level: level, plain: plain, mu: new(sync.Mutex), w: w}
 }
 
 // Colours of levels, and of what is less important than the message.
@@ -39,10 +40,10 @@ const (
 )
 
 // Enabled implements [slog.Handler].
-func (h *consoleHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
+func (h *ConsoleHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 // Handle implements [slog.Handler].
-func (h *consoleHandler) Handle(_ context.Context, r slog.Record) error {
+func (h *ConsoleHandler) Handle(_ context.Context, r slog.Record) error {
 	var b bytes.Buffer
 	if !r.Time.IsZero() {
 		b.WriteString(h.painted(colourFaint, r.Time.Format(time.TimeOnly)) + " ")
@@ -75,7 +76,7 @@ func shortLevel(name string) string {
 }
 
 // WithAttrs implements [slog.Handler].
-func (h *consoleHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *ConsoleHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	for _, a := range attrs {
 		c.attrs += h.format(h.keys, a)
@@ -84,7 +85,7 @@ func (h *consoleHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 // WithGroup implements [slog.Handler].
-func (h *consoleHandler) WithGroup(name string) slog.Handler {
+func (h *ConsoleHandler) WithGroup(name string) slog.Handler {
 	c := *h
 	if name != "" {
 		c.keys += name + "."
@@ -93,7 +94,7 @@ func (h *consoleHandler) WithGroup(name string) slog.Handler {
 }
 
 // format is " key=value", or that of all attributes of a group.
-func (h *consoleHandler) format(keys string, a slog.Attr) string {
+func (h *ConsoleHandler) format(keys string, a slog.Attr) string {
 	a.Value = a.Value.Resolve()
 	if a.Equal(slog.Attr{}) {
 		return ""
@@ -132,9 +133,14 @@ func valueText(v slog.Value) string {
 	return text
 }
 
-func (h *consoleHandler) painted(colour, text string) string {
+func (h *ConsoleHandler) painted(colour, text string) string {
 	if h.plain {
 		return text
 	}
 	return colour + text + colourReset
+}
+
+// JSONHandler writes log lines for programs.
+func JSONHandler(w io.Writer, level slog.Leveler) slog.Handler {
+	return slog.NewJSONHandler(safetext.JSONWriter(w), &slog.HandlerOptions{Level: level})
 }

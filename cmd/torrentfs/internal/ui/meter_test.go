@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"testing"
@@ -32,11 +32,11 @@ func TestMeter(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var m meter
+			var m Meter
 			for _, l := range tt.looks {
-				m.observe(now.Add(l.at), l.done)
+				m.Observe(now.Add(l.at), l.done)
 			}
-			if rate, left := m.rate(), m.left(1000); rate != tt.rate || left != tt.left {
+			if rate, left := m.Rate(), m.Left(1000); rate != tt.rate || left != tt.left {
 				t.Errorf("%g bytes a second, %s left, want %g and %s", rate, left, tt.rate, tt.left)
 			}
 		})
@@ -46,16 +46,16 @@ func TestMeter(t *testing.T) {
 // However often it looks, a meter keeps few marks and finds a steady rate.
 func TestMeterIsSmallAndRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var m meter
+		var m Meter
 		at, began := time.Unix(0, 0), time.Unix(0, 0)
 		for range rapid.IntRange(2, 500).Draw(t, "looks") {
-			m.observe(at, 1000+at.Sub(began).Milliseconds())
+			m.Observe(at, 1000+at.Sub(began).Milliseconds())
 			at = at.Add(time.Duration(rapid.IntRange(1, 3000).Draw(t, "ms")) * time.Millisecond)
 		}
-		if rate := m.rate(); rate < 999.9 || rate > 1000.1 {
+		if rate := m.Rate(); rate < 999.9 || rate > 1000.1 {
 			t.Fatalf("%g bytes a second, want 1000", rate)
 		}
-		if most := int(meterSpan/refreshEvery)*2 + 4; len(m.marks) > most {
+		if most := int(meterSpan/RefreshEvery)*2 + 4; len(m.marks) > most {
 			t.Fatalf("%d marks", len(m.marks))
 		}
 	})
@@ -75,7 +75,7 @@ func TestFormatLeft(t *testing.T) {
 
 func TestHashingText(t *testing.T) {
 	now := time.Now()
-	var h hashing
+	var h Hashing
 	for i, step := range []struct {
 		waiting int64
 		want    string
@@ -87,29 +87,12 @@ func TestHashingText(t *testing.T) {
 		{0, ""},
 		{1 << 20, "checking what is on disk: 0.0% of 1.0 MiB at 0 B/s"},
 	} {
-		h.see(now.Add(time.Duration(i)*time.Second), step.waiting)
-		if got := h.text(); got != step.want {
+		h.See(now.Add(time.Duration(i)*time.Second), step.waiting)
+		if got := h.Text(); got != step.want {
 			t.Errorf("%d: %q, want %q", i, got, step.want)
 		}
-		if n := len(h.attrs()); (n > 0) != (step.want != "") {
-			t.Errorf("%d: %v", i, h.attrs())
-		}
-	}
-}
-
-func TestShareRight(t *testing.T) {
-	tests := []struct {
-		right, total int64
-		want         string
-	}{
-		{1 << 40, 1 << 40, "all 1.0 TiB right"},
-		{1<<40 - 4<<20, 1 << 40, "4.0 MiB of 1.0 TiB wrong"},
-		{0, 5, "none of 5 B right"},
-		{0, 0, "all 0 B right"},
-	}
-	for _, tt := range tests {
-		if got := shareRight(tt.right, tt.total); got != tt.want {
-			t.Errorf("%d of %d: %q, want %q", tt.right, tt.total, got, tt.want)
+		if n := len(h.Attrs()); (n > 0) != (step.want != "") {
+			t.Errorf("%d: %v", i, h.Attrs())
 		}
 	}
 }

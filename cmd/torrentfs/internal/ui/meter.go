@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 // short enough that what an earlier start left does not count.
 const meterSpan = 10 * time.Second
 
-// meter tells how fast something gets on. What was done at the first look is
+// Meter tells how fast something gets on. What was done at the first look is
 // not counted. It may be used from any goroutine.
-type meter struct {
+type Meter struct {
 	mu    sync.Mutex
 	marks []mark // of the last meterSpan and the one before, oldest first
 }
@@ -22,15 +22,15 @@ type mark struct {
 	done int64
 }
 
-// observe notes that done bytes are done at now. Where that is less than
+// Observe notes that done bytes are done at now. Where that is less than
 // before, something was begun anew, and so is the measuring.
-func (m *meter) observe(now time.Time, done int64) {
+func (m *Meter) Observe(now time.Time, done int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := len(m.marks); n > 0 && done < m.marks[n-1].done {
 		m.marks = m.marks[:0]
 	}
-	if n := len(m.marks); n > 1 && now.Sub(m.marks[n-2].at) < refreshEvery {
+	if n := len(m.marks); n > 1 && now.Sub(m.marks[n-2].at) < RefreshEvery {
 		m.marks = m.marks[:n-1] // seen often: the newest replaces the one before
 	}
 	m.marks = append(m.marks, mark{now, done})
@@ -39,8 +39,8 @@ func (m *meter) observe(now time.Time, done int64) {
 	}
 }
 
-// rate is in bytes per second; 0 until that is known.
-func (m *meter) rate() float64 {
+// Rate is in bytes per second; 0 until that is known.
+func (m *Meter) Rate() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.marks) < 2 {
@@ -53,11 +53,11 @@ func (m *meter) rate() float64 {
 	return 0
 }
 
-// left is how long the bytes that are still to be done take at this rate; 0
+// Left is how long the bytes that are still to be done take at this rate; 0
 // where nobody can know.
-func (m *meter) left(bytes int64) time.Duration {
+func (m *Meter) Left(bytes int64) time.Duration {
 	const most = 1000 * 24 * time.Hour
-	rate := m.rate()
+	rate := m.Rate()
 	if rate < 1 || bytes <= 0 {
 		return 0
 	}
@@ -77,46 +77,46 @@ func formatLeft(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm left", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// hashing follows the hashing of what was found on disk. More of it may come
+// Hashing follows the hashing of what was found on disk. More of it may come
 // up while it lasts, when another program changes a file.
-type hashing struct {
-	meter
+type Hashing struct {
+	Meter
 	waiting, total int64 // bytes; owned by who observes
 }
 
-// see takes what waits to be hashed now.
-func (h *hashing) see(now time.Time, waiting int64) {
+// See takes what waits to be hashed now.
+func (h *Hashing) See(now time.Time, waiting int64) {
 	switch {
 	case waiting == 0, h.waiting == 0:
 		h.total = waiting
-		h.meter = meter{}
+		h.Meter = Meter{}
 	case waiting > h.waiting:
 		h.total += waiting - h.waiting
 	}
 	h.waiting = waiting
-	h.observe(now, h.total-waiting)
+	h.Observe(now, h.total-waiting)
 }
 
-// text is for the status line, empty when nothing is hashed.
-func (h *hashing) text() string {
+// Text is for the status line, empty when nothing is hashed.
+func (h *Hashing) Text() string {
 	if h.waiting == 0 {
 		return ""
 	}
 	text := fmt.Sprintf("checking what is on disk: %s of %s at %s",
-		percent(h.total-h.waiting, h.total), formatBytes(h.total), formatRate(h.rate()))
-	if left := formatLeft(h.left(h.waiting)); left != "" {
+		Percent(h.total-h.waiting, h.total), FormatBytes(h.total), FormatRate(h.Rate()))
+	if left := formatLeft(h.Left(h.waiting)); left != "" {
 		text += ", " + left
 	}
 	return text
 }
 
-// attrs are for the log, none when nothing is hashed.
-func (h *hashing) attrs() []any {
+// Attrs are for the log, none when nothing is hashed.
+func (h *Hashing) Attrs() []any {
 	if h.waiting == 0 {
 		return nil
 	}
-	attrs := []any{"checking_of", h.total, "check_rate", int64(h.rate())}
-	if left := h.left(h.waiting); left > 0 {
+	attrs := []any{"checking_of", h.total, "check_rate", int64(h.Rate())}
+	if left := h.Left(h.waiting); left > 0 {
 		attrs = append(attrs, "check_seconds_left", int64(left.Seconds())+1)
 	}
 	return attrs

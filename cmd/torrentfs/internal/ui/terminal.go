@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 	"golang.org/x/term"
 )
 
-// refreshEvery is how often a live line is redrawn: often enough to look
+// RefreshEvery is how often a live line is redrawn: often enough to look
 // alive, seldom enough to cost nothing.
-const refreshEvery = 200 * time.Millisecond
+const RefreshEvery = 200 * time.Millisecond
 
-// terminal is standard error: log lines, and where a person watches, at most
+// Terminal is standard error: log lines, and where a person watches, at most
 // one live line below them. Log lines appear above the live line. In the
 // background of a shell nothing is drawn: the line would lie over its prompt.
-type terminal struct {
+type Terminal struct {
 	out *os.File
 	tty bool
 	// foreground reports whether the terminal is ours to draw on.
@@ -34,8 +34,9 @@ type terminal struct {
 	drawn bool   // it is in sight
 }
 
-func newTerminal(out *os.File) *terminal {
-	return &terminal{
+// NewTerminal is the terminal of standard error, which out is.
+func NewTerminal(out *os.File) *Terminal {
+	return &Terminal{
 		out: out, tty: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb",
 		foreground: func() bool { return inForeground(out) },
 	}
@@ -48,11 +49,11 @@ func inForeground(tty *os.File) bool {
 	return err != nil || group == unix.Getpgrp()
 }
 
-// interactive reports whether a person watches.
-func (t *terminal) interactive() bool { return t.tty }
+// Interactive reports whether a person watches.
+func (t *Terminal) Interactive() bool { return t.tty }
 
 // Write writes whole lines, above the live line if there is one.
-func (t *terminal) Write(p []byte) (int, error) {
+func (t *Terminal) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.shows {
@@ -64,7 +65,8 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (t *terminal) printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+// Printf writes as Write does.
+func (t *Terminal) Printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
 
 const (
 	eraseLine = "\r\x1b[K"
@@ -73,7 +75,7 @@ const (
 )
 
 // erase takes the live line out of sight. The caller holds the lock.
-func (t *terminal) erase() {
+func (t *Terminal) erase() {
 	if t.drawn && t.foreground() {
 		_, _ = t.out.WriteString(eraseLine) // as with all that is drawn: a terminal that is gone is no reason to stop
 	}
@@ -81,7 +83,7 @@ func (t *terminal) erase() {
 }
 
 // draw draws the live line afresh. The caller holds the lock.
-func (t *terminal) draw() {
+func (t *Terminal) draw() {
 	if !t.foreground() {
 		t.drawn = false // whoever has the terminal now writes where it was
 		return
@@ -91,7 +93,7 @@ func (t *terminal) draw() {
 }
 
 // width is how many columns a live line may have: a full line would wrap.
-func (t *terminal) width() int {
+func (t *Terminal) width() int {
 	width, _, err := term.GetSize(int(t.out.Fd()))
 	if err != nil || width <= 0 {
 		width = 80
@@ -99,41 +101,41 @@ func (t *terminal) width() int {
 	return width - 1
 }
 
-// showLine keeps one line at the bottom of the terminal, drawn afresh by draw,
+// ShowLine keeps one line at the bottom of the terminal, drawn afresh by draw,
 // which may be called from any goroutine and must not write to the terminal.
 // Where nobody watches it does nothing. The returned function takes the line
 // away.
-func (t *terminal) showLine(draw func() string) (clear func()) {
+func (t *Terminal) ShowLine(draw func() string) (clear func()) {
 	if !t.tty {
 		return func() {}
 	}
-	return t.show(func(width int) string { return fit(printable(draw()), width) }, false)
+	return t.show(func(width int) string { return Fit(Printable(draw()), width) }, false)
 }
 
-// showBar is a progress bar of total bytes, followed by what note says. Its
-// [progress] takes the bytes done so far, of which the first are what was done
+// ShowBar is a progress bar of total bytes, followed by what note says. Its
+// [Progress] takes the bytes done so far, of which the first are what was done
 // before; where nobody watches it does nothing.
-func (t *terminal) showBar(label string, total int64, note func() string) *progress {
-	pr := &progress{total: total, clear: func() {}}
+func (t *Terminal) ShowBar(label string, total int64, note func() string) *Progress {
+	pr := &Progress{total: total, end: func() {}}
 	if !t.tty {
 		return pr
 	}
 	pr.shown = true
-	pr.clear = t.show(func(width int) string {
-		return pr.line(fit(printable(label), 32), printable(note()), width)
+	pr.end = t.show(func(width int) string {
+		return pr.line(Fit(Printable(label), 32), Printable(note()), width)
 	}, true)
 	return pr
 }
 
-// silent is the note of a bar that needs none.
-func silent() string { return "" }
+// NoNote is the note of a bar that needs none.
+func NoNote() string { return "" }
 
 // show redraws a line until the returned function is called; that leaves it, as
 // it is then, or takes it away.
 //
 // What the line says is found out without the lock: it may have to wait for
 // somebody who is about to log.
-func (t *terminal) show(draw func(width int) string, leave bool) func() {
+func (t *Terminal) show(draw func(width int) string, leave bool) func() {
 	refresh := func() {
 		text := draw(t.width())
 		t.mu.Lock()
@@ -145,7 +147,7 @@ func (t *terminal) show(draw func(width int) string, leave bool) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var ticker sync.WaitGroup
 	ticker.Go(func() {
-		repeat(ctx, refreshEvery, refresh)
+		Repeat(ctx, RefreshEvery, refresh)
 	})
 	var once sync.Once
 	return func() {
@@ -165,17 +167,17 @@ func (t *terminal) show(draw func(width int) string, leave bool) func() {
 	}
 }
 
-// progress is a bar on the terminal, or nothing.
-type progress struct {
+// Progress is a bar on the terminal, or nothing.
+type Progress struct {
 	total int64
 	shown bool
-	clear func() // ends the bar; may be called twice
+	end   func() // see End
 	done  atomic.Int64
-	meter meter
+	meter Meter
 }
 
 // line is the bar with what is before and after it, in so many columns.
-func (p *progress) line(label, note string, width int) string {
+func (p *Progress) line(label, note string, width int) string {
 	done := min(p.done.Load(), p.total)
 	share := 1.0
 	if p.total > 0 {
@@ -185,64 +187,69 @@ func (p *progress) line(label, note string, width int) string {
 	const most = 60
 	cells := min(most, width-2-utf8.RuneCountInString(before+after))
 	if cells < 5 {
-		return fit(before+after, width)
+		return Fit(before+after, width)
 	}
 	filled := int(share * float64(cells))
 	return before + "▕" + strings.Repeat("█", filled) + strings.Repeat(" ", cells-filled) + "▏" + after
 }
 
 // figures are how much is done, how fast it goes and how long it will take.
-func (p *progress) figures(done, total int64) string {
-	text := fmt.Sprintf("%s of %s  %s", formatBytes(done), formatBytes(total), formatRate(p.meter.rate()))
-	if left := formatLeft(p.meter.left(total - done)); left != "" {
+func (p *Progress) figures(done, total int64) string {
+	text := fmt.Sprintf("%s of %s  %s", FormatBytes(done), FormatBytes(total), FormatRate(p.meter.Rate()))
+	if left := formatLeft(p.meter.Left(total - done)); left != "" {
 		text += "  " + left
 	}
 	return text
 }
 
-// set tells how many bytes are done.
-func (p *progress) set(done int64) {
+// End leaves the bar as it is. It may be called twice.
+func (p *Progress) End() { p.end() }
+
+// Set tells how many bytes are done.
+func (p *Progress) Set(done int64) {
 	if p.shown {
-		p.meter.observe(time.Now(), done)
+		p.meter.Observe(time.Now(), done)
 		p.done.Store(max(done, 0))
 	}
 }
 
-// follow sets the bar to what done says, again and again, until the returned
+// Follow sets the bar to what done says, again and again, until the returned
 // function is called; that sets it a last time.
-func (p *progress) follow(done func() int64) (stop func()) {
+func (p *Progress) Follow(done func() int64) (stop func()) {
 	if !p.shown {
 		return func() {}
 	}
-	p.set(done())
+	p.Set(done())
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(refreshEvery)
+		ticker := time.NewTicker(RefreshEvery)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-quit:
-				p.set(done())
+				p.Set(done())
 				return
 			case <-ticker.C:
-				p.set(done())
+				p.Set(done())
 			}
 		}
 	}()
 	return func() { close(quit); <-ended }
 }
 
-// fit cuts a line to the width of the terminal.
-func fit(s string, width int) string {
-	runes := []rune(s)
-	if len(runes) <= width {
-		return s
-	}
-	if width < 1 {
-		return ""
-	}
-	return string(runes[:width-1]) + "…"
-}
+var _ io.Writer = (*Terminal)(nil)
 
-var _ io.Writer = (*terminal)(nil)
+// Repeat calls f every so often until ctx ends.
+func Repeat(ctx context.Context, every time.Duration, f func()) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f()
+		}
+	}
+}

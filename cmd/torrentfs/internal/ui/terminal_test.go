@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"os"
@@ -27,17 +27,17 @@ func TestLiveLineInForegroundOnly(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		foreground := false
-		term := &terminal{out: out, tty: true, foreground: func() bool { return foreground }}
+		term := &Terminal{out: out, tty: true, foreground: func() bool { return foreground }}
 		locked := func(to bool) { term.mu.Lock(); foreground = to; term.mu.Unlock() }
-		clear := term.showLine(func() string { return "status" })
+		clear := term.ShowLine(func() string { return "status" })
 		time.Sleep(2 * time.Second)
-		term.printf("a log line\n")
+		term.Printf("a log line\n")
 		if got := fresh(); got != "a log line\n" {
 			t.Errorf("in the background: %q", got)
 		}
 		locked(true)
 		time.Sleep(time.Second)
-		term.printf("another\n")
+		term.Printf("another\n")
 		const line = "\r\x1b[K\x1b[?7lstatus\x1b[?7h"
 		if got := fresh(); !strings.HasPrefix(got, line+line) || !strings.HasSuffix(got, line+"\r\x1b[K"+"another\n"+line) {
 			t.Errorf("in the foreground: %q", got)
@@ -48,7 +48,7 @@ func TestLiveLineInForegroundOnly(t *testing.T) {
 		if got := fresh(); got != "" {
 			t.Errorf("in the background again: %q", got)
 		}
-		term.printf("the end\n")
+		term.Printf("the end\n")
 		if got := fresh(); got != "the end\n" {
 			t.Errorf("after the line: %q", got)
 		}
@@ -70,8 +70,8 @@ func TestProgressLineFits(t *testing.T) {
 		{50, 100, 8, "film  5…"},
 		{50, 100, 0, ""},
 	} {
-		p := &progress{total: c.total, shown: true}
-		p.set(c.done)
+		p := &Progress{total: c.total, shown: true}
+		p.Set(c.done)
 		got := p.line("film", "  1 peer", c.width)
 		if !strings.HasPrefix(got, c.want) || len([]rune(got)) > c.width {
 			t.Errorf("%d of %d in %d columns: %q", c.done, c.total, c.width, got)
