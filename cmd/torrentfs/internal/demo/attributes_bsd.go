@@ -1,11 +1,11 @@
 //go:build darwin || freebsd
 
-package main
+package demo
 
 import "syscall"
 
-// demoAttributes puts a process of the demo into a group of its own, so that
+// attributes puts a process of the demo into a group of its own, so that
 // Ctrl-C reaches the demo alone, which stops them in order.
-func demoAttributes() *syscall.SysProcAttr {
+func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

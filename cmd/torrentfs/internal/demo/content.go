@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -15,35 +15,33 @@ import (
 )
 
 const (
-	demoName  = "demo"
-	demoLarge = "film.bin"
-	// demoMinimum leaves the large file large enough to have a middle.
-	demoMinimum = 1 << 20
-	// demoProbe is what is read from the middle of the large file.
-	demoProbe = 64 << 10
+	torrentName = "demo"
+	largeFile   = "film.bin"
+	// probeSize is what is read from the middle of the large file.
+	probeSize = 64 << 10
 )
 
-// demoFile is what a file of the demo must be.
-type demoFile struct {
+// file is what a file of the demo must be.
+type file struct {
 	size int64
 	sum  [sha256.Size]byte
 }
 
-// demoContent is the data of the demo.
-type demoContent struct {
+// content is the data of the demo.
+type content struct {
 	total int64
-	files map[string]demoFile // by path below the torrent's directory
+	files map[string]file // by path below the torrent's directory
 }
 
-// makeDemoContent writes about total bytes in the shapes that torrents have:
+// makeContent writes about total bytes in the shapes that torrents have:
 // one large file, a folder of middling ones, tiny ones, an empty one, and names
 // in several scripts. The bytes are random, so that nothing compresses them.
-func makeDemoContent(dir string, total int64) (*demoContent, error) {
-	c := &demoContent{files: map[string]demoFile{}}
+func makeContent(dir string, total int64) (*content, error) {
+	c := &content{files: map[string]file{}}
 	now := uint64(time.Now().UnixNano())
 	source := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, now)))
 	sizes := map[string]int64{
-		demoLarge:                total * 3 / 4,
+		largeFile:                total * 3 / 4,
 		"README":                 173,
 		"empty":                  0,
 		"one byte":               1,
@@ -54,7 +52,7 @@ func makeDemoContent(dir string, total int64) (*demoContent, error) {
 		sizes[fmt.Sprintf("album/track %02d.flac", i+1)] = total/5/tracks - int64(i)*7
 	}
 	for name, size := range sizes {
-		f, err := writeRandom(filepath.Join(dir, demoName, filepath.FromSlash(name)), size, source)
+		f, err := writeRandom(filepath.Join(dir, torrentName, filepath.FromSlash(name)), size, source)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +62,7 @@ func makeDemoContent(dir string, total int64) (*demoContent, error) {
 	return c, nil
 }
 
-func writeRandom(name string, size int64, source io.Reader) (f demoFile, err error) {
+func writeRandom(name string, size int64, source io.Reader) (f file, err error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return f, err
 	}
@@ -81,11 +79,11 @@ func writeRandom(name string, size int64, source io.Reader) (f demoFile, err err
 	if err := w.Flush(); err != nil {
 		return f, fmt.Errorf("write %s: %w", name, err)
 	}
-	return demoFile{size, [sha256.Size]byte(h.Sum(nil))}, nil
+	return file{size, [sha256.Size]byte(h.Sum(nil))}, nil
 }
 
 // list checks that dir shows exactly the files, with their sizes.
-func (c *demoContent) list(dir string) error {
+func (c *content) list(dir string) error {
 	seen := 0
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -113,7 +111,7 @@ func (c *demoContent) list(dir string) error {
 }
 
 // compare reads every file below dir and compares its hash.
-func (c *demoContent) compare(dir string) error {
+func (c *content) compare(dir string) error {
 	buf := make([]byte, 1<<20)
 	for name, want := range c.files {
 		h := sha256.New()
@@ -135,24 +133,24 @@ func (c *demoContent) compare(dir string) error {
 
 // compareMiddle reads a little from the middle of the large file in both
 // directories and compares it.
-func (c *demoContent) compareMiddle(dir, original string) (n int, err error) {
-	off := c.files[demoLarge].size / 2
-	got, want := make([]byte, demoProbe), make([]byte, demoProbe)
+func (c *content) compareMiddle(dir, original string) (n int, err error) {
+	off := c.files[largeFile].size / 2
+	got, want := make([]byte, probeSize), make([]byte, probeSize)
 	for _, r := range []struct {
 		dir string
 		buf []byte
 	}{{dir, got}, {original, want}} {
-		f, err := os.Open(filepath.Join(r.dir, demoLarge))
+		f, err := os.Open(filepath.Join(r.dir, largeFile))
 		if err != nil {
 			return 0, err
 		}
 		_, err = f.ReadAt(r.buf, off)
 		if err = errors.Join(err, f.Close()); err != nil {
-			return 0, fmt.Errorf("read %s at %d: %w", demoLarge, off, err)
+			return 0, fmt.Errorf("read %s at %d: %w", largeFile, off, err)
 		}
 	}
 	if !bytes.Equal(got, want) {
-		return 0, fmt.Errorf("%s differs at %d", demoLarge, off)
+		return 0, fmt.Errorf("%s differs at %d", largeFile, off)
 	}
 	return len(got), nil
 }

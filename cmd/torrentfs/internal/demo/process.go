@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// demoStopTimeout is how long a process of the demo may take to stop cleanly.
-const demoStopTimeout = 15 * time.Second
+// stopTimeout is how long a process of the demo may take to stop cleanly.
+const stopTimeout = 15 * time.Second
 
 // record is a line of a JSON log.
 type record map[string]any
@@ -32,8 +32,8 @@ func (r record) number(key string) int64 {
 	return int64(f)
 }
 
-// demoProcess is a torrentfs of its own, followed through its JSON log.
-type demoProcess struct {
+// process is a torrentfs of its own, followed through its JSON log.
+type process struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended and its log is read
@@ -47,18 +47,18 @@ type demoProcess struct {
 	stopped bool              // guarded by mu
 }
 
-// demoEnvironment keeps the demo on this machine.
-var demoEnvironment = []string{"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1", "TORRENTFS_DISABLE_PORTMAP=1", "TORRENTFS_PROXY=", "TORRENTFS_BIND_INTERFACE="}
+// environment keeps the demo on this machine.
+var environment = []string{"TORRENTFS_DISABLE_DHT=1", "TORRENTFS_DISABLE_LSD=1", "TORRENTFS_DISABLE_PORTMAP=1", "TORRENTFS_PROXY=", "TORRENTFS_BIND_INTERFACE="}
 
 // start runs our own program with a JSON log.
-func (d *demo) start(args ...string) (*demoProcess, error) {
-	p := &demoProcess{
+func (d *demo) start(args ...string) (*process, error) {
+	p := &process{
 		name: args[0], done: make(chan struct{}), records: map[string]record{}, changed: make(chan struct{}),
 		cmd: exec.Command(d.self, append([]string{"--log-format", "json"}, args...)...),
 	}
-	p.cmd.Args[0] = d.app.args[0]
-	p.cmd.Env = append(os.Environ(), demoEnvironment...)
-	p.cmd.SysProcAttr = demoAttributes()
+	p.cmd.Args[0] = d.opt.Name
+	p.cmd.Env = append(os.Environ(), environment...)
+	p.cmd.SysProcAttr = attributes()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
@@ -71,7 +71,7 @@ func (d *demo) start(args ...string) (*demoProcess, error) {
 }
 
 // follow reads the log to its end, and then how the process ended.
-func (p *demoProcess) follow(r io.Reader) {
+func (p *process) follow(r io.Reader) {
 	defer close(p.done)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -97,7 +97,7 @@ func (p *demoProcess) follow(r io.Reader) {
 }
 
 // await returns the record of a message once it is there.
-func (p *demoProcess) await(ctx context.Context, msg string) (record, error) {
+func (p *process) await(ctx context.Context, msg string) (record, error) {
 	for {
 		p.mu.Lock()
 		rec, ok := p.records[msg]
@@ -120,7 +120,7 @@ func (p *demoProcess) await(ctx context.Context, msg string) (record, error) {
 }
 
 // next waits for a new record of a message.
-func (p *demoProcess) next(ctx context.Context, msg string) (record, error) {
+func (p *process) next(ctx context.Context, msg string) (record, error) {
 	p.mu.Lock()
 	delete(p.records, msg)
 	p.mu.Unlock()
@@ -128,7 +128,7 @@ func (p *demoProcess) next(ctx context.Context, msg string) (record, error) {
 }
 
 // last returns the latest record of a message.
-func (p *demoProcess) last(msg string) (record, bool) {
+func (p *process) last(msg string) (record, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rec, ok := p.records[msg]
@@ -136,14 +136,14 @@ func (p *demoProcess) last(msg string) (record, bool) {
 }
 
 // mostPeers is the greatest number of peers that it reported.
-func (p *demoProcess) mostPeers() int {
+func (p *process) mostPeers() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return int(p.peers)
 }
 
 // ending is the error of a process that has ended by itself.
-func (p *demoProcess) ending() error {
+func (p *process) ending() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return processFailure(p.name, p.failure, p.err)
@@ -151,11 +151,7 @@ func (p *demoProcess) ending() error {
 
 func processFailure(name string, logged record, err error) error {
 	if logged != nil {
-		code := exitCode(logged.number("exit_code"))
-		if code == exitOK {
-			code = exitGeneral
-		}
-		return &failure{code: code, err: errors.New(logged.text("msg"))}
+		return &Error{Kind: Program, Code: int(logged.number("exit_code")), Err: errors.New(logged.text("msg"))}
 	}
 	if err == nil {
 		err = errors.New("it ended too early")
@@ -165,7 +161,7 @@ func processFailure(name string, logged record, err error) error {
 
 // stop ends the process as Ctrl-C would and waits for it. It may be called
 // twice, and on a nil process.
-func (p *demoProcess) stop() error {
+func (p *process) stop() error {
 	if p == nil {
 		return nil
 	}
@@ -180,10 +176,10 @@ func (p *demoProcess) stop() error {
 	_ = p.cmd.Process.Signal(syscall.SIGINT)
 	select {
 	case <-p.done:
-	case <-time.After(demoStopTimeout):
+	case <-time.After(stopTimeout):
 		p.kill()
 		<-p.done
-		return fmt.Errorf("stop torrentfs %s: still running after %s", p.name, demoStopTimeout)
+		return fmt.Errorf("stop torrentfs %s: still running after %s", p.name, stopTimeout)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,16 +189,16 @@ func (p *demoProcess) stop() error {
 	return nil
 }
 
-func (p *demoProcess) kill() { _ = p.cmd.Process.Kill() }
+func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
 // output runs our own program to its end and returns what it printed.
 func (d *demo) output(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, d.self, append([]string{"--log-format", "json"}, args...)...)
-	cmd.Args[0] = d.app.args[0]
-	cmd.Env = append(os.Environ(), demoEnvironment...)
-	cmd.SysProcAttr = demoAttributes()
+	cmd.Args[0] = d.opt.Name
+	cmd.Env = append(os.Environ(), environment...)
+	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
-	cmd.WaitDelay = demoStopTimeout
+	cmd.WaitDelay = stopTimeout
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
