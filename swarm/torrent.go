@@ -142,7 +142,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	t.sources.attach(t)
 	t.pieces.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
 	if t.hashes != nil {
-		t.wg.Go(t.answerHashes)
+		t.wg.Go(t.hashes.answer)
 	}
 	return t, nil
 }

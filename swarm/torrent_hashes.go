@@ -16,8 +16,9 @@ import (
 const maxQuestions = 256
 
 // hashExchange joins a torrent with package hashes: it tells the asker what
-// happens, looks facts up for it, and does what it says. The loop owns it. A nil
-// one is that of a v1 torrent: nothing is asked, and nothing answered.
+// happens, looks facts up for it, and does what it says. The loop owns it, but for
+// the goroutine that answers. A nil one is that of a v1 torrent: nothing is asked,
+// and nothing answered.
 type hashExchange struct {
 	t         *Torrent
 	asker     *hashes.Asker
@@ -135,7 +136,7 @@ func (x *hashExchange) nextDeadline() time.Duration {
 	return x.asker.NextDeadline()
 }
 
-// The facts that the asker looks up.
+// What follows is what the asker looks up: see [hashes.Facts].
 
 func (x *hashExchange) Has(p picker.PeerID, piece metainfo.Piece) bool {
 	return x.t.peer(p).remote.Has(piece)
@@ -201,13 +202,14 @@ func (t *Torrent) handleHashRequest(c *peer, ask wire.HashRange) {
 	}
 }
 
-// answerHashes answers requests until the torrent ends. It has a goroutine of
-// its own, because whole pieces may have to be read and hashed.
-func (t *Torrent) answerHashes() {
+// answer answers requests until the torrent ends. It has a goroutine of its own,
+// because whole pieces may have to be read and hashed.
+func (x *hashExchange) answer() {
+	t := x.t
 	a := hashes.NewAnswerer(t.trees, t.store, t.cfg.MaxPeers)
 	for {
 		select {
-		case q := <-t.hashes.questions:
+		case q := <-x.questions:
 			answer, err := a.Answer(t.ctx, time.Now(), q.c.id, q.ask)
 			if err != nil {
 				t.log.Debug("refuse hashes: "+err.Error(), "addr", q.c.Addr)
