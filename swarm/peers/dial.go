@@ -91,7 +91,7 @@ func (p *Pool) fill(now time.Duration) {
 			a.due = now + lookAgain
 			continue
 		}
-		ticket, wait := p.cfg.Limits.dial(p.cfg.Start.Add(now), a.addr.Addr(), a.by)
+		ticket, wait := p.cfg.Limits.dial(p.clock(now), a.addr.Addr(), a.by)
 		switch {
 		case ticket != nil:
 			p.dial(now, a, Dial{Addr: a.addr, Eager: p.needs.Empty && !a.plain, Ticket: ticket})

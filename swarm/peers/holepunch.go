@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/net/guard"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
@@ -32,9 +33,9 @@ const (
 // punches is what one connection has to do with holepunching.
 type punches struct {
 	asked   map[netip.AddrPort]time.Duration // rendezvous that it was asked for, and when
-	relayed budget                           // rendezvous that it asks us for
-	reached budget                           // peers that want it
-	called  budget                           // peers that we are to connect to, by its word
+	relayed budget.Budget                    // rendezvous that it asks us for
+	reached budget.Budget                    // peers that want it
+	called  budget.Budget                    // peers that we are to connect to, by its word
 }
 
 // punches reports whether peers behind routers are reached, and reach us, with the help of others (BEP 55): it takes uTP,
@@ -67,7 +68,7 @@ func (p *Pool) sendHolepunch(c *peer, h wire.Holepunch) {
 // relay brings two of our peers together, or says why not. For a message that comes at most two go out, to peers that are
 // connected and said that they know them; each peer's share in either role is bounded. A search brings nobody together.
 func (p *Pool) relay(now time.Duration, from *peer, target netip.AddrPort) {
-	if !from.punch.relayed.take(now, relayRate, relayBurst) {
+	if !from.punch.relayed.Take(p.clock(now), 1, relayRate, relayBurst) {
 		return
 	}
 	refuse := func(err wire.HolepunchError) {
@@ -85,7 +86,7 @@ func (p *Pool) relay(now time.Duration, from *peer, target netip.AddrPort) {
 		refuse(wire.HolepunchNotConnected)
 	case !to.holepunch:
 		refuse(wire.HolepunchNoSupport)
-	case !to.punch.reached.take(now, targetRate, targetBurst):
+	case !to.punch.reached.Take(p.clock(now), 1, targetRate, targetBurst):
 		refuse(wire.HolepunchNotConnected)
 	default:
 		p.sendHolepunch(from, wire.Holepunch{Type: wire.HolepunchConnect, Addr: to.door()})
@@ -168,7 +169,7 @@ func (p *Pool) call(now time.Duration, relay *peer, addr netip.AddrPort) {
 	case !p.isCalled(now, relay, addr), !p.mayDial(), !p.hasRoom(maxSearched):
 		return
 	}
-	ticket, _ := p.cfg.Limits.dial(p.cfg.Start.Add(now), addr.Addr(), []Introducer{byPeer(relay.Addr.Addr())})
+	ticket, _ := p.cfg.Limits.dial(p.clock(now), addr.Addr(), []Introducer{byPeer(relay.Addr.Addr())})
 	if ticket != nil {
 		p.dial(now, a, Dial{Addr: addr, Punch: true, Ticket: ticket})
 	}
@@ -184,5 +185,6 @@ func (p *Pool) isCalled(now time.Duration, relay *peer, addr netip.AddrPort) boo
 			return true
 		}
 	}
-	return relay.punch.called.take(now, calledRate, calledBurst) && p.called.take(now, allCalledRate, allCalledBurst)
+	at := p.clock(now)
+	return relay.punch.called.Take(at, 1, calledRate, calledBurst) && p.called.Take(at, 1, allCalledRate, allCalledBurst)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrentfs/internal/budget"
 	"torrentfs/picker"
 	"torrentfs/swarm/wire"
 )
@@ -84,13 +85,13 @@ type Pool struct {
 
 	known   addressBook
 	bans    banList
-	slots   []*peer // by slot of their ids; nil: free
-	ids     int     // given out ever, modulo what an id can hold
-	live    int     // in slots
-	dialing int     // dials under way
-	trying  []try   // of them, those of their own accord, the oldest first
-	idle    []*peer // outgoing ones that are of no use but for what they tell, the oldest first
-	called  budget  // strangers to connect to at peers' word (BEP 55)
+	slots   []*peer       // by slot of their ids; nil: free
+	ids     int           // given out ever, modulo what an id can hold
+	live    int           // in slots
+	dialing int           // dials under way
+	trying  []try         // of them, those of their own accord, the oldest first
+	idle    []*peer       // outgoing ones that are of no use but for what they tell, the oldest first
+	called  budget.Budget // strangers to connect to at peers' word (BEP 55)
 
 	crowded bool          // a connection was refused since the last round
 	round   time.Duration // when the last one was
@@ -109,6 +110,9 @@ func New(cfg Config, t Tenant) *Pool {
 
 // Start is the zero of the pool's clock.
 func (p *Pool) Start() time.Time { return p.cfg.Start }
+
+// clock is the time of what all pools share.
+func (p *Pool) clock(now time.Duration) time.Time { return p.cfg.Start.Add(now) }
 
 // SetTenant tells whom the pool works for from now on. Connections stay, but for those that are too many for a torrent.
 func (p *Pool) SetTenant(now time.Duration, t Tenant) {
