@@ -126,20 +126,16 @@ type Options struct {
 	Backing string
 	// NoPassthrough keeps the kernel from reading complete files itself.
 	NoPassthrough bool
-	// CacheTimeout is for how long the kernel trusts names and attributes; 0 means an hour.
-	CacheTimeout time.Duration
 	// FSName is shown as the device in mtab; empty means "torrentfs".
 	FSName string
-	// Debug logs every request.
-	Debug bool
 }
+
+// cacheTimeout is for how long the kernel trusts names and attributes.
+const cacheTimeout = time.Hour
 
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.CacheTimeout <= 0 {
-		o.CacheTimeout = time.Hour
 	}
 	if o.FSName == "" {
 		o.FSName = "torrentfs"

@@ -86,12 +86,12 @@ func (f *fileSystem) entryOut(i nodeIndex, out *fuse.EntryOut) {
 	out.NodeId = uint64(f.idOf(i))
 	out.Generation = 1
 	f.attributes(f.tree.node(i), &out.Attr)
-	out.SetEntryTimeout(f.opt.CacheTimeout)
-	out.SetAttrTimeout(f.opt.CacheTimeout)
+	out.SetEntryTimeout(cacheTimeout)
+	out.SetAttrTimeout(cacheTimeout)
 }
 
 // negative answers a lookup of a name that does not exist, and never will while this is mounted.
 func (f *fileSystem) negative(out *fuse.EntryOut) {
 	*out = fuse.EntryOut{}
-	out.SetEntryTimeout(min(f.opt.CacheTimeout, time.Minute))
+	out.SetEntryTimeout(min(cacheTimeout, time.Minute))
 }

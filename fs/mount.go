@@ -98,7 +98,6 @@ func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
 		DisableSplice:        true, // every answer is a vector
 		// The contents never change, so the kernel need not guess when they did.
 		ExplicitDataCacheControl: true,
-		Debug:                    opt.Debug,
 		Logger:                   slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 		PanicHandler: func(reason any) fuse.Status {
 			f.log.Error("panic in file system", "reason", reason, "stack", string(debug.Stack()))
@@ -179,9 +178,6 @@ func (m *Mounted) tune(ctx context.Context) {
 	}
 	warnTimeouts(f.log)
 }
-
-// Mountpoint is the absolute path of the directory mounted on.
-func (m *Mounted) Mountpoint() string { return m.mountpoint }
 
 // Stats may be called at any time.
 func (m *Mounted) Stats() Stats { return m.fs.stats() }

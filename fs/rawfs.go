@@ -124,7 +124,7 @@ func (f *fileSystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.At
 		return fuse.Status(syscall.ESTALE)
 	}
 	f.attributes(n, &out.Attr)
-	out.SetTimeout(f.opt.CacheTimeout)
+	out.SetTimeout(cacheTimeout)
 	return fuse.OK
 }
 

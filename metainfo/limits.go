@@ -34,19 +34,20 @@ const (
 // same numbers: checkPieceLength and checkSize.
 type Limits struct {
 	Bytes       int64 // greatest .torrent, in bytes
-	InfoBytes   int64 // greatest info dictionary for ParseInfo, in bytes
 	Pieces      int   // most pieces, up to MaxPieces
 	PieceLength int64 // greatest piece length, in bytes, up to MaxPieceLength
-	Items       int   // most bencoded values (bencode.Limits.Items)
-	Depth       int   // deepest bencoded nesting (bencode.Limits.Depth)
-	// NameBytes is the most memory, in bytes, that the paths of all files may
-	// take together. A deep v2 file tree names long paths at little cost to
-	// its author.
-	NameBytes int64
 	// FoldNames makes two names that differ by case or Unicode normalisation
 	// alone count as equal, as some file systems have it (macOS), so that the
 	// second is renamed.
 	FoldNames bool
+
+	// For tests.
+	infoBytes int64 // greatest info dictionary for ParseInfo, in bytes
+	items     int   // most bencoded values (bencode.Limits.Items)
+	// nameBytes is the most memory, in bytes, that the paths of all files may
+	// take together. A deep v2 file tree names long paths at little cost to
+	// its author.
+	nameBytes int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -56,9 +57,9 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	def(&l.Bytes, DefaultBytes)
-	def(&l.InfoBytes, DefaultInfoBytes)
+	def(&l.infoBytes, DefaultInfoBytes)
 	def(&l.PieceLength, DefaultPieceLength)
-	def(&l.NameBytes, DefaultNameBytes)
+	def(&l.nameBytes, DefaultNameBytes)
 	if l.Pieces == 0 {
 		l.Pieces = DefaultPieces
 	}
@@ -94,7 +95,7 @@ func (l Limits) checkSize(size, pieceLength int64) error {
 }
 
 func (l Limits) bencode() bencode.Limits {
-	return bencode.Limits{Items: l.Items, Depth: l.Depth}
+	return bencode.Limits{Items: l.items}
 }
 
 // Sentinels that errors of this package wrap.

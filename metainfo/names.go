@@ -145,7 +145,7 @@ type namer struct {
 }
 
 func newNamer(root string, lim Limits) *namer {
-	n := &namer{root: root, budget: lim.NameBytes, fold: func(s string) string { return s }}
+	n := &namer{root: root, budget: lim.nameBytes, fold: func(s string) string { return s }}
 	if lim.FoldNames {
 		n.fold = FoldName
 	}

@@ -338,7 +338,7 @@ func TestNameMemoryIsLimited(t *testing.T) {
 	if _, err := Parse(b.Bytes(), Limits{}); !errors.Is(err, ErrEmpty) {
 		t.Errorf("21 MB of paths: %v", err)
 	}
-	if _, err := Parse(b.Bytes(), Limits{NameBytes: 20 << 20}); !errors.Is(err, ErrLimit) {
+	if _, err := Parse(b.Bytes(), Limits{nameBytes: 20 << 20}); !errors.Is(err, ErrLimit) {
 		t.Errorf("21 MB of paths where 20 are allowed: %v", err)
 	}
 }

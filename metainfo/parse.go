@@ -29,8 +29,8 @@ func Parse(data []byte, lim Limits) (*MetaInfo, error) {
 func ParseInfo(data []byte, lim Limits) (*Info, error) {
 	lim = lim.withDefaults()
 	info, err := func() (*Info, error) {
-		if int64(len(data)) > lim.InfoBytes {
-			return nil, fmt.Errorf("%d bytes: %w of %d", len(data), ErrLimit, lim.InfoBytes)
+		if int64(len(data)) > lim.infoBytes {
+			return nil, fmt.Errorf("%d bytes: %w of %d", len(data), ErrLimit, lim.infoBytes)
 		}
 		if err := bencode.ScanAll(data, lim.bencode()); err != nil {
 			return nil, err

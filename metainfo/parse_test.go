@@ -110,7 +110,7 @@ func TestParseRefuses(t *testing.T) {
 		"no dictionary":   {"i1e", Limits{}, bencode.ErrType, "is an integer, not a dictionary"},
 		"cut":             {"d4:info", Limits{}, bencode.ErrTruncated, "info"},
 		"too long":        {info1(nil), Limits{Bytes: 20}, ErrLimit, "bytes"},
-		"items":           {info1(nil), Limits{Items: 5}, bencode.ErrItems, "info"},
+		"items":           {info1(nil), Limits{items: 5}, bencode.ErrItems, "info"},
 		"no info":         {"de", Limits{}, bencode.ErrMissing, "info"},
 		"version 3":       {info1(dict{"meta version": 3}), Limits{}, ErrVersion, "meta version: 3"},
 		"version 1":       {info1(dict{"meta version": 1}), Limits{}, ErrVersion, "meta version: 1"},
@@ -155,7 +155,7 @@ func TestParseRefuses(t *testing.T) {
 	if _, err := ParseInfo(append(raw, 'x'), Limits{}); !errors.Is(err, bencode.ErrTrailing) {
 		t.Errorf("bytes behind info: %v", err)
 	}
-	if _, err := ParseInfo(raw, Limits{InfoBytes: 10}); !errors.Is(err, ErrLimit) {
+	if _, err := ParseInfo(raw, Limits{infoBytes: 10}); !errors.Is(err, ErrLimit) {
 		t.Errorf("long info: %v", err)
 	}
 }
@@ -336,7 +336,7 @@ func BenchmarkParseFiles(b *testing.B) {
 	b.SetBytes(int64(buf.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(buf.Bytes(), Limits{Bytes: 1 << 30, Items: 1 << 30, NameBytes: 1 << 30}); err != nil {
+		if _, err := Parse(buf.Bytes(), Limits{Bytes: 1 << 30, items: 1 << 30, nameBytes: 1 << 30}); err != nil {
 			b.Fatal(err)
 		}
 	}

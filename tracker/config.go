@@ -16,11 +16,13 @@ type Config struct {
 
 	MaxTorrents int // 0 means 1,000,000; further ones are refused
 	MaxPeers    int // of one torrent; 0 means 100,000; further ones get peers but are not listed
-	NumWant     int // peers of an answer where the client names no number; 0 means 50
-	MaxNumWant  int // peers of an answer at most; 0 means 200
 
-	Now    func() time.Time // the clock; nil means time.Now
-	Logger *slog.Logger     // nil logs nothing
+	Logger *slog.Logger // nil logs nothing
+
+	// For tests.
+	numWant    int              // peers of an answer if the client names no number; 0 means 50
+	maxNumWant int              // peers of an answer at most; 0 means 200
+	now        func() time.Time // nil means time.Now
 }
 
 func (c Config) withDefaults() Config {
@@ -41,11 +43,11 @@ func (c Config) withDefaults() Config {
 	}
 	orElse(&c.MaxTorrents, 1_000_000)
 	orElse(&c.MaxPeers, 100_000)
-	orElse(&c.MaxNumWant, 200)
-	orElse(&c.NumWant, 50)
-	c.NumWant = min(c.NumWant, c.MaxNumWant)
-	if c.Now == nil {
-		c.Now = time.Now
+	orElse(&c.maxNumWant, 200)
+	orElse(&c.numWant, 50)
+	c.numWant = min(c.numWant, c.maxNumWant)
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

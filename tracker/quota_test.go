@@ -17,7 +17,7 @@ var small = bounds{total: 1000, network: 500, host: 200, hostInSwarm: 100}
 // share alone, and leaves nothing when it is gone.
 func TestOneHostTakesItsShare(t *testing.T) {
 	clk := newClock()
-	s := New(Config{Now: clk.Now})
+	s := New(Config{now: clk.Now})
 	s.quota.bounds = small
 	flood := addr("203.0.113.1:1").Addr()
 	for i := range 5000 { // of one torrent

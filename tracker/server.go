@@ -44,7 +44,7 @@ type totals struct {
 // New returns a tracker that knows no peers.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg.withDefaults(), quota: newQuota(defaultBounds)}
-	s.start = s.cfg.Now()
+	s.start = s.cfg.now()
 	if cfg.Allow != nil {
 		s.allow = make(map[[20]byte]bool, len(cfg.Allow))
 		for _, h := range cfg.Allow {
@@ -62,7 +62,7 @@ func New(cfg Config) *Server {
 }
 
 // elapsed is the server's clock: the time since New.
-func (s *Server) elapsed() time.Duration { return s.cfg.Now().Sub(s.start) }
+func (s *Server) elapsed() time.Duration { return s.cfg.now().Sub(s.start) }
 
 func (s *Server) shard(hash *[20]byte) *shard { return &s.shards[hash[0]%shards] }
 
@@ -113,9 +113,9 @@ func (s *Server) announce(a *announcement, r *reply, other bool) error {
 	}
 	want := a.numWant
 	if want < 0 {
-		want = s.cfg.NumWant
+		want = s.cfg.numWant
 	}
-	want = min(want, s.cfg.MaxNumWant)
+	want = min(want, s.cfg.maxNumWant)
 	r1, r2 := mrand.Uint64(), mrand.Uint64()
 
 	sh := s.shard(&a.hash)

@@ -74,7 +74,7 @@ func (m *model) candidates(a announcement) map[netip.AddrPort]bool {
 func TestAnnounceAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		clk := newClock()
-		s := New(Config{Interval: time.Minute, Expiry: 3 * time.Minute, Now: clk.Now, MaxNumWant: 8})
+		s := New(Config{Interval: time.Minute, Expiry: 3 * time.Minute, now: clk.Now, maxNumWant: 8})
 		m := &model{expiry: 3 * time.Minute, peers: make(map[netip.AddrPort]modelPeer)}
 		addrs := rapid.Map(rapid.IntRange(0, 19), func(i int) netip.AddrPort {
 			if i%3 == 0 {
@@ -123,9 +123,9 @@ func checkReply(t *rapid.T, m *model, a announcement, s *Server) {
 	may := m.candidates(a)
 	want := a.numWant
 	if want < 0 {
-		want = s.cfg.NumWant
+		want = s.cfg.numWant
 	}
-	want = min(want, s.cfg.MaxNumWant, len(may))
+	want = min(want, s.cfg.maxNumWant, len(may))
 	if a.event == eventStopped {
 		want = 0
 	}
@@ -225,7 +225,7 @@ func TestPickIsFair(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	clk := newClock()
-	s := New(Config{MaxTorrents: 2, MaxPeers: 2, Now: clk.Now})
+	s := New(Config{MaxTorrents: 2, MaxPeers: 2, now: clk.Now})
 	for i := range 3 {
 		a := announcement{hash: hashOf(1), addr: addr(fmt.Sprintf("192.0.2.%d:1", i+1)), left: 1, numWant: -1}
 		r := must(t, s, a)

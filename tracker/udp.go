@@ -83,7 +83,7 @@ func (s *Server) announceUDP(b, packet []byte, tid uint32, from netip.AddrPort, 
 		entry = 18
 	}
 	if a.numWant < 0 {
-		a.numWant = s.cfg.NumWant
+		a.numWant = s.cfg.numWant
 	}
 	a.numWant = min(a.numWant, (maxReply-20)/entry)
 	if err := s.announce(&a, r, false); err != nil {

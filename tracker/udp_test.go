@@ -69,7 +69,7 @@ func TestUDPAnnounce(t *testing.T) {
 
 // TestUDPAnswerFits: an answer stays within one packet, however much is wanted.
 func TestUDPAnswerFits(t *testing.T) {
-	s := New(Config{MaxNumWant: 10_000})
+	s := New(Config{maxNumWant: 10_000})
 	for i := range 1000 {
 		a := netip.AddrFrom16([16]byte{0x20, 1, 13: byte(i >> 8), 14: byte(i), 15: 1})
 		must(t, s, announcement{hash: hashOf(1), addr: netip.AddrPortFrom(a, 1), left: 1, numWant: 0})
@@ -140,7 +140,7 @@ func TestUDPRefusals(t *testing.T) {
 // for no more than three.
 func TestConnectionIDs(t *testing.T) {
 	clk := newClock()
-	s := New(Config{Now: clk.Now})
+	s := New(Config{now: clk.Now})
 	clk.advance(47 * time.Second)
 	a := netip.MustParseAddr("192.0.2.1")
 	id := connect(t, s, netip.AddrPortFrom(a, 1))
@@ -154,7 +154,7 @@ func TestConnectionIDs(t *testing.T) {
 	if s.conns.valid(id, netip.MustParseAddr("192.0.2.2"), issued) {
 		t.Error("valid for another address")
 	}
-	if New(Config{Now: clk.Now}).conns.valid(id, a, issued) {
+	if New(Config{now: clk.Now}).conns.valid(id, a, issued) {
 		t.Error("valid for another server")
 	}
 }

@@ -16,13 +16,14 @@ import (
 
 // Options tune a check. The zero value is a sound default.
 type Options struct {
-	Workers int // goroutines that read and hash; 0 = one per core
 	// Progress is told how many bytes of the piece space are hashed so far. It
 	// is called from the workers, one at a time.
 	Progress func(done, total int64)
 	// Locate says where the files lie below the data directory, by index; nil
 	// if all lie under their own names (metainfo.File.Path).
 	Locate func() []string
+
+	workers int // that read and hash, for tests; 0 means one for each core
 }
 
 // Report is the outcome of a check.
@@ -94,7 +95,7 @@ func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
 	c := newCheck(mi, root, opt)
-	workers := opt.Workers
+	workers := opt.workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}

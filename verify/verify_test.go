@@ -81,7 +81,7 @@ func TestOneWrongBit(t *testing.T) {
 			t.Skip("no content")
 		}
 		mi := makeTorrent(t, dir, version, 32<<10, files)
-		r, err := Data(context.Background(), mi, dir, Options{Workers: 2})
+		r, err := Data(context.Background(), mi, dir, Options{workers: 2})
 		if err != nil || !r.OK() || r.Verified != int64(total) || r.Good != r.Pieces {
 			t.Fatalf("right data: %+v, %v", r, err)
 		}

@@ -40,7 +40,7 @@ func New(cfg Config) *Announcer {
 		a.cfg.Transport = a.own
 	}
 	var left []leftOut
-	a.tiers, left = buildTiers(cfg.Trackers, cfg.Trust.Host, cfg.Rand)
+	a.tiers, left = buildTiers(cfg.Trackers, cfg.Trust.Host, cfg.rand)
 	a.tellLeft(left)
 	trackers := 0
 	for _, tier := range a.tiers {
@@ -73,7 +73,7 @@ func (a *Announcer) tellLeft(left []leftOut) {
 }
 
 // Run announces until ctx ends, then says goodbye to the trackers that know us
-// (event=stopped, bounded by Config.StopTimeout) and returns nil with all its
+// (event=stopped, bounded by stopTimeout) and returns nil with all its
 // goroutines gone. It is to be called once.
 func (a *Announcer) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
@@ -173,8 +173,8 @@ func (a *Announcer) launch(ctx context.Context) (wait time.Duration, ok bool) {
 	defer a.mu.Unlock()
 	now := time.Now()
 	start, wake := plan(a.tiers, now, rules{
-		patience: a.cfg.Patience,
-		whole:    !a.cfg.OneTracker,
+		patience: patience,
+		whole:    !a.cfg.oneTracker,
 		private:  a.cfg.Private,
 		complete: a.complete,
 	})
@@ -211,7 +211,7 @@ func (a *Announcer) base(e *entry) Request {
 		Key:      a.cfg.Key,
 		Stats:    a.cfg.Stats(),
 		Event:    e.event,
-		NumWant:  a.cfg.NumWant,
+		NumWant:  numWant,
 		ID:       e.id,
 	}
 }
@@ -220,7 +220,7 @@ func (a *Announcer) base(e *entry) Request {
 func (a *Announcer) announce(ctx context.Context, e *entry, r Request) {
 	timeout := attemptTimeout
 	if a.cfg.Private {
-		timeout = a.cfg.PrivatePatience
+		timeout = privatePatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -240,10 +240,10 @@ func (a *Announcer) finish(o outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e, now := o.entry, time.Now()
-	limits := bounds{a.cfg.ShortestInterval, a.cfg.LongestInterval}
+	limits := bounds{shortestInterval, a.cfg.longestInterval}
 	e.running = false
 	if o.err != nil {
-		e.fail(now, o.err, limits, a.cfg.Rand)
+		e.fail(now, o.err, limits, a.cfg.rand)
 		if e.anew && !e.refused() {
 			e.failures, e.next = 0, now
 		}
@@ -314,7 +314,7 @@ func (a *Announcer) shutdown(ctx context.Context) error {
 			ended = true
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.StopTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	a.mu.Lock()
 	for _, tier := range a.tiers {

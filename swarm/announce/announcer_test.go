@@ -118,7 +118,7 @@ func udp(hosts ...string) (tier []string) {
 func scenario(t *testing.T, f *fakeTransport, cfg Config, script func(a *Announcer)) []string {
 	t.Helper()
 	cfg.Transport = f
-	cfg.Rand = rand.New(rand.NewPCG(1, 2))
+	cfg.rand = rand.New(rand.NewPCG(1, 2))
 	a := New(cfg)
 	for i, tier := range cfg.Trackers {
 		if i < len(a.tiers) {
@@ -160,7 +160,7 @@ func TestOneTrackerOrder(t *testing.T) {
 		f.set("b", works)
 		f.set("c", works)
 		f.set("d", works)
-		cfg := Config{Trackers: [][]string{udp("a", "b", "c"), udp("d")}, OneTracker: true, LongestInterval: 2 * time.Hour}
+		cfg := Config{Trackers: [][]string{udp("a", "b", "c"), udp("d")}, oneTracker: true, longestInterval: 2 * time.Hour}
 		left := scenario(t, f, cfg, func(a *Announcer) {
 			expect(t, "start", f.take(), "0s a started", "0s b started")
 			st := a.Status()

@@ -2,7 +2,6 @@ package announce
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,48 +16,38 @@ import (
 	"torrentfs/net/guard"
 )
 
+const (
+	httpTimeout = 30 * time.Second // of one HTTP request with its redirects
+	udpRetries  = 2                // retransmissions, the n of BEP 15's 15·2ⁿ s
+)
+
 // ClientConfig configures a Client. The zero value works.
 type ClientConfig struct {
-	// AllowPrivate lets tracker names resolve to loopback and private
-	// addresses: for people with a tracker inside their own network.
-	AllowPrivate bool
-	Trust        *guard.Trust  // the hosts that the user named; nil: none
-	TLS          *tls.Config   // for https; nil is Go's default
-	Timeout      time.Duration // of one HTTP request with its redirects; 0 means 30 s
-	UDPRetries   int           // retransmissions, the n of BEP 15's 15·2ⁿ s; 0 means 2, negative none
-	Logger       *slog.Logger  // nil logs nothing
+	Trust  *guard.Trust // the hosts that the user named; nil: none
+	Logger *slog.Logger // nil logs nothing
 
 	Network *egress.Network // that everything takes; nil: the system's
 
 	// What follows stands between the client and the network, for tests.
-	// Addresses are checked after Lookup and before Dial.
-	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
-	Dial         func(ctx context.Context, network, addr string) (net.Conn, error)
-	ListenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6, or udp at a proxy
+	// Addresses are checked after lookup and before dial.
+	allowPrivate bool // tracker names may resolve to loopback and private addresses
+	lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
+	dial         func(ctx context.Context, network, addr string) (net.Conn, error)
+	listenPacket func(ctx context.Context, network string) (net.PacketConn, error) // network: udp4 or udp6, or udp at a proxy
 }
 
 func (cfg ClientConfig) withDefaults() ClientConfig {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = 30 * time.Second
-	}
-	switch {
-	case cfg.UDPRetries == 0:
-		cfg.UDPRetries = 2
-	case cfg.UDPRetries < 0:
-		cfg.UDPRetries = 0
-	}
-	cfg.UDPRetries = min(cfg.UDPRetries, 8) // BEP 15's own bound
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Lookup == nil {
-		cfg.Lookup = cfg.Network.LookupNetIP
+	if cfg.lookup == nil {
+		cfg.lookup = cfg.Network.LookupNetIP
 	}
-	if cfg.Dial == nil {
-		cfg.Dial = cfg.Network.DialContext
+	if cfg.dial == nil {
+		cfg.dial = cfg.Network.DialContext
 	}
-	if cfg.ListenPacket == nil {
-		cfg.ListenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
+	if cfg.listenPacket == nil {
+		cfg.listenPacket = func(ctx context.Context, network string) (net.PacketConn, error) {
 			if cfg.Network.Proxied() {
 				return cfg.Network.OpenRelay(nil)
 			}
@@ -83,7 +72,7 @@ var _ Transport = (*Client)(nil)
 // NewClient returns a client. It opens nothing before the first request.
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
-	c.dialer = &guard.Dialer{AllowPrivate: c.cfg.AllowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.Lookup, Dial: c.cfg.Dial}
+	c.dialer = &guard.Dialer{AllowPrivate: c.cfg.allowPrivate, Trust: c.cfg.Trust, Lookup: c.cfg.lookup, Dial: c.cfg.dial}
 	if cfg.Network.Proxied() {
 		c.dialer.Via = cfg.Network.DialContext
 	}

@@ -27,10 +27,9 @@ const (
 // whose address was checked for the very torrent that uses it.
 func (c *Client) newHTTP() *http.Client {
 	return &http.Client{
-		Timeout: c.cfg.Timeout,
+		Timeout: httpTimeout,
 		Transport: &http.Transport{
 			DialContext:            c.dialer.DialContext,
-			TLSClientConfig:        c.cfg.TLS,
 			TLSHandshakeTimeout:    15 * time.Second,
 			DisableKeepAlives:      true,
 			DisableCompression:     true, // gzip is inflated here, under a cap

@@ -29,8 +29,8 @@ func httpTracker(t *testing.T, h http.HandlerFunc, names hosts) (*Client, string
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	c := NewClient(ClientConfig{
-		Lookup: names.lookup,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		lookup: names.lookup,
+		dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
 		},
 	})
@@ -295,13 +295,13 @@ func TestAddressPolicy(t *testing.T) {
 			t.Run(fmt.Sprintf("%s private=%v", tt.url, private), func(t *testing.T) {
 				var first atomic.Pointer[string]
 				c := NewClient(ClientConfig{
-					AllowPrivate: private,
-					Lookup:       names.lookup,
-					Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+					allowPrivate: private,
+					lookup:       names.lookup,
+					dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 						first.CompareAndSwap(nil, &addr)
 						return nil, errDialed
 					},
-					ListenPacket: func(context.Context, string) (net.PacketConn, error) { return nil, errDialed },
+					listenPacket: func(context.Context, string) (net.PacketConn, error) { return nil, errDialed },
 				})
 				defer c.Close()
 				c.dialer.Own = func(a netip.Addr) bool { return a == netip.MustParseAddr("9.9.9.9") }

@@ -83,9 +83,9 @@ type reply struct {
 
 func newUDPClient(cfg ClientConfig) *udpClient {
 	return &udpClient{
-		listen:  cfg.ListenPacket,
+		listen:  cfg.listenPacket,
 		proxied: cfg.Network.Proxied(),
-		retries: cfg.UDPRetries,
+		retries: udpRetries,
 		log:     cfg.Logger,
 		sockets: make(map[string]*udpSocket),
 		ids:     make(map[endpoint]connection),

@@ -47,7 +47,7 @@ func behindProxy(t *testing.T, u *udpTracker) (*Client, *relay) {
 		t.Fatal(err)
 	}
 	r := &relay{fakePacketConn: newFakePacketConn(u.answer), granted: make(chan struct{})}
-	c := NewClient(ClientConfig{Network: network, ListenPacket: func(_ context.Context, network string) (net.PacketConn, error) {
+	c := NewClient(ClientConfig{Network: network, listenPacket: func(_ context.Context, network string) (net.PacketConn, error) {
 		if network != "udp" {
 			t.Errorf("opened a port for %s", network)
 		}

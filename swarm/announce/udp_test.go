@@ -53,8 +53,8 @@ func (u *udpTracker) answer(p []byte, to netip.AddrPort) []datagram {
 
 func (u *udpTracker) client(h hosts) *Client {
 	return NewClient(ClientConfig{
-		Lookup: h.lookup,
-		ListenPacket: func(context.Context, string) (net.PacketConn, error) {
+		lookup: h.lookup,
+		listenPacket: func(context.Context, string) (net.PacketConn, error) {
 			return newFakePacketConn(u.answer), nil
 		},
 	})
@@ -305,7 +305,7 @@ func TestUDPSocketFails(t *testing.T) {
 		u := &udpTracker{body: onePeer}
 		conns := []*fakePacketConn{newFakePacketConn(u.answer), newFakePacketConn(u.answer)}
 		opened := 0
-		c := NewClient(ClientConfig{ListenPacket: func(context.Context, string) (net.PacketConn, error) {
+		c := NewClient(ClientConfig{listenPacket: func(context.Context, string) (net.PacketConn, error) {
 			opened++
 			return conns[opened-1], nil
 		}})

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 
-	"torrentfs/internal/version"
 	"torrentfs/net/egress"
 )
 
@@ -27,28 +26,24 @@ type Config struct {
 	StateFile string
 	// ReadOnly answers nobody, and says so (BEP 43): for metered networks.
 	ReadOnly bool
-	// SendRate bounds our answers, in bytes a second, for each family; 0 means 8000.
-	SendRate int
-	// QueryRate bounds our own queries, in packets of about 100 bytes a
-	// second, for each family; 0 means 60.
-	QueryRate int
 
 	// Ignore reports addresses that are neither listened nor spoken to: a
 	// blocklist. It must be cheap and safe for concurrent use.
 	Ignore func(netip.Addr) bool
-	// ExternalIP is told our address once enough nodes agree on it, and when
-	// it changes (BEP 42). It must not block.
-	ExternalIP func(netip.Addr)
 	// Lookup resolves the names of bootstrap nodes; nil means DNS.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// ByName, where it is set, makes the address by which a socket sends to a
 	// host by its name, in place of Lookup: behind a proxy that looks names up.
 	ByName func(host string, port uint16) net.Addr
-	// Client is the "v" of our messages, two letters and a version in two
-	// bytes; empty means version.DHT.
-	Client string
 	Logger *slog.Logger // nil logs nothing
+
+	queryRate int // for tests; 0 means 60
 }
+
+const (
+	sendRate  = 8000 // bytes a second of our answers, for each family
+	queryRate = 60   // packets of about 100 bytes a second of our own queries, for each family
+)
 
 // DefaultBootstrap returns the nodes that other clients begin with.
 func DefaultBootstrap() []string {
@@ -66,23 +61,14 @@ func (c Config) withDefaults() Config {
 	if c.Bootstrap == nil {
 		c.Bootstrap = DefaultBootstrap()
 	}
-	if c.SendRate <= 0 {
-		c.SendRate = 8000
-	}
-	if c.QueryRate <= 0 {
-		c.QueryRate = 60
+	if c.queryRate <= 0 {
+		c.queryRate = queryRate
 	}
 	if c.Ignore == nil {
 		c.Ignore = func(netip.Addr) bool { return false }
 	}
-	if c.ExternalIP == nil {
-		c.ExternalIP = func(netip.Addr) {}
-	}
 	if c.Lookup == nil {
 		c.Lookup = (*egress.Network)(nil).LookupNetIP
-	}
-	if c.Client == "" {
-		c.Client = version.DHT
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -104,6 +90,6 @@ type FamilyStats struct {
 	Noisy       int        // sources ignored for sending too much
 
 	Received, Malformed, Unasked, Ignored int64 // datagrams; those of the last three went nowhere
-	Answered, Withheld                    int64 // queries of others; withheld for the sake of SendRate
+	Answered, Withheld                    int64 // queries of others; withheld for the sake of sendRate
 	Sent                                  int64 // bytes of datagrams
 }

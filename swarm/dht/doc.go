@@ -28,6 +28,6 @@
 // # What it never does
 //
 // It never connects to a peer, never takes one node's word for the own
-// address, never sends more than [Config.SendRate] in answers, and never asks
+// address, never sends more than 8,000 bytes a second in answers, and never asks
 // anybody for a private torrent: that is up to the caller (BEP 27).
 package dht

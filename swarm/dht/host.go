@@ -24,9 +24,8 @@ const (
 // that are started for it: who has replied to us, the peers announced to us,
 // our address.
 type host struct {
-	v6       bool
-	sibling  *host            // of the other family, nil where there is none
-	external func(netip.Addr) // told when our address is known or changes; called without mu
+	v6      bool
+	sibling *host // of the other family, nil where there is none
 
 	ready     chan struct{} // closed once somebody has replied
 	readyOnce sync.Once
@@ -47,11 +46,10 @@ type knownNode struct {
 
 func newHost(v6 bool, rnd *mathrand.Rand) *host {
 	return &host{
-		v6:       v6,
-		external: func(netip.Addr) {},
-		ready:    make(chan struct{}),
-		known:    make(map[netip.AddrPort]knownNode),
-		store:    newPeerStore(rnd),
+		v6:    v6,
+		ready: make(chan struct{}),
+		known: make(map[netip.AddrPort]knownNode),
+		store: newPeerStore(rnd),
 		tokens: tokens{fresh: func() (b [16]byte) {
 			_, _ = rand.Read(b[:]) // never fails
 			return b
@@ -67,18 +65,12 @@ func (h *host) heard(now time.Time, n nodeInfo, self netip.Addr) {
 		h.forget(now)
 	}
 	h.known[n.addr] = knownNode{n.id, now}
-	changed := false
 	if self.IsValid() {
-		var addr netip.Addr
-		if addr, changed = h.ballot.vote(n.addr.Addr(), self); changed {
-			changed = addr != h.addr
+		if addr, changed := h.ballot.vote(n.addr.Addr(), self); changed {
 			h.addr = addr
 		}
 	}
 	h.mu.Unlock()
-	if changed {
-		h.external(self)
-	}
 }
 
 // forget makes room in known: whoever has been silent, else anybody.

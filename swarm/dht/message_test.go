@@ -224,7 +224,7 @@ func TestLibraryBehindGuard(t *testing.T) {
 		default:
 		}
 	}}
-	n := newNode(new(Config{Bootstrap: []string{}, QueryRate: 1e6}.withDefaults()), conn, false, saved{}, rand.New(rand.NewPCG(1, 2)))
+	n := newNode(new(Config{Bootstrap: []string{}, queryRate: 1e6}.withDefaults()), conn, false, saved{}, rand.New(rand.NewPCG(1, 2)))
 	s, err := n.start()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"torrentfs/internal/version"
 	"torrentfs/metainfo/bencode"
 	netguard "torrentfs/net/guard"
 )
@@ -82,7 +83,7 @@ func (n *node) askByName(host string, port uint16, trusted bool) {
 		return
 	}
 	id := s.ID()
-	query := map[string]any{"t": string(tid[:]), "y": "q", "q": "ping", "v": n.cfg.Client, "a": map[string]any{"id": string(id[:])}}
+	query := map[string]any{"t": string(tid[:]), "y": "q", "q": "ping", "v": version.DHT, "a": map[string]any{"id": string(id[:])}}
 	if n.cfg.ReadOnly {
 		query["ro"] = int64(1)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/anacrolix/dht/v2/krpc"
 	liblog "github.com/anacrolix/log"
 	"golang.org/x/time/rate"
+
+	"torrentfs/internal/version"
 )
 
 const maxHints = 64 // addresses that wait to be asked
@@ -72,7 +74,6 @@ func newNode(cfg *Config, conn net.PacketConn, v6 bool, s saved, rnd *rand.Rand)
 		started: make(chan struct{}),
 		saved:   s,
 	}
-	n.host.external = cfg.ExternalIP
 	return n
 }
 
@@ -122,7 +123,7 @@ func (n *node) start() (*server, error) {
 		StartingNodes: func() ([]library.Addr, error) {
 			return []library.Addr{library.NewAddr(udpAddr(placeholder))}, nil
 		},
-		SendLimiter: rate.NewLimiter(rate.Limit(n.cfg.QueryRate), 25),
+		SendLimiter: rate.NewLimiter(rate.Limit(n.cfg.queryRate), 25),
 		Logger:      libraryLogger(n.logger),
 	}
 	if n.sibling != nil {
@@ -157,8 +158,8 @@ func (n *node) newGuard(id nodeID) *guard {
 		id:      id,
 		host:    n.host,
 		answers: !n.cfg.ReadOnly,
-		out:     rate.NewLimiter(rate.Limit(n.cfg.SendRate), max(2*n.cfg.SendRate, maxPacket)),
-		client:  n.cfg.Client,
+		out:     rate.NewLimiter(sendRate, max(2*sendRate, maxPacket)),
+		client:  version.DHT,
 		ignore:  n.cfg.Ignore,
 		foreign: func(nodes []nodeInfo) {
 			if n.sibling != nil {

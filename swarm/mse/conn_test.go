@@ -74,7 +74,7 @@ func TestAgree(t *testing.T) {
 					a, b := pair(t, simnet.Link{Delay: 10 * time.Millisecond})
 					ra, rb, ea, eb := shake(t, a, b,
 						InitiateOptions{Provide: tt.provide, Payload: []byte(payload)},
-						AcceptOptions{Allow: tt.allow, PreferRC4: tt.preferRC4})
+						AcceptOptions{Allow: tt.allow, preferRC4: tt.preferRC4})
 					if tt.want == None {
 						if ea == nil || !errors.Is(eb, ErrMethod) {
 							t.Fatalf("errors %v, %v", ea, eb)
@@ -330,7 +330,7 @@ func BenchmarkAccept(b *testing.B) {
 	in := peerSays(b, true).bytes()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Accept(b.Context(), script(in), findTestKey, AcceptOptions{Rand: testRand(usSeed)}); err != nil {
+		if _, err := Accept(b.Context(), script(in), findTestKey, AcceptOptions{rand: testRand(usSeed)}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -53,7 +53,7 @@ func TestAcceptFaults(t *testing.T) {
 			s := peerSays(t, true)
 			tt.spoil(s)
 			nc := script(s.bytes())
-			res, err := Accept(t.Context(), nc, findTestKey, AcceptOptions{Rand: testRand(usSeed)})
+			res, err := Accept(t.Context(), nc, findTestKey, AcceptOptions{rand: testRand(usSeed)})
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("error %v, want %v", err, tt.want)
 			}
@@ -93,7 +93,7 @@ func TestInitiateFaults(t *testing.T) {
 			s := peerSays(t, false)
 			tt.spoil(s)
 			nc := script(s.bytes())
-			res, err := Initiate(t.Context(), nc, testKey, InitiateOptions{Provide: tt.provide, Rand: testRand(usSeed)})
+			res, err := Initiate(t.Context(), nc, testKey, InitiateOptions{Provide: tt.provide, rand: testRand(usSeed)})
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("error %v, want %v", err, tt.want)
 			}
@@ -116,7 +116,7 @@ func TestCutShort(t *testing.T) {
 	accept(s)
 	whole := s.bytes()
 	for n := range whole {
-		if _, err := Accept(t.Context(), script(whole[:n]), findTestKey, AcceptOptions{Rand: testRand(usSeed)}); err == nil {
+		if _, err := Accept(t.Context(), script(whole[:n]), findTestKey, AcceptOptions{rand: testRand(usSeed)}); err == nil {
 			t.Fatalf("accepted after %d bytes of %d", n, len(whole))
 		}
 	}
@@ -124,7 +124,7 @@ func TestCutShort(t *testing.T) {
 	s.pad, s.pad2, s.padLen = make([]byte, 30), make([]byte, 20), 20
 	whole = s.bytes()
 	for n := range whole {
-		if _, err := Initiate(t.Context(), script(whole[:n]), testKey, InitiateOptions{Rand: testRand(usSeed)}); err == nil {
+		if _, err := Initiate(t.Context(), script(whole[:n]), testKey, InitiateOptions{rand: testRand(usSeed)}); err == nil {
 			t.Fatalf("initiated after %d bytes of %d", n, len(whole))
 		}
 	}
@@ -143,7 +143,7 @@ func acceptRecipe(t *testing.T, data []byte) {
 	s.after = []byte("what follows")
 	ia := bytes.Clone(s.ia)
 	nc := script(s.bytes())
-	res, err := Accept(t.Context(), nc, findTestKey, AcceptOptions{Rand: testRand(usSeed)})
+	res, err := Accept(t.Context(), nc, findTestKey, AcceptOptions{rand: testRand(usSeed)})
 	if (err == nil) != valid {
 		t.Fatalf("error %v; is the recipe valid: %v", err, valid)
 	}
@@ -174,7 +174,7 @@ func FuzzAccept(f *testing.F) {
 	f.Add([]byte{}, make([]byte, 700))
 	f.Fuzz(func(t *testing.T, recipe, raw []byte) {
 		acceptRecipe(t, recipe)
-		res, err := Accept(t.Context(), script(raw), findTestKey, AcceptOptions{Rand: testRand(usSeed)})
+		res, err := Accept(t.Context(), script(raw), findTestKey, AcceptOptions{rand: testRand(usSeed)})
 		if plain := bytes.HasPrefix(raw, []byte(greeting)); plain != (err == nil) {
 			t.Fatalf("bytes of a stranger: %v", err)
 		} else if plain {
@@ -197,14 +197,14 @@ func FuzzInitiate(f *testing.F) {
 		s.method = method
 		s.after = []byte("ok")
 		nc := script(s.bytes())
-		_, err := Initiate(t.Context(), nc, testKey, InitiateOptions{Rand: testRand(usSeed)})
+		_, err := Initiate(t.Context(), nc, testKey, InitiateOptions{rand: testRand(usSeed)})
 		if valid := !corruptVC && (method == 1 || method == 2); valid != (err == nil) {
 			t.Fatalf("error %v; is the answer valid: %v", err, valid)
 		}
 		if err == nil && nc.in.Len() != len(s.after) {
 			t.Fatalf("%d bytes are left on the connection, want %d", nc.in.Len(), len(s.after))
 		}
-		if _, err := Initiate(t.Context(), script(raw), testKey, InitiateOptions{Rand: testRand(usSeed)}); err == nil {
+		if _, err := Initiate(t.Context(), script(raw), testKey, InitiateOptions{rand: testRand(usSeed)}); err == nil {
 			t.Fatal("a stranger's bytes were taken for an answer")
 		}
 	})

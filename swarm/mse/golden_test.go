@@ -50,7 +50,7 @@ func goldenKey() (key [20]byte) {
 
 func TestGoldenInitiate(t *testing.T) {
 	nc := script(unhex(t, goldenB+goldenAnswer))
-	res, err := Initiate(t.Context(), nc, goldenKey(), InitiateOptions{Payload: []byte("hello"), Rand: counting(1, 20)})
+	res, err := Initiate(t.Context(), nc, goldenKey(), InitiateOptions{Payload: []byte("hello"), rand: counting(1, 20)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestGoldenInitiate(t *testing.T) {
 func TestGoldenAccept(t *testing.T) {
 	nc := script(unhex(t, goldenA+goldenReq1+goldenID+goldenRequest))
 	find := func(id [20]byte) ([20]byte, bool) { return goldenKey(), id == KeyID(goldenKey()) }
-	res, err := Accept(t.Context(), nc, find, AcceptOptions{PreferRC4: true, Rand: counting(101, 20)})
+	res, err := Accept(t.Context(), nc, find, AcceptOptions{preferRC4: true, rand: counting(101, 20)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,16 +81,18 @@ type Result struct {
 type InitiateOptions struct {
 	Provide Method    // methods to offer; 0: RC4 and plaintext
 	Payload []byte    // sent with the handshake, encrypted: the BitTorrent handshake saves a round trip here. At most 65,535 bytes
-	Rand    io.Reader // of keys and pads; nil: crypto/rand
+	rand    io.Reader // of keys and pads, for tests; nil: crypto/rand
 }
 
 // AcceptOptions are the choices of an incoming connection. The zero value takes
 // everything and prefers plaintext, as it costs nothing.
 type AcceptOptions struct {
-	Allow     Method    // methods to agree to; 0: RC4 and plaintext
-	PreferRC4 bool      // where the peer offers both
-	NoPlain   bool      // refuse peers that do not speak MSE, with ErrPlain
-	Rand      io.Reader // of keys and pads; nil: crypto/rand
+	Allow   Method // methods to agree to; 0: RC4 and plaintext
+	NoPlain bool   // refuse peers that do not speak MSE, with ErrPlain
+
+	// For tests.
+	preferRC4 bool      // where the peer offers both
+	rand      io.Reader // of keys and pads; nil: crypto/rand
 }
 
 // exchange is one handshake under way.
@@ -126,7 +128,7 @@ func Initiate(ctx context.Context, nc net.Conn, key [20]byte, opt InitiateOption
 	var m Method
 	var x *exchange
 	err := within(ctx, nc, func() (err error) {
-		if x, err = newExchange(nc, opt.Rand); err == nil {
+		if x, err = newExchange(nc, opt.rand); err == nil {
 			m, err = x.initiate(key, opt)
 		}
 		return err
@@ -211,7 +213,7 @@ func accept(nc net.Conn, find Lookup, opt AcceptOptions) (Result, error) {
 		}
 		return Result{Conn: replay(nc, first), Method: None}, nil
 	}
-	x, err := newExchange(nc, opt.Rand)
+	x, err := newExchange(nc, opt.rand)
 	if err != nil {
 		return Result{}, err
 	}
@@ -225,7 +227,7 @@ func accept(nc net.Conn, find Lookup, opt AcceptOptions) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	m := choose(provided&opt.Allow, opt.PreferRC4)
+	m := choose(provided&opt.Allow, opt.preferRC4)
 	if m == None {
 		return Result{}, fmt.Errorf("%w: peer offers %#x", ErrMethod, uint32(provided))
 	}

@@ -30,7 +30,7 @@
 //     does not use it up: as libutp and libtorrent do, against the BEP's picture.
 //   - An incoming connection is handed out when the peer has confirmed our random
 //     sequence number, so that nobody can open one under a false address. Until
-//     then it counts against [Config.MaxHalfOpen].
+//     then it counts against the half-open ones.
 //   - Losses are found by what overtook a packet in the order of transmission, and
 //     the last packet of a flight is sent once more before the time-out.
 //   - A round trip is measured by the timestamps of both ends, so that a lost ack

@@ -27,16 +27,18 @@ var ErrTooMany = errors.New("too many connections")
 
 // Config is what a socket is made with. The zero value works.
 type Config struct {
-	Logger      *slog.Logger // nil: silent
-	MaxConns    int          // connections in all; 0: 500
-	MaxHalfOpen int          // of them, incoming ones whose address is not yet proven; 0: 128
-	Backlog     int          // incoming ones that wait for Accept; 0: 64
-	Overhead    int          // bytes that each datagram gets on its way beside the usual headers, as by a proxy
+	Logger   *slog.Logger // nil: silent
+	Overhead int          // bytes that each datagram gets on its way beside the usual headers, as by a proxy
 
 	// Other gets datagrams that are no uTP packets, so that a DHT can share the
 	// port, and the address of ours that each came to, invalid where that is not
 	// known. It must not block, nor keep b. nil: they are dropped.
 	Other func(b []byte, from netip.AddrPort, ours netip.Addr)
+
+	// For tests.
+	maxConns    int // connections in all
+	maxHalfOpen int // of them, incoming ones whose address is not yet proven
+	backlog     int // incoming ones that wait for Accept
 }
 
 // Socket speaks uTP over one datagram socket: it dials, and it is a
@@ -79,18 +81,18 @@ func New(pc net.PacketConn, cfg Config) *Socket {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.MaxConns <= 0 {
-		cfg.MaxConns = defaultConns
+	if cfg.maxConns <= 0 {
+		cfg.maxConns = defaultConns
 	}
-	if cfg.MaxHalfOpen <= 0 {
-		cfg.MaxHalfOpen = defaultHalfOpen
+	if cfg.maxHalfOpen <= 0 {
+		cfg.maxHalfOpen = defaultHalfOpen
 	}
-	if cfg.Backlog <= 0 {
-		cfg.Backlog = defaultBacklog
+	if cfg.backlog <= 0 {
+		cfg.backlog = defaultBacklog
 	}
 	s := &Socket{
 		cfg: cfg, log: cfg.Logger, io: newDatagrams(pc), start: time.Now().Add(-time.Second),
-		backlog: make(chan *Conn, cfg.Backlog), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		backlog: make(chan *Conn, cfg.backlog), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		resets: rate.NewLimiter(20, 20), conns: make(map[connKey]*Conn),
 		out: make([]byte, 0, sendBatch*maxDatagram),
 	}
@@ -163,7 +165,7 @@ func (s *Socket) open(addr netip.AddrPort) (*Conn, error) {
 	if s.closed {
 		return nil, net.ErrClosed
 	}
-	if len(s.conns) >= s.cfg.MaxConns {
+	if len(s.conns) >= s.cfg.maxConns {
 		return nil, ErrTooMany
 	}
 	for range 100 {

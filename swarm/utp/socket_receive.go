@@ -92,7 +92,7 @@ func (s *Socket) find(p *packet, from netip.AddrPort) *Conn {
 		if c := s.conns[key]; c != nil {
 			return c
 		}
-		if s.closed || s.halfOpen >= s.cfg.MaxHalfOpen || len(s.conns) >= s.cfg.MaxConns {
+		if s.closed || s.halfOpen >= s.cfg.maxHalfOpen || len(s.conns) >= s.cfg.maxConns {
 			return nil // the peer tries again, and a flood costs nothing
 		}
 		c := newConn(s, key, newAcceptor(s.now(), p, uint16(rand.Uint32())))

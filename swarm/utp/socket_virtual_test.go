@@ -207,7 +207,7 @@ func TestDeadlines(t *testing.T) {
 }
 
 func TestDialFails(t *testing.T) {
-	inBubble(t, Config{MaxConns: 1}, func(t *testing.T, _ *switchboard, a, b *Socket) {
+	inBubble(t, Config{maxConns: 1}, func(t *testing.T, _ *switchboard, a, b *Socket) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		nobody := netip.MustParseAddrPort("10.0.0.99:9")
@@ -265,7 +265,7 @@ func TestSocketClose(t *testing.T) {
 // SYNs under false addresses fill nothing but their own small table, are not
 // handed out, and are forgotten.
 func TestSynFlood(t *testing.T) {
-	inBubble(t, Config{MaxHalfOpen: 20}, func(t *testing.T, board *switchboard, a, b *Socket) {
+	inBubble(t, Config{maxHalfOpen: 20}, func(t *testing.T, board *switchboard, a, b *Socket) {
 		accepted := make(chan net.Conn, 10)
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -303,7 +303,7 @@ func TestSynFlood(t *testing.T) {
 
 // Nobody calls Accept: what would wait for it beyond the backlog is refused.
 func TestBacklog(t *testing.T) {
-	inBubble(t, Config{Backlog: 3}, func(t *testing.T, _ *switchboard, a, b *Socket) {
+	inBubble(t, Config{backlog: 3}, func(t *testing.T, _ *switchboard, a, b *Socket) {
 		var all []*Conn
 		for range 5 {
 			c, err := a.Dial(t.Context(), addrOf(b))

@@ -1,7 +1,6 @@
 package webseed
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
@@ -45,17 +44,17 @@ type Config struct {
 	Info    *metainfo.Info
 	Handler Handler
 
-	Conns int // connections at once; 0 means 4
 	// Dialer connects to hosts that torrents name; nil is the zero Dialer.
 	Dialer *guard.Dialer
-	TLS    *tls.Config // nil is Go's default
+	Logger *slog.Logger // nil logs nothing
 
-	HeaderTimeout time.Duration // until an answer begins; 0 means 20 s
-	StallTimeout  time.Duration // without a byte of an answer; 0 means 20 s
-	Logger        *slog.Logger  // nil logs nothing
+	conns int // at once, for tests; 0 means 4
 }
 
 const (
+	headerTimeout = 20 * time.Second // until an answer begins
+	stallTimeout  = 20 * time.Second // without a byte of an answer
+
 	maxRedirects = 5
 	maxQueue     = 4096    // requests; more are rejected
 	maxRun       = 4 << 20 // bytes of one range
@@ -69,17 +68,11 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.Conns <= 0 {
-		c.Conns = 4
+	if c.conns <= 0 {
+		c.conns = 4
 	}
 	if c.Dialer == nil {
 		c.Dialer = &guard.Dialer{}
-	}
-	if c.HeaderTimeout <= 0 {
-		c.HeaderTimeout = 20 * time.Second
-	}
-	if c.StallTimeout <= 0 {
-		c.StallTimeout = 20 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

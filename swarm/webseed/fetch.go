@@ -167,9 +167,9 @@ func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	if p.ranged && resp.Request.URL != req.URL {
 		s.remember(p, resp.Request.URL)
 	}
-	stall := time.AfterFunc(s.cfg.StallTimeout, func() { cancel(errStalled) })
+	stall := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
 	defer stall.Stop()
-	err = a.read(&patientReader{resp.Body, stall, s.cfg.StallTimeout}, p.length)
+	err = a.read(&patientReader{resp.Body, stall, stallTimeout}, p.length)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStalled) {
 		err = cause
 	}

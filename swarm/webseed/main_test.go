@@ -301,7 +301,7 @@ func TestBadServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAnswers()
-			s, err := New(Config{URL: serve(t, bad.h), Info: tt.info, Handler: a, Conns: 1, Dialer: named(t)})
+			s, err := New(Config{URL: serve(t, bad.h), Info: tt.info, Handler: a, conns: 1, Dialer: named(t)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -135,7 +135,7 @@ func (s *Seed) cut() *run {
 	for _, r := range s.queue {
 		total += int64(r.length)
 	}
-	limit := min(max(total/int64(s.cfg.Conns-s.parked), minRun), maxRun)
+	limit := min(max(total/int64(s.cfg.conns-s.parked), minRun), maxRun)
 	at := make(map[int64]request, len(s.queue))
 	for _, r := range s.queue {
 		at[s.offset(r)] = r

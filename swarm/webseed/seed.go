@@ -57,16 +57,16 @@ func New(cfg Config) (*Seed, error) {
 	s := &Seed{
 		cfg:      cfg,
 		loc:      loc,
-		work:     make(chan struct{}, cfg.Conns),
+		work:     make(chan struct{}, cfg.conns),
 		refusals: make(chan struct{}, 1),
-		failed:   make(chan *failure, cfg.Conns),
+		failed:   make(chan *failure, cfg.conns),
 		queued:   make(map[request]bool),
 		runs:     make(map[*run]bool),
 		unpark:   make(chan struct{}),
 		missing:  make(map[int]bool),
 		moved:    make(map[int]*url.URL),
 	}
-	for range cfg.Conns {
+	for range cfg.conns {
 		s.clients = append(s.clients, s.newClient())
 	}
 	return s, nil
@@ -78,9 +78,8 @@ func (s *Seed) newClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:            cfg.Dialer.DialContext,
-			TLSClientConfig:        cfg.TLS,
-			TLSHandshakeTimeout:    cfg.HeaderTimeout,
-			ResponseHeaderTimeout:  cfg.HeaderTimeout,
+			TLSHandshakeTimeout:    headerTimeout,
+			ResponseHeaderTimeout:  headerTimeout,
 			MaxIdleConnsPerHost:    1,
 			IdleConnTimeout:        90 * time.Second,
 			DisableCompression:     true,
@@ -260,13 +259,13 @@ func (s *Seed) fewer(f *run, err error) (again <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	working := len(s.runs) > 1 || s.stats.total-f.before > f.received // by others
-	if !working || s.parked == s.cfg.Conns-1 || s.choked || s.ended {
+	if !working || s.parked == s.cfg.conns-1 || s.choked || s.ended {
 		return nil
 	}
 	s.parked++
 	s.requeue(f)
 	f.cancel()
 	s.signal() // to another worker
-	s.cfg.Logger.Debug("web seed takes fewer connections", "host", s.Host(), "conns", s.cfg.Conns-s.parked, "err", err)
+	s.cfg.Logger.Debug("web seed takes fewer connections", "host", s.Host(), "conns", s.cfg.conns-s.parked, "err", err)
 	return s.unpark
 }

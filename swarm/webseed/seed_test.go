@@ -79,7 +79,7 @@ func TestRangesAreMergedAndConnectionsKept(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
 	a := newAnswers()
-	s, err := New(Config{URL: serve(t, h), Info: tt.info, Handler: a, Dialer: d, Conns: 2})
+	s, err := New(Config{URL: serve(t, h), Info: tt.info, Handler: a, Dialer: d, conns: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestCancel(t *testing.T) {
 		<-r.Context().Done() // never answers
 		gone <- struct{}{}
 	})
-	s, a, stop := start(t, Config{URL: serve(t, h), Info: tt.info, Conns: 1})
+	s, a, stop := start(t, Config{URL: serve(t, h), Info: tt.info, conns: 1})
 	s.Request(0, 0, metainfo.BlockSize)
 	<-asked
 	s.Request(3, 0, metainfo.BlockSize) // waits
@@ -269,7 +269,7 @@ func TestPieces(t *testing.T) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}}
 	u := strings.Replace(serve(t, srv), "127.0.0.1", "seed.example", 1)
-	s, a, _ := start(t, Config{URL: u + "seed.php?x=1", Pieces: true, Info: tt.info, Dialer: d, Conns: 1})
+	s, a, _ := start(t, Config{URL: u + "seed.php?x=1", Pieces: true, Info: tt.info, Dialer: d, conns: 1})
 	want := requests(tt.info)
 	s.Request(want[0].piece, want[0].begin, want[0].length)
 	a.wait(t, "choked and unchoked", func() bool { return len(a.chokes) == 2 })

@@ -35,7 +35,7 @@ func TestNoCommandsToLocalServers(t *testing.T) {
 			tt.ServeHTTP(w, r)
 		}
 	}))
-	s, a, _ := start(t, Config{URL: local, Info: tt.info, Conns: 1, Dialer: &guard.Dialer{}})
+	s, a, _ := start(t, Config{URL: local, Info: tt.info, conns: 1, Dialer: &guard.Dialer{}})
 	get := func(piece int) { s.Request(piece, 0, metainfo.BlockSize) }
 	get(0) // a.bin
 	a.wait(t, "a block", func() bool { return len(a.blocks) == 1 })
