@@ -139,7 +139,7 @@ func TestSilentPeerIsSuspectedAndProbed(t *testing.T) {
 	if got := s.drain(Cancel); len(got) != asked {
 		t.Fatalf("%d cancels for %d requests", len(got), asked)
 	}
-	if st, _ := s.Peer(1); !st.Suspect {
+	if !s.peers.table.get(1).suspect {
 		t.Fatal("not suspected")
 	}
 	s.now = 20 * time.Second
@@ -157,7 +157,7 @@ func TestSilentPeerIsSuspectedAndProbed(t *testing.T) {
 	if v := s.Received(s.now, 1, probe[0].Block); v != NewBlock {
 		t.Fatal(v)
 	}
-	if st, _ := s.Peer(1); st.Suspect {
+	if s.peers.table.get(1).suspect {
 		t.Error("still suspected after a block")
 	}
 }

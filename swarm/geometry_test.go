@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"testing"
@@ -44,7 +45,7 @@ func TestImpossibleNumbersOfAPeer(t *testing.T) {
 	hello := (&wire.ExtHandshake{M: map[string]uint8{wire.ExtMetadata: 1}, Reqq: math.MaxInt32, MetadataSize: math.MaxInt64}).Append(nil)
 	block := wire.Metadata{Type: wire.MetadataRequest, Piece: math.MaxInt32/wire.MetadataBlock + 1}
 	for name, opening := range map[string][]byte{
-		"suggest":       wire.AppendSuggest(nil, huge),
+		"suggest":       appendSuggest(huge),
 		"allowed fast":  wire.AppendAllowedFast(nil, huge),
 		"request piece": wire.AppendRequest(nil, huge, 0, blockSize),
 		"request begin": wire.AppendRequest(nil, 0, 1<<31, blockSize),
@@ -67,6 +68,11 @@ func TestImpossibleNumbersOfAPeer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// appendSuggest is a suggest piece message (BEP 6), which we never send.
+func appendSuggest(piece uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5, byte(wire.Suggest)}, piece)
 }
 
 // What may be asked of peers for a link is what a torrent may have.

@@ -34,7 +34,7 @@ func TestNoiseEndsTheConnection(t *testing.T) {
 			return again(flood, wire.AppendHave(wire.AppendDontHave(nil, conn.ExtDontHave, 1), 1))
 		},
 		"keep-alives":        func(*world) []byte { return again(flood, wire.AppendKeepAlive(nil)) },
-		"suggestions":        func(*world) []byte { return again(flood, wire.AppendSuggest(nil, 0)) },
+		"suggestions":        func(*world) []byte { return again(flood, appendSuggest(0)) },
 		"ports":              func(*world) []byte { return again(flood, wire.AppendPort(nil, 7)) },
 		"have-alls":          func(*world) []byte { return again(flood, wire.AppendHaveAll(nil)) },
 		"unknown extensions": func(*world) []byte { return again(flood, wire.AppendExtended(nil, 99, []byte("de"))) },

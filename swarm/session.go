@@ -35,8 +35,6 @@ var (
 	ErrClosed = errors.New("torrent is closed")
 	// ErrDuplicate is returned when a torrent is added twice.
 	ErrDuplicate = errors.New("torrent is already in the session")
-	// ErrUnsupported is returned for torrents that this engine cannot transfer.
-	ErrUnsupported = errors.New("torrent cannot be transferred")
 )
 
 // Config is what a session is made with. Its zero value works and does not listen.

@@ -105,10 +105,6 @@ func (p *Peer) Dial(ctx context.Context, d Dialer, addr string) error {
 	return nil
 }
 
-// Connect talks over c in the background, until Close. The side that dialed
-// sends its handshake first.
-func (p *Peer) Connect(c net.Conn, incoming bool) { p.start(c, incoming) }
-
 func (p *Peer) start(c net.Conn, incoming bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -56,13 +56,6 @@ type Host struct {
 // Addr returns the host's address.
 func (h *Host) Addr() netip.Addr { return h.addr }
 
-// SetLink changes the link, for what is sent from now on.
-func (h *Host) SetLink(link Link) {
-	h.net.mu.Lock()
-	defer h.net.mu.Unlock()
-	h.link = link
-}
-
 // Partition cuts the host off, or connects it again. While it is cut off nothing
 // gets in or out, and nobody is told; afterwards the streams go on.
 func (h *Host) Partition(cut bool) {

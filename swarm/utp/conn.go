@@ -246,13 +246,6 @@ func (c *Conn) SetReadDeadline(t time.Time) error { c.readBy.set(t); return nil 
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { c.writeBy.set(t); return nil }
 
-// RTT is the round trip time to the peer, smoothed; 0 where none was measured.
-func (c *Conn) RTT() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.core.srtt
-}
-
 // deadline is a time that can be moved while somebody waits for it. The zero
 // value never passes.
 type deadline struct {

@@ -77,9 +77,6 @@ func AppendPort(b []byte, port uint16) []byte {
 	return binary.BigEndian.AppendUint16(appendPrefix(b, Port, 2), port)
 }
 
-// AppendSuggest appends a suggest piece message (BEP 6).
-func AppendSuggest(b []byte, piece uint32) []byte { return appendIndex(b, Suggest, piece) }
-
 // AppendHaveAll appends a have all message (BEP 6).
 func AppendHaveAll(b []byte) []byte { return appendPrefix(b, HaveAll, 0) }
 

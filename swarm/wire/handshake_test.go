@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/netip"
-	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -70,29 +68,6 @@ func TestHandshakeErrors(t *testing.T) {
 	}
 	if _, err := ReadHandshake(stuck{}); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("stuck: %v", err)
-	}
-}
-
-// The vectors are those of BEP 6.
-func TestAllowedFastSet(t *testing.T) {
-	hash := [20]byte(bytes.Repeat([]byte{0xaa}, 20))
-	want := []uint32{1059, 431, 808, 1217, 287, 376, 1188, 353, 508}
-	addr := netip.MustParseAddr("80.4.4.200")
-	for _, k := range []int{7, 9} {
-		if got := AllowedFastSet(addr, hash, 1313, k); !slices.Equal(got, want[:k]) {
-			t.Errorf("k = %d: %v, want %v", k, got, want[:k])
-		}
-	}
-	if got := AllowedFastSet(netip.MustParseAddr("::ffff:80.4.4.7"), hash, 1313, 9); !slices.Equal(got, want) {
-		t.Errorf("a neighbour, mapped: %v, want %v", got, want)
-	}
-	got := AllowedFastSet(addr, hash, 3, 10)
-	slices.Sort(got)
-	if !slices.Equal(got, []uint32{0, 1, 2}) {
-		t.Errorf("of 3 pieces: %v", got)
-	}
-	if got := AllowedFastSet(netip.MustParseAddr("2001:db8::1"), hash, 10, 10); got != nil {
-		t.Errorf("IPv6: %v", got)
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	MaxBlock = 16 << 10
 	// MaxPieces bounds a bitfield while the number of pieces is not known.
 	MaxPieces = 1 << 21
-	// MaxExtended is the default limit of an [Extended] message's body. The
+	// MaxExtended is the limit of an [Extended] message's body. The
 	// largest in use is ut_metadata's data: 16 KiB and a small dictionary.
 	MaxExtended = 64 << 10
 	// MaxHashLength is the largest number of base-layer hashes that one
@@ -98,8 +98,7 @@ type Message struct {
 	Payload []byte
 }
 
-// Limits is what a [Reader] holds the other side to. They may change during a
-// connection: [Reader.SetLimits].
+// Limits is what a [Reader] holds the other side to.
 type Limits struct {
 	// Pieces is the torrent's number of pieces; 0 while it is not known
 	// (a magnet link), when a bitfield of up to MaxPieces bits is accepted.
@@ -112,9 +111,6 @@ type Limits struct {
 	// under a v2 info-hash. Extended and Port messages need no feature: peers
 	// send them without the bit.
 	Features Features
-	// MaxExtended bounds the body of an Extended message in bytes; 0 means
-	// the constant MaxExtended.
-	MaxExtended int
 }
 
 // check judges a message's type and the number of bytes behind the id, before
@@ -141,7 +137,7 @@ func (l *Limits) check(id ID, n uint32) error {
 	case Port:
 		lo, hi = 2, 2
 	case Extended:
-		lo, hi = 1, 1+uint32(l.maxExtended())
+		lo, hi = 1, 1+MaxExtended
 	case HashRequest, HashReject:
 		lo, hi, need = hashHeaderLen, hashHeaderLen, FeatureV2
 	case Hashes:
@@ -164,11 +160,4 @@ func (l *Limits) bitfieldLen() (lo, hi uint32) {
 	}
 	n := uint32((l.Pieces + 7) / 8)
 	return n, n
-}
-
-func (l *Limits) maxExtended() int {
-	if l.MaxExtended > 0 {
-		return l.MaxExtended
-	}
-	return MaxExtended
 }

@@ -78,10 +78,6 @@ func (r *Reader) Unread() []byte {
 	return append(r.broken, r.buf[r.start:r.end]...)
 }
 
-// SetLimits replaces the limits, from the next message on: when the metadata
-// arrived, and its number of pieces is known.
-func (r *Reader) SetLimits(lim Limits) { r.lim = lim }
-
 // BlockProgress sets fn to be called from within [Reader.ReadBlock] while a
 // block trickles in: whenever at least 4 KiB of its payload came since the last
 // call and some is still missing, with the number of payload bytes so far. A

@@ -223,19 +223,6 @@ type stuck struct{}
 
 func (stuck) Read([]byte) (int, error) { return 0, nil }
 
-func TestSetLimits(t *testing.T) {
-	data := AppendHave(AppendHave(nil, 50), 50)
-	r := NewReader(bytes.NewReader(data), Limits{})
-	var m Message
-	if err := r.Next(&m); err != nil {
-		t.Fatal(err)
-	}
-	r.SetLimits(Limits{Pieces: 50})
-	if err := r.Next(&m); !errors.Is(err, ErrProtocol) {
-		t.Fatal(err)
-	}
-}
-
 // mixed is a stream of what a busy connection carries, without end.
 func mixed(blocks int) []byte {
 	var data []byte
