@@ -83,8 +83,7 @@ func (x *pieceWork) tellDontHave(piece metainfo.Piece) {
 	x.nHeld.Store(int32(x.Count()))
 	wasFull := x.allHeld.Swap(false)
 	if wasFull {
-		t.shortage.since, t.shortage.told = t.now(), false
-		t.needSeeds()
+		t.shortage.began(t)
 	}
 	if t.cfg.NoUpload {
 		return

@@ -62,7 +62,7 @@ func (x *pieceWork) newLedger() *pieces.Ledger {
 		cfg.Bytes = func(piece metainfo.Piece) int64 { return t.trees.File(piece).Bytes(piece) }
 	}
 	if t.cfg.Prefetch {
-		cfg.Wanted = x.wants
+		cfg.Wanted = t.cfg.wants
 	}
 	return pieces.New(cfg)
 }
@@ -72,21 +72,6 @@ func (x *pieceWork) stored(piece metainfo.Piece) bool {
 	t := x.t
 	for b := range t.info.NumBlocks(piece) {
 		if t.store.HasBlock(metainfo.Block{Piece: piece, Index: b}) {
-			return true
-		}
-	}
-	return false
-}
-
-// wants reports whether the background download is to fetch a piece.
-func (x *pieceWork) wants(piece metainfo.Piece) bool {
-	t := x.t
-	if t.cfg.Want == nil {
-		return true
-	}
-	from := int64(piece) * t.info.PieceLength()
-	for _, r := range t.cfg.Want {
-		if r.Off < from+t.info.PieceLength() && from < r.Off+r.Len {
 			return true
 		}
 	}

@@ -5,15 +5,16 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
 // shortage is how the torrent goes about pieces that it lacks and nobody shows. The loop owns it.
 type shortage struct {
-	since  time.Duration // when we last ceased to have everything; 0: never did
-	told   bool          // the sources know that we did
-	coaxed []int         // pieces that are fetched so that their peers show others
-	looked time.Duration // when coaxed was last looked at
+	since  time.Duration    // when we last ceased to have everything; 0: never did
+	told   bool             // the sources know that we did
+	coaxed []metainfo.Piece // pieces that are fetched so that their peers show others
+	looked time.Duration    // when coaxed was last looked at
 }
 
 const (
@@ -30,8 +31,7 @@ const (
 
 // tellSources tells the sources that pieces lack again, once it is sure: what is in doubt may
 // turn out to be right.
-func (t *Torrent) tellSources() {
-	s := &t.shortage
+func (s *shortage) tellSources(t *Torrent) {
 	if s.since == 0 || s.told || int(t.pieces.nHeld.Load())+t.pieces.Doubtful() >= t.info.NumPieces() {
 		return
 	}
@@ -45,17 +45,25 @@ func (t *Torrent) tellSources() {
 	}
 }
 
+// began notes that pieces lack of a torrent that had all of them, and calls the seeds back that were let go because both
+// sides had everything.
+func (s *shortage) began(t *Torrent) {
+	s.since, s.told = t.now(), false
+	t.web.retry(t.now())
+	t.runPool()
+}
+
 // coax fetches what peers show that may be seeds in disguise (BEP 16): such a seed shows a
 // few pieces, and others when it sees that these came. That is done while a read waits
 // for a piece that nobody shows. If everything is wanted anyway there is nothing to do.
-func (t *Torrent) coax(now time.Duration) {
-	s := &t.shortage
+func (s *shortage) coax(t *Torrent, now time.Duration) {
 	s.looked = now
-	var shown []int
-	if t.readsUnshown() {
+	var shown []metainfo.Piece
+	held := t.pieces.Committed()
+	if readsUnshown(t) {
 		for _, c := range t.peers {
 			if c != nil && !c.isSeed() && c.remoteCount > 0 {
-				shown = append(shown, t.showing(c)...)
+				shown = append(shown, c.showing(held)...)
 			}
 		}
 	}
@@ -65,7 +73,7 @@ func (t *Torrent) coax(now time.Duration) {
 		return
 	}
 	s.coaxed = shown
-	want := t.wanted()
+	want := t.cfg.wanted()
 	for _, p := range shown {
 		want = append(want, metainfo.ByteRange{Off: int64(p) * t.info.PieceLength(), Len: t.info.PieceSize(p)})
 	}
@@ -73,26 +81,14 @@ func (t *Torrent) coax(now time.Duration) {
 }
 
 // coaxSoon is coax when a peer shows another piece.
-func (t *Torrent) coaxSoon(now time.Duration) {
-	if len(t.shortage.coaxed) > 0 && now-t.shortage.looked >= coaxPause {
-		t.coax(now)
+func (s *shortage) coaxSoon(t *Torrent, now time.Duration) {
+	if len(s.coaxed) > 0 && now-s.looked >= coaxPause {
+		s.coax(t, now)
 	}
 }
 
-// wanted is what is fetched though nobody reads it.
-func (t *Torrent) wanted() []metainfo.ByteRange {
-	switch {
-	case !t.cfg.Prefetch:
-		return nil
-	case t.cfg.Want == nil:
-		return []metainfo.ByteRange{{Off: 0, Len: t.info.Size()}}
-	}
-	return slices.Clone(t.cfg.Want)
-}
-
-// showing is the few pieces that a peer shows and that we lack, none if there are many.
-func (t *Torrent) showing(c *peer) (lack []int) {
-	held := t.pieces.Committed()
+// showing is the few pieces that a peer shows and that are not held, none if there are many.
+func (c *peer) showing(held bitset.Set) (lack []metainfo.Piece) {
 	for w, word := range c.remote {
 		for word &^= held[w]; word != 0; word &= word - 1 {
 			if len(lack) == maxShown {
@@ -105,7 +101,7 @@ func (t *Torrent) showing(c *peer) (lack []int) {
 }
 
 // readsUnshown reports whether a read has waited for a while for a piece that no peer shows.
-func (t *Torrent) readsUnshown() bool {
+func readsUnshown(t *Torrent) bool {
 	if t.cfg.Prefetch && t.cfg.Want == nil {
 		return false
 	}
@@ -137,9 +133,3 @@ func (t *Torrent) reviewInterest() {
 // maySuperSeed reports whether a peer showed one by one all that it has. A super-seeding one
 // shows another piece when it hears that we have one that it showed (BEP 16).
 func (c *peer) maySuperSeed() bool { return !c.isSeed() && c.haves == c.remoteCount }
-
-// needSeeds calls those back that we let go because both sides had everything.
-func (t *Torrent) needSeeds() {
-	t.web.retry(t.now())
-	t.runPool()
-}

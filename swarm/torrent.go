@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,25 @@ type TorrentConfig struct {
 	Slots     int                  // unchoke slots, 0 = 8
 	Memory    int64                // bytes requested or received and not yet on disk, 0 = 64 MiB
 	Reads     ReadOwner            // decides on reads that wait; nil: they wait until their bytes are here
+}
+
+// wanted is what is fetched though nobody reads it.
+func (c *TorrentConfig) wanted() []metainfo.ByteRange {
+	switch {
+	case !c.Prefetch:
+		return nil
+	case c.Want == nil:
+		return []metainfo.ByteRange{{Off: 0, Len: c.Info.Size()}}
+	}
+	return slices.Clone(c.Want)
+}
+
+// wants reports whether the background download is to fetch a piece.
+func (c *TorrentConfig) wants(piece metainfo.Piece) bool {
+	from := int64(piece) * c.Info.PieceLength()
+	return c.Prefetch && (c.Want == nil || slices.ContainsFunc(c.Want, func(r metainfo.ByteRange) bool {
+		return r.Off < from+c.Info.PieceLength() && from < r.Off+r.Len
+	}))
 }
 
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
@@ -189,7 +209,7 @@ func (t *Torrent) adopt() {
 		}
 	}
 	if t.cfg.Prefetch {
-		t.picker.SetWant(0, t.wanted())
+		t.picker.SetWant(0, t.cfg.wanted())
 	}
 	for piece, blocks := range t.store.Blocks {
 		for b := range t.info.NumBlocks(piece) {

@@ -116,7 +116,7 @@ func (t *Torrent) handleHave(c *peer, piece int) {
 	c.remoteCount++
 	c.haves++
 	t.picker.Have(t.now(), c.id, piece)
-	t.coaxSoon(t.now())
+	t.shortage.coaxSoon(t, t.now())
 	t.noteSeed(c)
 }
 
