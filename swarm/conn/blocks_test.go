@@ -17,7 +17,8 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// Blocks are sent behind the messages; one that cannot be read is refused, and the owner hears of it.
+// Blocks are sent behind the messages; one that cannot be read is refused, and the owner hears of
+// it.
 func TestUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const piece = 128 << 10
@@ -63,8 +64,8 @@ func TestUploads(t *testing.T) {
 	})
 }
 
-// Over a real socket: runs are read at once, single blocks go from the file to the socket, and a file that is too short
-// ends the connection.
+// Over a real socket: runs are read at once, single blocks go from the file to the socket, and a
+// file that is too short ends the connection.
 func TestBlocksOverTCP(t *testing.T) {
 	const piece = 128 << 10
 	g := geometry(t, 2*piece, piece)

@@ -53,7 +53,7 @@ type Conn struct {
 	heard      []byte // what came before this Run and is to be read again
 	kept       replayBuffer
 	messages   int
-	block      Event // whose payload is being read
+	block      Request // whose payload is being read
 	blockBegun time.Time
 	limit      limitedReads
 	noise      budget.Budget // of messages that the owner may never see
@@ -70,10 +70,13 @@ type Config struct {
 	Events chan<- Event // is read until Gone or Parked comes, or ctx ends
 
 	Geometry *metainfo.Geometry // of the torrent; nil while it is not known
-	V2       bool               // hashes may be asked for (BEP 52): both sides said so, or met under a v2 info-hash
+	// V2 is that hashes may be asked for (BEP 52): both sides said so, or met under a v2
+	// info-hash.
+	V2 bool
 
-	Source     Source                      // of the blocks that are sent; nil: none are
-	Unreadable func(metainfo.Piece, error) // is told of bytes that Source did not give; may wait; nil: nobody is
+	Source Source // of the blocks that are sent; nil: none are
+	// Unreadable is told of bytes that Source did not give. It may wait. nil: nobody is told.
+	Unreadable func(metainfo.Piece, error)
 
 	Down, Up       *rate.Limiter // payload bytes of all connections; nil: no limit
 	Received, Sent *atomic.Int64 // payload bytes of all connections are added; nil: they are not
@@ -81,8 +84,8 @@ type Config struct {
 	Closed func() // is called when the socket is closed, before Gone is sent; nil: nothing is
 }
 
-// Source is where blocks come from that are sent to peers. Its methods may be called from any goroutine; offsets are in
-// the piece space.
+// Source is where blocks come from that are sent to peers. Its methods may be called from any
+// goroutine; offsets are in the piece space.
 type Source interface {
 	// ReadAt reads verified bytes. Before the first byte that is not it stops with an error.
 	ReadAt(p []byte, off int64) (int, error)
@@ -92,7 +95,10 @@ type Source interface {
 
 // New makes a connection past the handshakes. hello is the peer's.
 func New(nc net.Conn, hello wire.Handshake) *Conn {
-	c := &Conn{nc: wire.NewVectoredConn(nc), Hello: hello, Addr: AddrPort(nc.RemoteAddr()), UTP: nc.RemoteAddr().Network() == "udp"}
+	c := &Conn{
+		nc: wire.NewVectoredConn(nc), Hello: hello,
+		Addr: AddrPort(nc.RemoteAddr()), UTP: nc.RemoteAddr().Network() == "udp",
+	}
 	c.out.init()
 	return c
 }
@@ -103,16 +109,17 @@ func (c *Conn) Fast() bool { return c.Hello.Features().Has(wire.FeatureFast) }
 // Extended reports whether both sides speak BEP 10.
 func (c *Conn) Extended() bool { return c.Hello.Features().Has(wire.FeatureExtension) }
 
-// Messages is how many messages came. It may be called when Run has returned.
+// Messages is how many messages came. It may be called when Gone or Parked came.
 func (c *Conn) Messages() int { return c.messages }
 
-// Kept is how many bytes of what came before are kept for the next Run. It may be called when Run has returned.
+// Kept is how many bytes of what came before are kept for the next Run. It may be called when
+// Parked came.
 func (c *Conn) Kept() int { return len(c.heard) }
 
-// Received and Sent are payload bytes so far. They may be called from any goroutine.
+// Received is how many payload bytes came. It may be called from any goroutine.
 func (c *Conn) Received() int64 { return c.received.Load() }
 
-// Sent is documented with Received.
+// Sent is how many payload bytes were sent. It may be called from any goroutine.
 func (c *Conn) Sent() int64 { return c.sent.Load() }
 
 // Run reads and writes until the connection ends, or is parked, which is no error. ctx ends it.
@@ -166,8 +173,8 @@ func (c *Conn) tell(e Event) error {
 	}
 }
 
-// Close ends the connection from any goroutine; the first reason counts. It does not wait for the socket, whose close
-// waits for its writer, and that may be waiting for a disk.
+// Close ends the connection from any goroutine; the first reason counts. It does not wait for the
+// socket, whose close waits for its writer, and that may be waiting for a disk.
 func (c *Conn) Close(reason error) {
 	c.closing.Do(func() {
 		c.reason = reason
@@ -182,16 +189,18 @@ func (c *Conn) Discard() {
 	c.closed.Wait()
 }
 
-// Park makes Run end between two bytes, with the connection open. What was said and not understood without a geometry is
-// kept, and what was not sent; the next Run goes on with it. The last event is [Parked], or [Gone] if the connection
-// could not be kept: it was in the middle of a write or of a block, or said more than is kept.
+// Park makes Run end between two bytes, with the connection open. What was said and not understood
+// without a geometry is kept, and what was not sent; the next Run goes on with it. The last event
+// is [Parked], or [Gone] if the connection could not be kept: it was in the middle of a write or of
+// a block, or said more than is kept.
 func (c *Conn) Park() {
 	c.parked.Store(true)
 	c.out.wakeWriter()
 	c.nc.SetDeadline(time.Unix(1, 0))
 }
 
-// rest reports whether a connection whose goroutines have stopped to park it is still of use, and prepares its next Run.
+// rest reports whether a connection whose goroutines have stopped to park it is still of use, and
+// prepares its next Run.
 func (c *Conn) rest() bool {
 	if c.out.isClosed() {
 		return false
@@ -207,8 +216,8 @@ func (c *Conn) rest() bool {
 	return true
 }
 
-// Send appends messages to the outbox by means of an encoder of package wire. The writer is not woken: see [Conn.Flush].
-// The connection is closed if too much waits.
+// Send appends messages to the outbox by means of an encoder of package wire. The writer is not
+// woken: see [Conn.Flush]. The connection is closed if too much waits.
 func (c *Conn) Send(encode func(b []byte) []byte) {
 	if c.out.add(encode) {
 		c.Close(ErrUnread)
@@ -241,13 +250,8 @@ func (c *Conn) Flush() { c.out.wakeWriter() }
 // Unsent is how many bytes of messages wait to be sent.
 func (c *Conn) Unsent() int { return c.out.waiting() }
 
-// TakeUnsent takes the messages that wait to be sent out of a connection that is not running.
-func (c *Conn) TakeUnsent() []byte {
-	b, _ := c.out.takeMessages(nil)
-	return b
-}
-
-// AddrPort is a connection's address, with IPv4 in its short form. It is invalid if the address has no port.
+// AddrPort is a connection's address, with IPv4 in its short form. It is invalid if the address has
+// no port.
 func AddrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort
 	if t, ok := a.(interface{ AddrPort() netip.AddrPort }); ok { // TCP and UDP

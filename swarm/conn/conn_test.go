@@ -77,8 +77,8 @@ func TestEventsOfOneConnection(t *testing.T) {
 	})
 }
 
-// A connection that is parked before the metadata is here goes on with the geometry: what came is read as if it came
-// now, also the half of a message, and what waits is sent.
+// A connection that is parked before the metadata is here goes on with the geometry: what came is
+// read as if it came now, also the half of a message, and what waits is sent.
 func TestParkAndGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := geometry(t, 64<<10, 32<<10)
@@ -126,7 +126,8 @@ func TestParkAndGoOn(t *testing.T) {
 	})
 }
 
-// Close and the context end a connection that waits for anything: for the peer, for its owner, for room to send.
+// Close and the context end a connection that waits for anything: for the peer, for its owner, for
+// room to send.
 func TestEveryWaitEnds(t *testing.T) {
 	for name, end := range map[string]func(c *Conn, cancel func()){
 		"Close": func(c *Conn, _ func()) { c.Close(errors.New("enough")) },

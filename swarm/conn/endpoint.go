@@ -30,7 +30,8 @@ const (
 // HandshakeTimeout bounds the handshake of each connection.
 const HandshakeTimeout = 10 * time.Second
 
-// Endpoint is our end of all connections of a process: how they are made. Its fields do not change after the first call.
+// Endpoint is our end of all connections of a process: how they are made. Its fields do not change
+// after the first call.
 type Endpoint struct {
 	Dialer     Dialer
 	UTP        Transport             // uTP beside TCP; nil: none
@@ -96,7 +97,8 @@ type handshakeError struct{ error }
 
 func (e handshakeError) Unwrap() error { return e.error }
 
-// Connected reports whether a dial failed after the connection was made: the address is that of a listener.
+// Connected reports whether a dial failed after the connection was made: the address is that of a
+// listener.
 func Connected(err error) bool { return errors.As(err, new(handshakeError)) }
 
 // HungUp reports whether a peer was there and ended the connection during the
@@ -165,9 +167,10 @@ func (e *Endpoint) greet(ctx context.Context, nc net.Conn, o Offer) (net.Conn, w
 	return mse.Unwrap(nc), h, nil
 }
 
-// Accept reads the handshake of an incoming connection, plain or by MSE, as the policy has it; key tells which of our
-// info-hashes an MSE handshake means. The peer waits for [Conn.Answer]. After an error the connection is closed.
-func (e *Endpoint) Accept(ctx context.Context, nc net.Conn, key func(id [20]byte) (key [20]byte, ok bool)) (*Conn, error) {
+// Accept reads the handshake of an incoming connection, plain or by MSE, as the policy has it; key
+// tells which of our info-hashes an MSE handshake means. The peer waits for [Conn.Answer]. After an
+// error the connection is closed.
+func (e *Endpoint) Accept(ctx context.Context, nc net.Conn, key mse.Lookup) (*Conn, error) {
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	spoken, hello, encrypted, err := e.hear(ctx, nc, key)
@@ -180,7 +183,10 @@ func (e *Endpoint) Accept(ctx context.Context, nc net.Conn, key func(id [20]byte
 	return c, nil
 }
 
-func (e *Endpoint) hear(ctx context.Context, nc net.Conn, key func([20]byte) ([20]byte, bool)) (_ net.Conn, h wire.Handshake, encrypted bool, err error) {
+// hear reads the peer's handshake and returns what the peer protocol is spoken over.
+func (e *Endpoint) hear(ctx context.Context, nc net.Conn, key mse.Lookup) (
+	_ net.Conn, h wire.Handshake, encrypted bool, err error,
+) {
 	if e.Encryption != EncryptionDisable {
 		ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 		defer cancel()

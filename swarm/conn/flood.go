@@ -9,10 +9,10 @@ import (
 
 // Limits on what peers' messages may cost. They leave honest clients room.
 const (
-	// MaxNoise is what messages that change nothing, or that are rare among the honest, may cost ahead of NoiseDecay.
-	// Of HAVEs that come twice each piece of the torrent adds one.
+	// MaxNoise is what messages that change nothing, or that are rare among the honest, may cost
+	// ahead of noiseDecay. Of HAVEs that come twice each piece of the torrent adds one.
 	MaxNoise   = 5000
-	NoiseDecay = 100 // a second
+	noiseDecay = 100 // a second
 	// A message about all pieces, but for the first, costs one for so many of them,
 	// up to maxFullCost: aria2 sends bitfields in place of many HAVEs.
 	piecesPerNoise = 16
@@ -23,7 +23,8 @@ const (
 // ErrNoise ends a connection on which too much came for nothing.
 var ErrNoise = fmt.Errorf("%w: too many messages for nothing", wire.ErrProtocol)
 
-// Flood is the flood score of a peer: what its messages cost that change nothing. The owner of the connection keeps it.
+// Flood is the flood score of a peer: what its messages cost that change nothing. The owner of the
+// connection keeps it.
 type Flood struct {
 	score   int
 	repeats int // HAVEs of pieces that it had
@@ -47,12 +48,13 @@ func (f *Flood) Repeat(pieces int) error {
 
 // Decay is called once a second.
 func (f *Flood) Decay() {
-	f.score = max(0, f.score-NoiseDecay)
-	f.repeats = max(0, f.repeats-NoiseDecay)
+	f.score = max(0, f.score-noiseDecay)
+	f.repeats = max(0, f.repeats-noiseDecay)
 }
 
-// Cost is what an event costs that changes nothing, or is rare among the honest. heardBits reports whether the peer
-// has told of all pieces before, seed whether it has all of them; pieces is their number.
+// Cost is what an event costs that changes nothing, or is rare among the honest. heardBits reports
+// whether the peer has told of all pieces before, seed whether it has all of them; pieces is their
+// number.
 func (e *Event) Cost(heardBits, seed bool, pieces int) int {
 	full := min(1+pieces/piecesPerNoise, maxFullCost) // of a message that makes us look at all pieces
 	switch e.Kind {
@@ -91,7 +93,7 @@ func (c *Conn) overhear(m *wire.Message) error {
 			return nil
 		}
 	}
-	if !c.noise.Take(time.Now(), cost, NoiseDecay, MaxNoise) {
+	if !c.noise.Take(time.Now(), cost, noiseDecay, MaxNoise) {
 		return ErrNoise
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 	"torrentfs/swarm/wire"
 )
 
-// What clients send that the owner never sees ends no connection of a torrent: keep-alives, suggestions,
-// Transmission's and µTorrent's extension messages.
+// What clients send that the owner never sees ends no connection of a torrent: keep-alives,
+// suggestions, Transmission's and µTorrent's extension messages.
 func TestHonestClientsAreNotOverheardAsNoise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Conn{cfg: Config{Geometry: new(metainfo.Geometry)}}
@@ -33,7 +33,8 @@ func TestHonestClientsAreNotOverheardAsNoise(t *testing.T) {
 	})
 }
 
-// A flood of what nobody needs ends the connection, and sooner if its messages are long; time forgives.
+// A flood of what nobody needs ends the connection, and sooner if its messages are long; time
+// forgives.
 func TestFloodsAreOverheard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, tc := range map[string]struct {
@@ -72,8 +73,8 @@ func TestFloodScore(t *testing.T) {
 		t.Error("the score ends a connection beyond MaxNoise")
 	}
 	f.Decay()
-	if f.Add(NoiseDecay-1) != nil || f.Add(1) == nil {
-		t.Error("a second forgives NoiseDecay")
+	if f.Add(noiseDecay-1) != nil || f.Add(1) == nil {
+		t.Error("a second forgives noiseDecay")
 	}
 	for i := range MaxNoise + 10 {
 		if f.Repeat(10) != nil {

@@ -36,8 +36,8 @@ func weight(e Event) int {
 	return n
 }
 
-// Whatever a peer says, before the metadata is here and after: no panic, every event is about what exists, all of them
-// together take no more memory than came, and the last one is Gone.
+// Whatever a peer says, before the metadata is here and after: no panic, every event is about what
+// exists, all of them together take no more memory than came, and the last one is Gone.
 func FuzzReader(f *testing.F) {
 	block := append(wire.AppendPieceHeader(nil, 1, 0, 8<<10), make([]byte, 8<<10)...)
 	ask := wire.HashRange{Index: 0, Length: 2}

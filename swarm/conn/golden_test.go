@@ -53,7 +53,8 @@ func (tr *trace) event(e Event) {
 	tr.add("      event  %s", what)
 }
 
-// A connection of a magnet link: the peer's first words, the metadata, the parking, and then blocks both ways.
+// A connection of a magnet link: the peer's first words, the metadata, the parking, and then blocks
+// both ways.
 func TestGoldenTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &trace{begun: time.Now()}

@@ -7,21 +7,24 @@ import (
 	"torrentfs/metainfo"
 )
 
-// Bounds of what waits for a peer that does not read, in bytes of messages; each piece adds unreadPiece, for the HAVEs.
+// Bounds of what waits for a peer that does not read, in bytes of messages; each piece adds
+// unreadPiece, for the HAVEs.
 const (
 	minUnread   = 256 << 10
 	unreadPiece = 16
 )
 
-// Request names bytes of a piece that one side asks of the other: a block, or a part of one (BEP 3).
+// Request names bytes of a piece that one side asks of the other: a block, or a part of one (BEP
+// 3).
 type Request struct {
 	Piece  metainfo.Piece
 	Begin  int // offset in the piece, bytes
 	Length int // bytes
 }
 
-// outbox is what waits to be sent on one connection. The owner fills it, the writer empties it: messages first, then a
-// block, or a short run of them if the connection is fast, so that a HAVE or a request never waits behind many blocks.
+// outbox is what waits to be sent on one connection. The owner fills it, the writer empties it:
+// messages first, then a block, or a short run of them if the connection is fast, so that a HAVE or
+// a request never waits behind many blocks.
 type outbox struct {
 	mu       sync.Mutex // a leaf
 	messages []byte
@@ -109,8 +112,8 @@ func (o *outbox) isClosed() bool {
 	return o.closed
 }
 
-// take swaps the waiting messages with buf and pops a block, and those that follow it in its piece and in the queue, at
-// most so many. The run is appended to blocks.
+// take swaps the waiting messages with buf and pops a block, and those that follow it in its piece
+// and in the queue, at most so many. The run is appended to blocks.
 func (o *outbox) take(buf []byte, blocks []Request, most int) (messages []byte, run []Request, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -80,7 +80,8 @@ func TestTransportComesInAfterTheLead(t *testing.T) {
 	})
 }
 
-// peer answers handshakes on a listener, as an Endpoint of some policy, until the listener is closed.
+// peer answers handshakes on a listener, as an Endpoint of some policy, until the listener is
+// closed.
 func peer(t *testing.T, l net.Listener, e *Endpoint, answered chan<- *Conn) {
 	for {
 		nc, err := l.Accept()
@@ -99,7 +100,8 @@ func peer(t *testing.T, l net.Listener, e *Endpoint, answered chan<- *Conn) {
 	}
 }
 
-// TCP that works is taken, and alone; if it is refused, the other transport comes in, and first the next time.
+// TCP that works is taken, and alone; if it is refused, the other transport comes in, and first the
+// next time.
 func TestTransportThatWorksIsRemembered(t *testing.T) {
 	for _, tcp := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -136,8 +138,8 @@ func TestTransportThatWorksIsRemembered(t *testing.T) {
 	}
 }
 
-// Every two policies that have something in common get along, and no others. The messages that leave with a
-// plain handshake are heard behind it.
+// Every two policies that have something in common get along, and no others. The messages that
+// leave with a plain handshake are heard behind it.
 func TestHandshakesOfAllPolicies(t *testing.T) {
 	name := map[Encryption]string{EncryptionPrefer: "prefer", EncryptionRequire: "require", EncryptionDisable: "disable"}
 	for dialler := range name {

@@ -76,8 +76,10 @@ func (c *Conn) limits() wire.Limits {
 
 // decode turns a message into an event; ok is false if there is nothing to tell.
 func (c *Conn) decode(r *wire.Reader, m *wire.Message) (e Event, ok bool, err error) {
-	if max(m.Piece, m.Begin, m.Length) > math.MaxInt32 { // an int may have 32 bits, and no torrent has such a piece
-		return e, false, fmt.Errorf("%w: %v for %d bytes at %d of piece %d", wire.ErrProtocol, m.ID, m.Length, m.Begin, m.Piece)
+	// An int may have 32 bits, and no torrent has such a piece.
+	if max(m.Piece, m.Begin, m.Length) > math.MaxInt32 {
+		return e, false, fmt.Errorf("%w: %v for %d bytes at %d of piece %d",
+			wire.ErrProtocol, m.ID, m.Length, m.Begin, m.Piece)
 	}
 	g := c.cfg.Geometry
 	if g == nil && m.ID != wire.Extended {
@@ -87,7 +89,8 @@ func (c *Conn) decode(r *wire.Reader, m *wire.Message) (e Event, ok bool, err er
 	switch m.ID {
 	case wire.Piece:
 		if !isBlock(g, e) {
-			return e, false, fmt.Errorf("%w: piece message of %d bytes at %d of piece %d", wire.ErrProtocol, e.Length, e.Begin, e.Piece)
+			return e, false, fmt.Errorf("%w: piece message of %d bytes at %d of piece %d",
+				wire.ErrProtocol, e.Length, e.Begin, e.Piece)
 		}
 		e, err = c.readBlock(r, e)
 		return e, err == nil, err
@@ -132,12 +135,13 @@ func (c *Conn) keep(m *wire.Message) error {
 
 // readBlock takes the payload from the socket straight into the block's own buffer.
 func (c *Conn) readBlock(r *wire.Reader, e Event) (Event, error) {
-	// While this waits for the limit the socket is not read; the picker sees the lower rate and keeps short queues.
+	// While this waits for the limit the socket is not read; the picker sees the lower rate and
+	// keeps short queues.
 	if err := c.limit.begin(c.ctx, c.cfg.Down, e.Length); err != nil {
 		return e, err
 	}
 	e.Data = make([]byte, e.Length)
-	c.block, c.blockBegun = e, time.Now()
+	c.block, c.blockBegun = Request{e.Piece, e.Begin, e.Length}, time.Now()
 	if err := r.ReadBlock(e.Data); err != nil {
 		return e, err
 	}
@@ -157,8 +161,8 @@ func (c *Conn) blockProgress(n int) {
 	}
 }
 
-// decodeExtended reads the extension messages that we announce (BEP 10). Without a geometry the handshake is kept as well,
-// as a torrent has to hear it.
+// decodeExtended reads the extension messages that we announce (BEP 10). Without a geometry the
+// handshake is kept as well, as a torrent has to hear it.
 func (c *Conn) decodeExtended(m *wire.Message) (e Event, ok bool, err error) {
 	early := c.cfg.Geometry == nil
 	if early && m.ExtID == 0 {

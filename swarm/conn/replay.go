@@ -2,11 +2,12 @@ package conn
 
 import "torrentfs/swarm/wire"
 
-// MaxReplay is how many bytes of messages are kept that nobody could understand without a geometry. It has room for the
-// largest bitfield and some thousands of HAVEs.
+// MaxReplay is how many bytes of messages are kept that nobody could understand without a geometry.
+// It has room for the largest bitfield and some thousands of HAVEs.
 const MaxReplay = wire.MaxPieces/8 + 64<<10
 
-// replayBuffer is what a peer said that only a torrent can understand. It is kept as it came, within a bound.
+// replayBuffer is what a peer said that only a torrent can understand. It is kept as it came,
+// within a bound.
 type replayBuffer struct {
 	messages []byte
 	// The last of those that contradict each other, which come in any number;

@@ -32,8 +32,8 @@ var sayings = []said{
 	{"hello", wire.AppendExtended(nil, 0, (&wire.ExtHandshake{V: "peer", Reqq: 9}).Append(nil))},
 }
 
-// told is what an owner of a connection knows at the end of what the peer said: what it has, in order, and whether it
-// chokes us and is interested, for those come in any number.
+// told is what an owner of a connection knows at the end of what the peer said: what it has, in
+// order, and whether it chokes us and is interested, for those come in any number.
 func told(events []Event) (s []string) {
 	last := map[string]string{}
 	for _, e := range events {
@@ -51,8 +51,8 @@ func told(events []Event) (s []string) {
 	return append(s, last["choke"], last["interest"])
 }
 
-// A connection that is parked anywhere, between two messages or within one, and goes on with a geometry, tells
-// its owner the same as one that had it from the start.
+// A connection that is parked anywhere, between two messages or within one, and goes on with a
+// geometry, tells its owner the same as one that had it from the start.
 func TestParkingLosesNothing(t *testing.T) {
 	g := geometry(t, 40<<10, 32<<10)
 	rapid.Check(t, func(rt *rapid.T) {

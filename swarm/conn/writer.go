@@ -12,7 +12,8 @@ const (
 	writeTimeout      = 60 * time.Second
 )
 
-// write sends what the outbox holds until it is closed, the connection fails, or it is to be parked.
+// write sends what the outbox holds until it is closed, the connection fails, or it is to be
+// parked.
 func (c *Conn) write() error {
 	w := blockWriter{c: c}
 	idle := time.NewTimer(keepAliveInterval)
