@@ -50,7 +50,7 @@ func benchPut(b *testing.B, pieceLen int64) {
 	b.StopTimer()
 	for n := 0; n < b.N; {
 		c := newCache(b, 0)
-		s := openStore(b, c, tor, Options{DataDir: b.TempDir(), OnWritten: func() { signal(room) }})
+		s := openStore(b, c, tor, Options{DataDir: b.TempDir(), onWritten: func() { signal(room) }})
 		runtime.GC()
 		b.StartTimer()
 		from := cpu()

@@ -68,7 +68,7 @@
 // A sync that failed may have cost what it was to save, and the next one works
 // without a further word. So nothing of the file is journaled until then; what
 // of it was not durable is then written again, from memory or as the system
-// reads it, and put in doubt ([Store.Recheck]): it is hashed, fetched again where
+// reads it, and put in doubt ([Store.Events]): it is hashed, fetched again where
 // it is lost, synced, and only then durable ([Store.Durable]). At a stop in
 // between it is left in doubt for the next start.
 //

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
@@ -18,15 +19,14 @@ const quiet = time.Minute
 
 // Invalidate withdraws the trust in a verified piece whose bytes could not be read,
 // for the given reason, and in all others of a file that somebody else
-// changed, cut or removed. Such pieces cannot be read any more. Those that it
-// returns are now doubtful, as if they had been at Open: the caller hashes
-// them and calls Commit or Discard. It returns none where others have
-// withdrawn the trust before.
-func (s *Store) Invalidate(piece metainfo.Piece, reason error) (doubtful []metainfo.Piece) {
+// changed, cut or removed. Such pieces cannot be read any more; Events tells of
+// them, unless others have withdrawn the trust before.
+func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
 	if !s.gate.enter() {
-		return nil
+		return
 	}
 	defer s.gate.leave()
+	var doubtful []metainfo.Piece
 	foreign, hangs := false, hangs(reason) || s.hanging(reading) != nil
 	for file := range s.lay.filesOf(piece) {
 		if hangs {
@@ -45,7 +45,19 @@ func (s *Store) Invalidate(piece metainfo.Piece, reason error) (doubtful []metai
 		doubtful = append(doubtful, piece)
 		s.withdrew()
 	}
-	return doubtful
+	for _, p := range doubtful {
+		e := state.Event{Piece: p, To: state.InDoubt}
+		if p == piece {
+			e.Err = reason
+		}
+		s.tell(e)
+	}
+}
+
+// tell has Events return an event; mu is held.
+func (s *Store) tell(e state.Event) {
+	s.suspicion.untold = append(s.suspicion.untold, e)
+	signal(s.news)
 }
 
 // withdrew has readers read again, and the journal hear of it; mu is held.
@@ -56,7 +68,7 @@ func (s *Store) withdrew() {
 }
 
 // suspect withdraws the trust in all that a file holds which somebody else
-// changed, as Invalidate does. Recheck returns the pieces.
+// changed, as Invalidate does. Events tells of the pieces.
 func (s *Store) suspect(file int) {
 	if s.hanging(reading) != nil {
 		return
@@ -66,11 +78,10 @@ func (s *Store) suspect(file int) {
 		return
 	}
 	s.mu.Lock()
-	s.suspicion.untold = append(s.suspicion.untold, pieces...)
-	s.mu.Unlock()
-	if s.opt.OnDoubt != nil {
-		s.opt.OnDoubt()
+	for _, p := range pieces {
+		s.tell(state.Event{Piece: p, To: state.InDoubt})
 	}
+	s.mu.Unlock()
 }
 
 // suspicion is what is not verified, and cannot be verified by a hash that was
@@ -78,7 +89,7 @@ func (s *Store) suspect(file int) {
 type suspicion struct {
 	blocks map[int]bitset.Set // by piece: blocks on disk that have to be read back before a hash of them counts
 	files  map[int]struct{}   // of which the journal must not vouch for the state that it knows
-	untold []int              // doubtful pieces that Recheck is to return
+	untold []state.Event      // that Events is to return
 
 	looking bool // watchPins runs
 }

@@ -35,7 +35,7 @@ var meddle = map[string]func(*testing.T, *crashfs.FS){
 // recover does what the engine does after a read failed: doubt, hash, fetch.
 func (tor *torrent) recover(t *testing.T, s *Store, piece int, err error) (doubted []int) {
 	t.Helper()
-	return tor.judge(t, s, s.Invalidate(piece, err))
+	return tor.judge(t, s, invalidate(s, piece, err))
 }
 
 // judge hashes pieces that are doubtful, and fetches those that are wrong.
@@ -69,7 +69,7 @@ func (tor *torrent) readSafely(t *testing.T, s *Store) (doubted int) {
 			if s.Has(p) {
 				doubted += len(tor.recover(t, s, p, err))
 			}
-			doubted += len(tor.judge(t, s, s.Recheck()))
+			doubted += len(tor.judge(t, s, untrusted(s)))
 		}
 		tor.check(t, s, p)
 	}
@@ -137,7 +137,7 @@ func TestMeddledIsNotVouchedFor(t *testing.T) {
 				change(t, disk)
 				for p := range tor.NumPieces() {
 					if _, err := s.ReadAt(make([]byte, tor.PieceSize(p)), int64(p)*tor.PieceLength()); err != nil && s.Has(p) {
-						s.Invalidate(p, err)
+						invalidate(s, p, err)
 					}
 				}
 				time.Sleep(2 * time.Second) // the journal hears of it

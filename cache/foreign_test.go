@@ -130,7 +130,7 @@ func (tor *torrent) foreign(t *testing.T, change func(*testing.T, *crashfs.FS), 
 		disk = after
 	} else {
 		s.ord = s.cache.last.Add(1)
-		tor.judge(t, s, s.Recheck())
+		tor.judge(t, s, untrusted(s))
 		for p := range tor.NumPieces() {
 			if _, err := s.ReadAt(make([]byte, foreignPiece), int64(p)*foreignPiece); err != nil && s.Has(p) {
 				tor.recover(t, s, p, err)
@@ -285,7 +285,7 @@ func TestChangeWithinOurWrite(t *testing.T) {
 			if disk.meddle != nil {
 				t.Fatal("nothing was written")
 			}
-			if got := s.Recheck(); !slices.Contains(got, 0) || s.Has(0) {
+			if got := untrusted(s); !slices.Contains(got, 0) || s.Has(0) {
 				t.Errorf("%s: %v are to be checked, piece 0 held: %v", kind, got, s.Has(0))
 			}
 			if tor.hash(s, 0) {
@@ -351,7 +351,7 @@ func TestEmptyFilesAreNeverInDoubt(t *testing.T) {
 		s.Backing(empty)
 		s.suspect(empty)
 		s.vouch(empty)
-		if got := s.Recheck(); len(got) > 0 || count(s.Doubtful()) > 0 {
+		if got := untrusted(s); len(got) > 0 || count(s.Doubtful()) > 0 {
 			t.Fatalf("pieces %v are in doubt", got)
 		}
 	}

@@ -103,7 +103,7 @@ func TestReadOfDiskThatHangs(t *testing.T) {
 				if n != 0 || !hangs(err) {
 					t.Errorf("piece %d: %d bytes, %v", p, n, err)
 				}
-				s.Invalidate(p, err)
+				invalidate(s, p, err)
 			})
 		}
 		wg.Wait()

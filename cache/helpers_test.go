@@ -221,3 +221,17 @@ func count(bits []uint64) (n int) {
 	}
 	return n
 }
+
+// untrusted are the pieces that the store tells of.
+func untrusted(s *Store) (pieces []int) {
+	for _, e := range s.Events() {
+		pieces = append(pieces, e.Piece)
+	}
+	return pieces
+}
+
+// invalidate withdraws the trust in a piece, and returns the pieces that the store then tells of.
+func invalidate(s *Store, piece int, reason error) []int {
+	s.Invalidate(piece, reason)
+	return untrusted(s)
+}

@@ -263,7 +263,7 @@ func TestForeignChangeTakesBlocks(t *testing.T) {
 		s.CommitBlock(metainfo.Block{Piece: piece, Index: 0})
 		syncStore(t, s)
 		rewrite(t, disk, "top/f2", []byte("x"))
-		if got := s.Invalidate(piece, ErrChanged); len(got) != 1 || got[0] != piece {
+		if got := invalidate(s, piece, ErrChanged); len(got) != 1 || got[0] != piece {
 			t.Errorf("doubtful: %v", got)
 		}
 		if s.HasBlock(metainfo.Block{Piece: piece, Index: 0}) {

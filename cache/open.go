@@ -50,7 +50,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
 		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
 		watches:   make(map[int]*watch), stuck: make(map[*operation]struct{}),
-		done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		flush: make(chan chan error), sealKick: make(chan struct{}, 1), syncNow: make(chan chan error),
 	}
 	if s.fs == nil {

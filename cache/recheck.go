@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"torrentfs/cache/state"
 	"torrentfs/metainfo"
 )
 
@@ -15,7 +16,7 @@ import (
 // with either. So once a file whose sync failed can be synced again, all of it
 // that is not known to be durable is unsure:
 //
-//	unsure ─ sealed ─ written again ─ Recheck: doubtful ─ Commit ─ synced, journaled
+//	unsure ─ sealed ─ written again ─ Events: doubtful ─ Commit ─ synced, journaled
 //
 // It is written again from memory, or as the system reads it, which makes it
 // dirty; whether it is right at all is for the hash to say.
@@ -88,13 +89,13 @@ func (s *Store) rewriteSome() (more bool, first error) {
 			s.suspect(file) // it may have failed for that
 		}
 	}
-	if n > 0 && s.opt.OnDoubt != nil {
-		s.opt.OnDoubt()
+	if n > 0 {
+		signal(s.news)
 	}
 	return more, first
 }
 
-// recheckLater has Recheck return a piece; mu is held.
+// recheckLater has Events return a piece; mu is held.
 func (s *Store) recheckLater(piece int) {
 	if s.sealed.has(piece) { // else somebody else withdrew the trust, and sealing brings it back
 		s.rechecks[piece] = struct{}{}
@@ -143,21 +144,23 @@ func (s *Store) rewritePart(b []byte, off int64) error {
 	return nil
 }
 
-// Recheck withdraws the trust in the pieces that a failed sync may have cost,
-// and that were written again. They cannot be read any more, nor can those of a
-// file that the store saw to be changed by somebody else. Those that it
-// returns are now doubtful, as if they had been at Open: the caller hashes
-// them and calls Commit or Discard. Options.OnDoubt says when there are any.
-func (s *Store) Recheck() (doubtful []metainfo.Piece) {
+// Changed has a token when Events may have something to return, or Dirty has shrunk.
+func (s *Store) Changed() <-chan struct{} { return s.news }
+
+// Events returns what happened to verified pieces since the last call. They are doubtful, as if they
+// had been at Open, and cannot be read any more: the caller hashes them and calls Commit or Discard.
+// They are those that Invalidate was called for, those of a file that the store saw to be changed by
+// somebody else, and those that a failed sync may have cost, and that were written again.
+func (s *Store) Events() (events []state.Event) {
 	if !s.gate.enter() {
 		return nil
 	}
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.suspicion.untold {
-		if s.doubtful.Has(p) { // not judged meanwhile
-			doubtful = append(doubtful, p)
+	for _, e := range s.suspicion.untold {
+		if s.doubtful.Has(e.Piece) { // not judged meanwhile
+			events = append(events, e)
 		}
 	}
 	s.suspicion.untold = nil
@@ -165,16 +168,16 @@ func (s *Store) Recheck() (doubtful []metainfo.Piece) {
 		if s.sealed.has(p) { // else sealing brings it back
 			delete(s.unsure, p)
 			s.doubtLocked(p)
-			doubtful = append(doubtful, p)
+			events = append(events, state.Event{Piece: p, To: state.InDoubt})
 		}
 	}
 	clear(s.rechecks)
-	if len(doubtful) > 0 {
-		slices.Sort(doubtful)
-		doubtful = slices.Compact(doubtful)
+	if len(events) > 0 {
+		slices.SortStableFunc(events, func(a, b state.Event) int { return cmp.Compare(a.Piece, b.Piece) })
+		events = slices.CompactFunc(events, func(a, b state.Event) bool { return a.Piece == b.Piece })
 		s.withdrew()
 	}
-	return doubtful
+	return events
 }
 
 // Durable reports whether all pieces from first to last are verified, written,

@@ -22,7 +22,7 @@ var losses = map[string]crashfs.Loss{"calls it clean": crashfs.CallsClean, "reve
 func (tor *torrent) recheck(t *testing.T, s *Store) (lost []int) {
 	t.Helper()
 	for range 100 {
-		for _, p := range s.Recheck() {
+		for _, p := range untrusted(s) {
 			if s.Has(p) || !bitset.Set(s.Doubtful()).Has(p) {
 				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
 			}
@@ -63,25 +63,29 @@ func TestFailedSyncIsMadeGood(t *testing.T) {
 		for _, remembers := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					disk, said, doubts := crashfs.New(), &reports{}, make(chan struct{}, 1)
+					disk, said := crashfs.New(), &reports{}
 					disk.OnFailedSync(loss)
 					c := newCache(t, 8<<20)
-					s := openStore(t, c, tor, Options{FS: disk, OnError: said.add, OnDoubt: func() { signal(doubts) }})
+					s := openStore(t, c, tor, Options{FS: disk, OnError: said.add})
 					tor.fetch(s, 4) // of two and three
 					syncStore(t, s)
 					disk.Inject(failing("sync", "top/", syscall.EIO))
 					tor.fetchAll(s)
 					time.Sleep(time.Minute)
-					if s.Durable(0, tor.NumPieces()-1) || !s.Durable(4, 4) || len(s.Recheck()) != 0 {
+					if s.Durable(0, tor.NumPieces()-1) || !s.Durable(4, 4) || len(untrusted(s)) != 0 {
 						t.Error("durable although nothing could be synced, or not what was before")
 					}
 					if !remembers {
 						s.ord = c.last.Add(1) // forgets what is in memory
 					}
+					select {
+					case <-s.Changed(): // of what was written
+					default:
+					}
 					disk.Inject(nil)
 					time.Sleep(2 * syncRetry)
 					select {
-					case <-doubts:
+					case <-s.Changed():
 					default:
 						t.Error("nobody was told")
 					}
@@ -259,7 +263,7 @@ func TestDurableIsDurable(t *testing.T) {
 				case 4:
 					time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
 				case 5:
-					for _, p := range s.Recheck() {
+					for _, p := range untrusted(s) {
 						healed++
 						tor.hash(s, p)
 					}

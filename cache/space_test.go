@@ -66,7 +66,7 @@ func TestReserveStaysFree(t *testing.T) {
 		if err := s.Sync(t.Context()); !errors.Is(err, syscall.ENOSPC) || s.Dirty() == 0 || !s.Has(1) {
 			t.Errorf("kept %d: %v, %d dirty", c.kept, err, s.Dirty())
 		}
-		s.Invalidate(0, ErrChanged)
+		invalidate(s, 0, ErrChanged)
 		s.Discard(0)
 		disk.free.Store(c.kept + 40<<10)
 		syncStore(t, s)

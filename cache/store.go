@@ -44,16 +44,14 @@ type Options struct {
 	Purpose string
 
 	Logger *slog.Logger
-	// OnWritten is called when Dirty has shrunk.
-	OnWritten func()
-	// OnDoubt is called when Recheck has something to return.
-	OnDoubt func()
 	// OnError is called with a [*DiskError] when the disk begins to fail:
 	// once for each episode, which ends when a write or sync works again.
 	OnError func(error)
 	// OnFileComplete is called when the last byte of a file has been verified
 	// and written; not for files that are complete when the store is opened.
 	OnFileComplete func(file int)
+
+	onWritten func() // tests: Dirty has shrunk
 }
 
 // Store is the content of one torrent. Its methods may be called from any
@@ -100,7 +98,7 @@ type Store struct {
 	distrusted map[int]struct{}        // files of which a sync failed, until one works: nothing of them is journaled
 	unsure     map[int]struct{}        // pieces of which a failed sync may have cost something: they are not journaled
 	rewrites   map[int]struct{}        // of these, sealed ones that are to be written again
-	rechecks   map[int]struct{}        // sealed ones that Recheck is to return
+	rechecks   map[int]struct{}        // sealed ones that Events is to return
 	filling    map[int]struct{}        // pieces that Fill wrote and nobody judged yet
 	pins       map[int]*pin            // files handed out by Backing
 	trouble    [numChores]error        // of the episodes that go on
@@ -121,6 +119,7 @@ type Store struct {
 	// owned by whoever writes: the writer, then Close
 	vector [][]byte
 
+	news     chan struct{} // holds a token: there are events, or bytes were written
 	done     chan struct{}
 	kick     chan struct{} // something is queued
 	full     chan struct{} // enough is queued
@@ -157,7 +156,7 @@ func (s *Store) Doubtful() []uint64 {
 
 // Dirty is the number of bytes put and not yet written. It grows without
 // bound when the disk fails or is slower than the swarm: whoever puts holds
-// back when it is too high, and goes on at OnWritten.
+// back when it is too high, and goes on at [Store.Changed].
 func (s *Store) Dirty() int64 { return s.dirty.Load() }
 
 // ReadOnly says why nothing is written to the data folder, nil where it is. What

@@ -268,7 +268,7 @@ func TestSyncIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := crashfs.New()
 		hang := make(chan struct{})
-		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk, OnWritten: func() { <-hang }})
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: disk, onWritten: func() { <-hang }})
 		tor.fetch(s, 0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -468,7 +468,7 @@ func TestShedBehindAStalledWrite(t *testing.T) {
 	tor := crashTorrent(t)
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		s := openStore(t, newCache(t, minMemory), tor, Options{FS: crashfs.New(), OnWritten: func() { <-hang }})
+		s := openStore(t, newCache(t, minMemory), tor, Options{FS: crashfs.New(), onWritten: func() { <-hang }})
 		tor.fetch(s, 0)
 		time.Sleep(2 * gatherTime) // the writer hangs in the callback
 		for p := 1; p < 4; p++ {

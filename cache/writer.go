@@ -200,8 +200,9 @@ func (s *Store) writeRun(items []item) (failed []item, err error) {
 }
 
 func (s *Store) written() {
-	if s.opt.OnWritten != nil {
-		s.opt.OnWritten()
+	signal(s.news)
+	if s.opt.onWritten != nil {
+		s.opt.onWritten()
 	}
 }
 
@@ -297,7 +298,7 @@ func (s *Store) beforeWrite() error {
 	return s.resume.begin(s.snapshot)
 }
 
-// own notes in the journal which file, by inode, is about to be changed: the
+// own notes in the journal which file, by inode, is about to be news: the
 // next run knows it for ours. It fails if that is another file of the torrent.
 func (s *Store) own(file int, f vfs.File) error {
 	s.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"torrentfs/cache"
@@ -45,24 +44,13 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t := &Torrent{l: l, info: mi.Info, prefetch: !o.NoPrefetch, dataDir: o.DataDir}
 	t.complete, t.selected, t.fileDone = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	t.tree, t.reads = newTree(t, o.OnUnavailable), &readOwner{t, lackPatience, swarmPatience}
-	var engine atomic.Pointer[swarm.Torrent] // set once it exists; the store works before
-	var hashes cache.Hashes                  // nil: nothing is judged
+	var hashes cache.Hashes // nil: nothing is judged
 	if !o.Overwrite {
 		hashes = verify.NewHashes(mi)
 	}
 	store, err := l.cache.Open(mi.Info, cache.Options{
 		DataDir: o.DataDir, Purpose: o.Purpose, Logger: l.log.With("torrent", mi.Info.Name), Hashes: hashes, SeedOnly: o.SeedOnly, KeepFree: o.KeepFree,
 		OnFileComplete: t.fileComplete,
-		OnWritten: func() {
-			if s := engine.Load(); s != nil {
-				s.DiskReady()
-			}
-		},
-		OnDoubt: func() {
-			if s := engine.Load(); s != nil {
-				s.Recheck()
-			}
-		},
 	})
 	if err != nil {
 		return nil, &DataError{o.DataDir, err}
@@ -87,8 +75,6 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 		store.Close()
 		return nil, err
 	}
-	engine.Store(t.swarm)
-	t.swarm.Recheck() // what the store said before is not lost
 	if mi.Info.Hash.HasV2 {
 		t.wg.Go(func() { t.offerDuplicates(ctx, o.DataDir) })
 	}

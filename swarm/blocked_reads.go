@@ -65,6 +65,7 @@ func (t *Torrent) admitRead(d *blockedRead) {
 		return
 	}
 	t.takeHints()
+	t.pieces.storeChanged() // the reader may have put a piece in doubt
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
 	if t.refuses(d, first, last) {
 		return

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 
+	"torrentfs/cache/state"
 	"torrentfs/metainfo"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/peers"
@@ -68,12 +69,13 @@ type PieceStates interface {
 	// blocks: block i is bit i%64 of word i/64.
 	Blocks(yield func(p metainfo.Piece, blocks []uint64) bool)
 	// Invalidate withdraws the trust in a committed piece that could not be read, and in others
-	// that the reason concerns. It returns those that are to be hashed, and then committed or
-	// discarded.
-	Invalidate(p metainfo.Piece, reason error) (doubtful []metainfo.Piece)
-	// Recheck withdraws the trust in committed pieces that a disk which failed may have lost, and
-	// returns them likewise. [Torrent.Recheck] says that there are any.
-	Recheck() (doubtful []metainfo.Piece)
+	// that the reason concerns. Events returns those that are to be hashed.
+	Invalidate(p metainfo.Piece, reason error)
+	// Changed has a token when Events may have something to return, or Dirty has shrunk.
+	Changed() <-chan struct{}
+	// Events returns the changes since the last call, of pieces that were committed: those in doubt
+	// are to be hashed, and then committed or discarded.
+	Events() []state.Event
 }
 
 // What a session needs to know of how connections are made: see package conn.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"torrentfs/cache/state"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/metainfo/bencode"
@@ -54,17 +55,19 @@ type memStore struct {
 	rotten   map[int]bool // pieces that cannot be read back, until they are put anew
 	nth      int          // of the reads of the disk each nth fails, if set
 	lame     bool         // only checks can read
-	unsynced []int        // pieces that Recheck returns
-	reads    int          // of the disk, in blocks; those that failed, too
-	full     bool         // takes nothing to disk
-	dirty    int64        // what Dirty says; Drop gives up the lowest pieces
+	unsynced []int        // pieces that are in doubt at the next look
+	events   []state.Event
+	changed  chan struct{} // holds one token
+	reads    int           // of the disk, in blocks; those that failed, too
+	full     bool          // takes nothing to disk
+	dirty    int64         // what Dirty says; Drop gives up the lowest pieces
 	faults   []string
 }
 
 func newMemStore(info *metainfo.Info) *memStore {
 	s := &memStore{
 		info: info, data: make([]byte, info.Size()), put: make([]bitset.Set, info.NumPieces()), good: make([]bitset.Set, info.NumPieces()),
-		have: bitset.New(info.NumPieces()), doubtful: bitset.New(info.NumPieces()),
+		have: bitset.New(info.NumPieces()), doubtful: bitset.New(info.NumPieces()), changed: make(chan struct{}, 1),
 	}
 	for i := range s.put {
 		s.put[i] = bitset.New(info.NumBlocks(i))
@@ -105,29 +108,46 @@ func (s *memStore) Stalled() bool {
 	return s.full
 }
 
-func (s *memStore) Invalidate(piece int, _ error) []int {
+func (s *memStore) Invalidate(piece metainfo.Piece, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.distrust(piece) {
+		s.events = append(s.events, state.Event{Piece: piece, To: state.InDoubt, Err: reason})
+		s.tell()
+	}
+}
+
+// distrust puts a piece in doubt; mu is held.
+func (s *memStore) distrust(piece metainfo.Piece) bool {
 	if !s.have.Clear(piece) {
-		return nil
+		return false
 	}
 	clear(s.put[piece])
 	s.doubtful.Set(piece)
-	return []int{piece}
+	return true
 }
 
-func (s *memStore) Recheck() (pieces []int) {
+// tell has the engine look at the store.
+func (s *memStore) tell() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *memStore) Changed() <-chan struct{} { return s.changed }
+
+func (s *memStore) Events() []state.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.unsynced {
-		if s.have.Clear(p) {
-			clear(s.put[p])
-			s.doubtful.Set(p)
-			pieces = append(pieces, p)
+		if s.distrust(p) {
+			s.events = append(s.events, state.Event{Piece: p, To: state.InDoubt})
 		}
 	}
-	s.unsynced = nil
-	return pieces
+	events := s.events
+	s.events, s.unsynced = nil, nil
+	return events
 }
 
 func (s *memStore) Drop(most int64) (lost []int) {

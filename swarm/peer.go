@@ -90,7 +90,7 @@ func (s *Session) discard(c *conn.Conn) {
 func (t *Torrent) unreadable(piece int, err error) {
 	t.log.Debug("serve block", "piece", piece, "err", err)
 	if t.store.Has(piece) {
-		t.pieces.invalidate(piece, err)
+		t.store.Invalidate(piece, err)
 	}
 }
 

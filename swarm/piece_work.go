@@ -215,31 +215,26 @@ func closeOnce(ch chan struct{}) {
 }
 
 // What was verified can go wrong later: the disk fails, or another program changes a file. A reader
-// or a peer's writer that notices has the store withdraw its trust and tells the loop, which has
-// the pieces hashed again, and fetched if they are wrong.
+// or a peer's writer that notices has the store withdraw its trust. The store tells the loop by
+// events, and the loop has the pieces hashed again, and fetched if they are wrong.
 
 // maxInvalidations is how often one read puts in doubt what it cannot read at one place before it
 // fails.
 const maxInvalidations = 3
 
-// invalidate is called when a committed piece could not be read. It returns
-// when the loop knows.
-func (x *pieceWork) invalidate(piece metainfo.Piece, reason error) {
+// storeChanged takes what the store tells of pieces: those that were committed and are in doubt now
+// are checked again.
+func (x *pieceWork) storeChanged() {
 	t := x.t
-	doubtful := t.store.Invalidate(piece, reason)
-	if len(doubtful) == 0 {
-		return
+	var doubtful []metainfo.Piece
+	for _, e := range t.store.Events() {
+		if e.Err != nil {
+			x.apply(x.Ledger.Invalidate(t.now(), []metainfo.Piece{e.Piece}, e.Piece, pieces.Unreadable(e.Err)))
+			continue
+		}
+		doubtful = append(doubtful, e.Piece)
 	}
-	select {
-	case t.calls <- func() { x.apply(x.Ledger.Invalidate(t.now(), doubtful, piece, pieces.Unreadable(reason))) }:
-	case <-t.done:
-	}
-}
-
-// recheck has those pieces checked again that the disk may have lost.
-func (x *pieceWork) recheck() {
-	t := x.t
-	if doubtful := t.store.Recheck(); len(doubtful) > 0 {
+	if len(doubtful) > 0 {
 		x.apply(x.Ledger.Invalidate(t.now(), doubtful, -1, false))
 	}
 }

@@ -81,7 +81,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			if invalidated++; invalidated > maxInvalidations {
 				return n, err
 			}
-			t.pieces.invalidate(piece, err)
+			t.store.Invalidate(piece, err)
 		}
 		suspect = -1
 		if since.IsZero() {

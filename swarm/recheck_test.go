@@ -62,7 +62,7 @@ func TestPiecesInDoubtAreChecked(t *testing.T) {
 		w.await(tor, time.Minute)
 		time.Sleep(time.Minute) // both have everything: the seed is not connected
 		before := requested(p)
-		tor.Recheck() // there are none
+		w.store.tell() // there are none
 		w.store.mu.Lock()
 		for piece := range 32 {
 			w.store.unsynced = append(w.store.unsynced, piece)
@@ -71,7 +71,7 @@ func TestPiecesInDoubtAreChecked(t *testing.T) {
 			clear(w.store.data[lost*64<<10:][:64<<10])
 		}
 		w.store.mu.Unlock()
-		tor.Recheck()
+		w.store.tell()
 		synctest.Wait()
 		r := tor.NewReader(nil)
 		defer r.Close()
@@ -170,7 +170,7 @@ func TestFullDiskBoundsMemory(t *testing.T) {
 		w.store.mu.Lock()
 		w.store.full, w.store.dirty = false, 0 // there is room again
 		w.store.mu.Unlock()
-		tor.DiskReady()
+		w.store.tell()
 		w.await(tor, time.Minute)
 	})
 }
@@ -232,7 +232,7 @@ func TestSlowDiskPacesReaders(t *testing.T) {
 			w.store.mu.Lock()
 			w.store.dirty = n
 			w.store.mu.Unlock()
-			tor.DiskReady()
+			w.store.tell()
 		}
 		behind(budget + 2*64<<10)
 		time.Sleep(time.Second)

@@ -89,10 +89,9 @@ type Torrent struct {
 	hits      chan readHit
 	hintings  chan hinting
 	calls     chan func()
-	diskReady chan struct{} // holds one token
+	changed   <-chan struct{} // the store has events, or room
 
 	// Shared.
-	starved    atomic.Bool           // the disk is behind, and requests are held back
 	fault      atomic.Pointer[error] // why the torrent was stopped; nil: it was not
 	nextReader atomic.Int32
 	traffic    traffic
@@ -172,21 +171,21 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	info := cfg.Info
 	t := &Torrent{
 		s: s, cfg: cfg, info: info, store: cfg.Store,
-		log:       s.log.With("torrent", info.Name),
-		trees:     hashes.NewTrees(info, cfg.PieceLayers),
-		ctx:       ctx,
-		stop:      stop,
-		done:      make(chan struct{}),
-		arrivals:  make(chan *peer),
-		dialed:    make(chan dialResult),
-		blocked:   make(chan *blockedRead),
-		dropped:   make(chan *blockedRead),
-		hits:      make(chan readHit, 16),
-		hintings:  make(chan hinting, 16),
-		calls:     make(chan func()),
-		diskReady: make(chan struct{}, 1),
-		reads:     blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
-		rand:      rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
+		log:      s.log.With("torrent", info.Name),
+		trees:    hashes.NewTrees(info, cfg.PieceLayers),
+		ctx:      ctx,
+		stop:     stop,
+		done:     make(chan struct{}),
+		arrivals: make(chan *peer),
+		dialed:   make(chan dialResult),
+		blocked:  make(chan *blockedRead),
+		dropped:  make(chan *blockedRead),
+		hits:     make(chan readHit, 16),
+		hintings: make(chan hinting, 16),
+		calls:    make(chan func()),
+		changed:  cfg.Store.Changed(),
+		reads:    blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
+		rand:     rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.hashes = newHashExchange(t)
 	t.pieces = newPieceWork(t)
@@ -231,21 +230,6 @@ func (t *Torrent) Found(by Introducer, peers []netip.AddrPort) {
 // voice among those of the peers.
 func (t *Torrent) SeenAt(by string, self netip.Addr) {
 	_ = t.call(func() { t.pool.SeenAt(by, self) })
-}
-
-// DiskReady says that the store has written something. It is cheap and never blocks.
-func (t *Torrent) DiskReady() {
-	if t.starved.Load() {
-		t.Recheck() // it wakes the loop all the same
-	}
-}
-
-// Recheck says that the store has pieces for Recheck. It is cheap and never blocks.
-func (t *Torrent) Recheck() {
-	select {
-	case t.diskReady <- struct{}{}:
-	default:
-	}
 }
 
 // Complete is closed once every piece is verified. They may not all be on disk yet.

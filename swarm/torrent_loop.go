@@ -46,8 +46,8 @@ func (t *Torrent) run() {
 			t.takeHint(h)
 		case f := <-t.calls:
 			f()
-		case <-t.diskReady: // flush renews the credit
-			t.pieces.recheck()
+		case <-t.changed: // flush renews the credit
+			t.pieces.storeChanged()
 		case <-t.timer.C:
 			t.tick()
 		}
@@ -170,7 +170,6 @@ func (t *Torrent) updateCredit() {
 	if t.pieces.dropping {
 		c.Background = 0
 	}
-	t.starved.Store(room < t.cfg.Memory/2)
 	if c != t.credit {
 		t.credit = c
 		t.picker.SetCredit(t.now(), c)

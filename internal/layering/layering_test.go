@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"net/portmap":      1, // a room of its own, as it alone may import goupnp
 	"cache":            2,
 	"cache/resume":     1, // codecs
+	"cache/state":      1, // words
 	"swarm/announce":   2,
 	"swarm/choke":      2,
 	"swarm/conn":       2,
