@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"torrentfs/cache/state"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
@@ -71,7 +72,7 @@ func (s *Store) Put(b metainfo.Block, data []byte) {
 	defer s.gate.leave()
 
 	s.mu.Lock()
-	if s.verified.has(piece) {
+	if s.states.readable(piece) {
 		s.mu.Unlock()
 		return
 	}
@@ -80,6 +81,9 @@ func (s *Store) Put(b metainfo.Block, data []byte) {
 		n := s.lay.geo.NumBlocks(piece)
 		pb = &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
 		s.pieces[piece] = pb
+		if !s.states.inDoubt(piece) {
+			s.become(piece, state.Partial)
+		}
 	}
 	if pb.isGood(block) {
 		s.mu.Unlock()
@@ -166,7 +170,7 @@ func (s *Store) Commit(piece metainfo.Piece) bool {
 	}
 	defer s.gate.leave()
 	s.mu.Lock()
-	if s.verified.has(piece) {
+	if s.states.readable(piece) {
 		s.mu.Unlock()
 		return true
 	}
@@ -184,7 +188,7 @@ func (s *Store) Commit(piece metainfo.Piece) bool {
 		pb.committed = true
 		s.unkeep(pb)
 	}
-	if readOnly := s.resume.refused != nil; !readOnly && (pb == nil || s.doubtful.Has(piece)) {
+	if readOnly := s.resume.refused != nil; !readOnly && (pb == nil || s.states.inDoubt(piece)) {
 		// Its bytes may be another program's, or ours from before a crash:
 		// nobody synced them.
 		for file := range s.lay.filesOf(piece) {
@@ -194,9 +198,7 @@ func (s *Store) Commit(piece metainfo.Piece) bool {
 			}
 		}
 	}
-	s.doubtful.Clear(piece)
-	s.verified.set(piece)
-	s.partly.clear(piece)
+	s.become(piece, state.Verified)
 	delete(s.filling, piece)
 	var done []int
 	if pb == nil || pb.unwritten == 0 {
@@ -216,7 +218,7 @@ func (s *Store) Commit(piece metainfo.Piece) bool {
 // whole reports whether all of a piece was put, or lay on disk when it was to be
 // hashed; mu is held.
 func (s *Store) whole(piece int) bool {
-	if _, filling := s.filling[piece]; filling || s.doubtful.Has(piece) {
+	if _, filling := s.filling[piece]; filling || s.states.inDoubt(piece) {
 		return true
 	}
 	pb := s.pieces[piece]
@@ -232,7 +234,7 @@ func (s *Store) whole(piece int) bool {
 // this completes. mu is held.
 func (s *Store) seal(piece int) (done []int) {
 	delete(s.pieces, piece)
-	s.sealed.set(piece)
+	s.become(piece, state.Written)
 	if _, unsure := s.unsure[piece]; unsure {
 		s.rewrites[piece] = struct{}{}
 		signal(s.kick)
@@ -337,7 +339,7 @@ func (s *Store) unkeep(pb *pieceBuf) {
 
 // inMemory returns the block if it is in memory, else nil.
 func (s *Store) inMemory(piece, block int) []byte {
-	if !s.sealed.has(piece) {
+	if !s.states.onDisk(piece) {
 		s.mu.Lock()
 		var b []byte
 		good := false
@@ -345,7 +347,7 @@ func (s *Store) inMemory(piece, block int) []byte {
 			b, good = pb.bufs[block], pb.isGood(block)
 		}
 		s.mu.Unlock()
-		if b != nil || !good && !s.verified.has(piece) {
+		if b != nil || !good && !s.states.readable(piece) {
 			return b
 		}
 	}

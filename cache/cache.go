@@ -15,8 +15,6 @@ var (
 	ErrMissing = errors.New("piece is missing")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("store is closed")
-	// ErrInUse is returned by Forget for a piece that the kernel reads by itself.
-	ErrInUse = errors.New("file is handed out")
 )
 
 // Defaults of Config and Options.

@@ -1,9 +1,12 @@
 package cache
 
-import "torrentfs/metainfo"
+import (
+	"torrentfs/cache/state"
+	"torrentfs/metainfo"
+)
 
 // Discard forgets the blocks of a piece whose hash was wrong. A verified piece
-// stays (see Forget), and so do blocks that are verified by themselves.
+// stays, and so do blocks that are verified by themselves.
 func (s *Store) Discard(piece metainfo.Piece) {
 	if !s.gate.enter() {
 		return
@@ -11,19 +14,18 @@ func (s *Store) Discard(piece metainfo.Piece) {
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.verified.has(piece) {
+	if s.states.readable(piece) {
 		return
 	}
 	delete(s.filling, piece)
 	delete(s.suspicion.blocks, piece)
-	if s.doubtful.Has(piece) {
-		s.doubtful.Clear(piece)
-		s.stale = true
-	}
+	s.stale = s.stale || s.states.inDoubt(piece)
 	pb := s.pieces[piece]
 	switch {
 	case pb == nil:
+		s.become(piece, state.Missing)
 	case pb.good != nil:
+		s.become(piece, state.Partial)
 		for b := range pb.state {
 			s.discardBlock(pb, b)
 		}
@@ -32,6 +34,7 @@ func (s *Store) Discard(piece metainfo.Piece) {
 		pb.discarded = true
 		pb.bufs = nil
 		delete(s.pieces, piece)
+		s.become(piece, state.Missing)
 	}
 }
 

@@ -17,6 +17,20 @@
 // Of v2 torrents single blocks verify as well: CommitBlock makes one readable,
 // and the resume data remembers it, while its piece is not complete.
 //
+// # The states of a piece
+//
+// A piece has one state, which the store owns; package state has the names and which may follow which:
+//
+//	Missing ──▶ Partial ──▶ Verified ──▶ Written ──▶ Durable
+//	   ▲          │  ▲ │        │           │          │  │
+//	   ├──────────┘  │ ▼        ▼           ▼          ▼  ▼
+//	   ├──────────── InDoubt ◀──┴───────────┴──────────┘ Evicted
+//	   └──────────── dropped: the disk is stalled (Verified)
+//
+// Verified, Written and Durable can be read. Others are told of changes that they did not ask for by
+// events ([Store.Events]), and keep no copy. CheckInvariants compares the states with the blocks, the
+// files and the sums that belong to them.
+//
 // # On disk
 //
 // Below DataDir lie ordinary sparse files under the torrent's own names, as

@@ -27,7 +27,7 @@ func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
 	}
 	defer s.gate.leave()
 	var doubtful []metainfo.Piece
-	foreign, hangs := false, hangs(reason) || s.hanging(reading) != nil
+	foreign, hangs := false, hangs(reason) || s.disk.hanging(reading) != nil
 	for file := range s.lay.filesOf(piece) {
 		if hangs {
 			continue
@@ -37,7 +37,7 @@ func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
 		foreign = foreign || changed
 	}
 	if !foreign && !errors.Is(reason, ErrChanged) {
-		s.failReading(reason)
+		s.disk.failReading(reason)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Store) withdrew() {
 // suspect withdraws the trust in all that a file holds which somebody else
 // changed, as Invalidate does. Events tells of the pieces.
 func (s *Store) suspect(file int) {
-	if s.hanging(reading) != nil {
+	if s.disk.hanging(reading) != nil {
 		return
 	}
 	pieces, foreign := s.reconsider(file)
@@ -99,7 +99,7 @@ type suspicion struct {
 // others have to be read back; mu is held.
 func (s *Store) suspectBlocks(piece int) {
 	pb := s.pieces[piece]
-	if _, filling := s.filling[piece]; pb == nil && !filling && !s.doubtful.Has(piece) {
+	if _, filling := s.filling[piece]; pb == nil && !filling && !s.states.inDoubt(piece) {
 		return
 	}
 	for b := range s.lay.geo.NumBlocks(piece) {
@@ -205,12 +205,12 @@ func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 // doubtLocked makes a verified piece doubtful, unless all of it waits in
 // memory for the disk; mu is held.
 func (s *Store) doubtLocked(piece int) bool {
-	if !s.verified.has(piece) {
+	if !s.states.readable(piece) {
 		s.suspectBlocks(piece)
 		if !s.doubtBlocks(piece) {
 			return false
 		}
-		s.doubtful.Set(piece)
+		s.become(piece, state.InDoubt)
 		s.toLose = append(s.toLose, piece)
 		return true
 	}
@@ -222,20 +222,18 @@ func (s *Store) doubtLocked(piece int) bool {
 		pb.good, pb.told = nil, nil
 		s.suspectBlocks(piece)
 	}
-	s.unverify(piece)
-	s.doubtful.Set(piece)
+	s.unverify(piece, state.InDoubt)
 	s.toLose = append(s.toLose, piece)
 	return true
 }
 
 // unverify takes a piece out of what can be read; mu is held.
-func (s *Store) unverify(piece int) {
-	s.verified.clear(piece)
-	s.durable.Clear(piece)
-	if !s.sealed.has(piece) {
+func (s *Store) unverify(piece metainfo.Piece, to state.Piece) {
+	was := s.states.get(piece)
+	s.become(piece, to)
+	if !was.OnDisk() {
 		return
 	}
-	s.sealed.clear(piece)
 	for p := range s.lay.parts(s.lay.pieceRange(piece)) {
 		if p.file >= 0 {
 			s.fileBytes[p.file] -= p.n
@@ -244,19 +242,10 @@ func (s *Store) unverify(piece int) {
 	}
 }
 
-// stallTime is how long one write may take before the disk counts as stalled.
-const stallTime = 2 * time.Second
-
 // Stalled reports whether the disk takes nothing now: it refuses, or has been
 // at one write for seconds.
 func (s *Store) Stalled() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stalled()
-}
-
-func (s *Store) stalled() bool {
-	return s.trouble[writing] != nil || !s.writeBegun.IsZero() && time.Since(s.writeBegun) > stallTime
+	return s.disk.stalled()
 }
 
 // Drop gives up verified pieces that wait in memory for a disk that is
@@ -270,7 +259,7 @@ func (s *Store) Drop(most int64) (lost []metainfo.Piece) {
 	defer s.gate.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.stalled() {
+	if !s.disk.stalled() {
 		return nil
 	}
 	over := s.dirty.Load() - most
@@ -284,7 +273,7 @@ func (s *Store) Drop(most int64) (lost []metainfo.Piece) {
 			it.pb.discarded = true
 			it.pb.bufs = nil
 			delete(s.pieces, it.pb.piece)
-			s.unverify(it.pb.piece)
+			s.unverify(it.pb.piece, state.Missing)
 		}
 		if !it.current() {
 			freed += n
@@ -302,26 +291,6 @@ func (s *Store) Drop(most int64) (lost []metainfo.Piece) {
 	return lost
 }
 
-// failReading reports that the disk does not read, if that is news.
-func (s *Store) failReading(err error) {
-	now := time.Now()
-	s.mu.Lock()
-	if now.Sub(s.readFailed) > quiet && len(s.stuck) == 0 {
-		s.trouble[reading] = nil
-	}
-	s.readFailed = now
-	s.mu.Unlock()
-	s.fail(reading, err)
-}
-
-// readsBadly says that the disk failed to read not long ago: nobody is sent to
-// its files past us, for we can mend what it does not read.
-func (s *Store) readsBadly() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.readFailed.IsZero() && time.Since(s.readFailed) < quiet || s.longest(reading) != nil
-}
-
 // probeEvery is how often a file is read from before it is handed out.
 const probeEvery = time.Second
 
@@ -329,20 +298,13 @@ const probeEvery = time.Second
 // page cache where that works. The kernel does not tell us what it cannot read
 // of such a file; so a disk that is gone is noticed here.
 func (s *Store) probe(file int, h *handle) error {
-	now := time.Now()
-	s.mu.Lock()
-	fresh := now.Sub(s.probed) < probeEvery
-	if !fresh {
-		s.probed = now
-	}
-	s.mu.Unlock()
 	size := s.lay.files[file].Length
-	if fresh || size == 0 {
+	if !s.disk.toProbe() || size == 0 {
 		return nil
 	}
 	err := h.f.Probe(rand.Int64N(size))
 	if err != nil {
-		s.failReading(&DiskError{Op: "read", Path: s.lay.files[file].Path, Err: err})
+		s.disk.failReading(&DiskError{Op: "read", Path: s.lay.files[file].Path, Err: err})
 	}
 	return err
 }

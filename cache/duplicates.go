@@ -140,7 +140,7 @@ func (s *Store) Fill(piece metainfo.Piece, src vfs.File) error {
 	}
 	defer s.gate.leave()
 	s.mu.Lock()
-	busy := s.verified.has(piece) || s.pieces[piece] != nil
+	busy := s.states.readable(piece) || s.pieces[piece] != nil
 	if !busy {
 		s.filling[piece] = struct{}{}
 	}

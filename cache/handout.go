@@ -21,11 +21,11 @@ func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
 		return nil, 0, false
 	}
 	defer s.gate.leave()
-	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.readsBadly() {
+	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.disk.readsBadly() {
 		return nil, 0, false
 	}
 	for piece := int(off / s.lay.pieceLen); piece <= int((off+int64(n)-1)/s.lay.pieceLen); piece++ {
-		if !s.sealed.has(piece) {
+		if !s.states.onDisk(piece) {
 			return nil, 0, false
 		}
 	}
@@ -34,7 +34,7 @@ func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
 			return nil, 0, false
 		}
 		h := s.cache.files.acquireOpen(fileKey{s, p.file, false})
-		if h == nil && s.bounded("open", s.lay.files[p.file].Path, func() error { return s.openSoon(p.file) }) == nil {
+		if h == nil && s.disk.bounded("open", s.lay.files[p.file].Path, func() error { return s.openSoon(p.file) }) == nil {
 			h = s.cache.files.acquireOpen(fileKey{s, p.file, false})
 		}
 		if h == nil {
@@ -64,7 +64,7 @@ type pin struct {
 
 // Backing returns a file that is verified and written throughout, for the
 // kernel to read by itself (passthrough). The store owns f and keeps it open,
-// and Forget keeps off it, until ReleaseBacking was called as often or the
+// until ReleaseBacking was called as often or the
 // store is closed. It is false for a file that is not complete, that has
 // another length on disk, on a disk that failed to read not long ago, or when
 // too many are handed out.
@@ -76,10 +76,10 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 	if !s.complete.has(file) {
 		return nil, false
 	}
-	if s.readsBadly() {
+	if s.disk.readsBadly() {
 		return nil, false
 	}
-	if err := s.bounded("open", s.lay.files[file].Path, func() error { return s.examine(file) }); err != nil {
+	if err := s.disk.bounded("open", s.lay.files[file].Path, func() error { return s.examine(file) }); err != nil {
 		if errors.Is(err, ErrChanged) {
 			s.suspect(file)
 		}
@@ -170,7 +170,7 @@ func (s *Store) watchPins() {
 			return
 		}
 		for _, file := range files {
-			if s.hanging(reading) == nil {
+			if s.disk.hanging(reading) == nil {
 				s.vouch(file)
 			}
 		}

@@ -33,11 +33,11 @@ func (*HangError) As(target any) bool {
 
 // operation is one that the disk is at.
 type operation struct {
-	chore    chore
+	kind     diskOp
 	op, path string
 	since    time.Time
 
-	// guarded by the store's mu
+	// guarded by the health's mu
 	over, stuck bool
 }
 
@@ -45,51 +45,51 @@ func (o *operation) err() error { return &DiskError{Op: o.op, Path: o.path, Err:
 
 // begin notes that the disk is asked to do something. Whoever waits for it
 // calls the result when it has answered; if that takes long, the log hears of it.
-func (s *Store) begin(c chore, op, path string) (end func()) {
-	o := &operation{chore: c, op: op, path: path, since: time.Now()}
-	timer := time.AfterFunc(hangTime, func() { s.hangs(o) })
+func (h *diskHealth) begin(c diskOp, op, path string) (end func()) {
+	o := &operation{kind: c, op: op, path: path, since: time.Now()}
+	timer := time.AfterFunc(hangTime, func() { h.hangs(o) })
 	return func() {
 		timer.Stop()
-		s.answered(o)
+		h.answered(o)
 	}
 }
 
 // hangs notes that the disk has not answered in time, and says whether that is so.
-func (s *Store) hangs(o *operation) bool {
-	s.mu.Lock()
+func (h *diskHealth) hangs(o *operation) bool {
+	h.mu.Lock()
 	if o.over {
-		s.mu.Unlock()
+		h.mu.Unlock()
 		return false
 	}
 	o.stuck = true
-	s.stuck[o] = struct{}{}
-	s.mu.Unlock()
-	s.fail(o.chore, o.err())
+	h.stuck[o] = struct{}{}
+	h.mu.Unlock()
+	h.fail(o.kind, o.err())
 	return true
 }
 
 // answered notes that the disk has answered after all.
-func (s *Store) answered(o *operation) {
-	s.mu.Lock()
+func (h *diskHealth) answered(o *operation) {
+	h.mu.Lock()
 	o.over = true
 	was := o.stuck
-	delete(s.stuck, o)
+	delete(h.stuck, o)
 	more := false
-	for other := range s.stuck {
-		more = more || other.chore == o.chore
+	for other := range h.stuck {
+		more = more || other.kind == o.kind
 	}
-	s.mu.Unlock()
+	h.mu.Unlock()
 	if was && !more {
-		s.recovered(o.chore) // what it answered may be news again
+		h.recovered(o.kind) // what it answered may be news again
 	}
 }
 
 // hanging returns why nothing is to be expected of the disk for now, nil if it
-// answers: about one chore, or all of them.
-func (s *Store) hanging(c chore) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.longest(c); o != nil {
+// answers: about one kind of operation, or all of them.
+func (h *diskHealth) hanging(c diskOp) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.longest(c); o != nil {
 		return o.err()
 	}
 	return nil
@@ -97,9 +97,9 @@ func (s *Store) hanging(c chore) error {
 
 // longest is what the disk has not answered for the longest time, nil if it
 // answers; mu is held.
-func (s *Store) longest(c chore) (first *operation) {
-	for o := range s.stuck {
-		if (o.chore == c || c == numChores) && (first == nil || o.since.Before(first.since)) {
+func (h *diskHealth) longest(c diskOp) (first *operation) {
+	for o := range h.stuck {
+		if (o.kind == c || c == numDiskOps) && (first == nil || o.since.Before(first.since)) {
 			first = o
 		}
 	}
@@ -110,15 +110,15 @@ func (s *Store) longest(c chore) (first *operation) {
 // disk does not answer: then f still runs, and may use nothing that the caller
 // gets back. While the disk hangs it is asked for nothing else, so that few
 // threads are stuck there.
-func (s *Store) bounded(op, path string, f func() error) error {
-	if err := s.hanging(reading); err != nil {
+func (h *diskHealth) bounded(op, path string, f func() error) error {
+	if err := h.hanging(reading); err != nil {
 		return err
 	}
-	o := &operation{chore: reading, op: op, path: path, since: time.Now()}
+	o := &operation{kind: reading, op: op, path: path, since: time.Now()}
 	done := make(chan error, 1)
 	go func() {
 		err := f()
-		s.answered(o)
+		h.answered(o)
 		done <- err
 	}()
 	timer := time.NewTimer(hangTime)
@@ -128,7 +128,7 @@ func (s *Store) bounded(op, path string, f func() error) error {
 		return err
 	case <-timer.C:
 	}
-	if s.hangs(o) {
+	if h.hangs(o) {
 		return o.err()
 	}
 	return <-done // it answered just now
@@ -163,7 +163,7 @@ func (s *Store) readFile(dst []byte, p part) error {
 		*buf = make([]byte, len(dst))
 	}
 	b := (*buf)[:len(dst)]
-	err := s.bounded("read", s.lay.files[p.file].Path, func() error { return s.askDisk(b, p) })
+	err := s.disk.bounded("read", s.lay.files[p.file].Path, func() error { return s.askDisk(b, p) })
 	if hangs(err) {
 		return err // and the buffer is lost to it
 	}
@@ -186,7 +186,7 @@ func (s *Store) closeInTime(rest func() error) error {
 		case err := <-done:
 			return err
 		case <-ticker.C:
-			if err := s.hanging(numChores); err != nil && time.Since(begun) >= hangTime/2 {
+			if err := s.disk.hanging(numDiskOps); err != nil && time.Since(begun) >= hangTime/2 {
 				return fmt.Errorf("not everything is written: %w", err)
 			}
 		}

@@ -14,7 +14,10 @@ import (
 	"torrentfs/metainfo"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	checkSteps = true
+	goleak.VerifyTestMain(m)
+}
 
 // entry is a file of a test's torrent.
 type entry struct {
@@ -165,6 +168,7 @@ func (tor *torrent) fetchAll(s *Store) {
 // check reads a piece and compares.
 func (tor *torrent) check(t testing.TB, s *Store, p int) {
 	t.Helper()
+	checkInvariants(t, s)
 	got := make([]byte, tor.PieceSize(p))
 	n, err := s.ReadAt(got, int64(p)*tor.PieceLength())
 	if err != nil || n != len(got) {
@@ -201,13 +205,23 @@ func openStore(t testing.TB, c *Cache, tor *torrent, opt Options) *Store {
 
 func closeStore(t testing.TB, s *Store) {
 	t.Helper()
+	checkInvariants(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// checkInvariants looks whether what the store knows of its pieces agrees.
+func checkInvariants(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.CheckInvariants(); err != nil {
+		t.Error(err)
+	}
+}
+
 func syncStore(t testing.TB, s *Store) {
 	t.Helper()
+	defer checkInvariants(t, s)
 	if err := s.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
@@ -39,7 +40,7 @@ func (s *Store) CommitBlock(b metainfo.Block) bool {
 	sum := resume.Checksum(summed)
 	s.mu.Lock()
 	pb := s.pieces[piece]
-	if s.verified.has(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
+	if s.states.readable(piece) || pb == nil || pb.state[block] == absent || pb.isGood(block) {
 		s.mu.Unlock()
 		return true
 	}
@@ -60,7 +61,6 @@ func (s *Store) CommitBlock(b metainfo.Block) bool {
 		s.tellLater(piece)
 	}
 	pb.good.Set(block)
-	s.partly.set(piece)
 	s.mu.Unlock()
 	if data != nil {
 		s.cache.mem.add(s.key(piece, block), data, false)
@@ -80,16 +80,16 @@ func (s *Store) tellLater(piece int) {
 // is false for blocks that do not exist.
 func (s *Store) HasBlock(b metainfo.Block) bool {
 	piece, block := b.Piece, b.Index
-	if s.verified.has(piece) {
+	if s.states.readable(piece) {
 		return true
 	}
-	if !s.partly.has(piece) {
+	if !s.states.incomplete(piece) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pb := s.pieces[piece]
-	return pb != nil && block < len(pb.state) && pb.isGood(block) || s.verified.has(piece)
+	return pb != nil && block < len(pb.state) && pb.isGood(block) || s.states.readable(piece)
 }
 
 // Ready reports whether the n bytes at off are verified, as far as they lie in
@@ -229,7 +229,7 @@ func (s *Store) restoreBlocks(piece int, blocks resume.BlockSums, trusted bool, 
 	}
 	if some {
 		s.pieces[piece] = pb
-		s.partly.set(piece)
+		s.states.set(piece, state.Partial)
 	}
 	return some, all
 }

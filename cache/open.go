@@ -42,17 +42,17 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	s := &Store{
 		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
 		log:  cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
-		gate: newGate(), verified: newSharedBits(lay.pieces), sealed: newSharedBits(lay.pieces), partly: newSharedBits(lay.pieces), untold: make(map[int]struct{}),
+		gate: newGate(), states: newPieceStates(lay.pieces), untold: make(map[int]struct{}),
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
-		doubtful: bitset.New(lay.pieces), durable: bitset.New(lay.pieces),
 		fileBytes: make([]int64, len(lay.files)), stats: make([]resume.FileState, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
 		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
 		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
-		watches:   make(map[int]*watch), stuck: make(map[*operation]struct{}),
-		news: make(chan struct{}, 1), done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		watches:   make(map[int]*watch),
+		news:      make(chan struct{}, 1), done: make(chan struct{}), kick: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		flush: make(chan chan error), sealKick: make(chan struct{}, 1), syncNow: make(chan chan error),
 	}
+	s.disk = diskHealth{log: s.log, onError: opt.OnError, stuck: make(map[*operation]struct{})}
 	if s.fs == nil {
 		if s.fs, err = vfs.Open(opt.DataDir); err != nil {
 			return nil, err

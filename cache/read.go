@@ -48,15 +48,15 @@ func (s *Store) available(off int64, n int) int {
 	}
 	last := int((off + int64(n) - 1) / s.lay.pieceLen)
 	for piece := int(off / s.lay.pieceLen); piece <= last; piece++ {
-		if s.verified.has(piece) {
+		if s.states.readable(piece) {
 			continue
 		}
 		from := max(int64(piece)*s.lay.pieceLen, off)
-		if !s.partly.has(piece) {
+		if !s.states.incomplete(piece) {
 			return int(from - off)
 		}
 		end := min(int64(piece+1)*s.lay.pieceLen, off+int64(n))
-		if m := s.availableBlocks(piece, from, end); m < end-from && !s.verified.has(piece) {
+		if m := s.availableBlocks(piece, from, end); m < end-from && !s.states.readable(piece) {
 			return int(from + m - off)
 		}
 	}
@@ -143,7 +143,7 @@ func (s *Store) readUpTo(p []byte, off int64, reason error) (n int, err error) {
 		}
 		n += m
 	}
-	s.failReading(reason)
+	s.disk.failReading(reason)
 	return n, nil
 }
 
@@ -167,7 +167,7 @@ func (s *Store) readDisk(p []byte, off int64) error {
 		if !diskFault(err) || s.readFile(dst, part) != nil {
 			return err
 		}
-		s.failReading(err)
+		s.disk.failReading(err)
 	}
 	return nil
 }

@@ -52,12 +52,12 @@ func (s *Store) unsureOf(file int) (n int) {
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
 		_, filling := s.filling[p]
-		if s.durable.Has(p) || !s.verified.has(p) && s.pieces[p] == nil && !s.doubtful.Has(p) && !filling {
+		if s.states.durable(p) || !s.states.readable(p) && s.pieces[p] == nil && !s.states.inDoubt(p) && !filling {
 			continue
 		}
 		s.unsure[p] = struct{}{}
 		n++
-		if s.sealed.has(p) {
+		if s.states.onDisk(p) {
 			s.rewrites[p] = struct{}{}
 		}
 	}
@@ -97,7 +97,7 @@ func (s *Store) rewriteSome() (more bool, first error) {
 
 // recheckLater has Events return a piece; mu is held.
 func (s *Store) recheckLater(piece int) {
-	if s.sealed.has(piece) { // else somebody else withdrew the trust, and sealing brings it back
+	if s.states.onDisk(piece) { // else somebody else withdrew the trust, and sealing brings it back
 		s.rechecks[piece] = struct{}{}
 	}
 }
@@ -107,7 +107,7 @@ func (s *Store) recheckLater(piece int) {
 func (s *Store) rewrite(piece int) error {
 	off, n := s.lay.pieceRange(piece)
 	buf := make([]byte, min(n, rewriteBytes))
-	for end := off + n; off < end && s.sealed.has(piece); {
+	for end := off + n; off < end && s.states.onDisk(piece); {
 		before := s.forgotten.Load()
 		n, err := s.readVerified(buf[:min(int64(len(buf)), end-off)], off, before)
 		if s.forgotten.Load() != before {
@@ -159,13 +159,13 @@ func (s *Store) Events() (events []state.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.suspicion.untold {
-		if s.doubtful.Has(e.Piece) { // not judged meanwhile
+		if s.states.inDoubt(e.Piece) { // not judged meanwhile
 			events = append(events, e)
 		}
 	}
 	s.suspicion.untold = nil
 	for p := range s.rechecks {
-		if s.sealed.has(p) { // else sealing brings it back
+		if s.states.onDisk(p) { // else sealing brings it back
 			delete(s.unsure, p)
 			s.doubtLocked(p)
 			events = append(events, state.Event{Piece: p, To: state.InDoubt})
@@ -186,7 +186,7 @@ func (s *Store) Durable(first, last metainfo.Piece) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := first; p <= last; p++ {
-		if !s.durable.Has(p) {
+		if !s.states.durable(p) {
 			return false
 		}
 	}

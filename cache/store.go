@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 	"torrentfs/cache/vfs"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
@@ -70,11 +70,10 @@ type Store struct {
 	closing atomic.Bool
 
 	resume *stateFiles
+	disk   diskHealth
 
 	// read without a lock
-	verified  sharedBits    // pieces
-	sealed    sharedBits    // pieces verified and written
-	partly    sharedBits    // pieces not verified with blocks that are
+	states    pieceStates
 	complete  sharedBits    // files whose pieces are all sealed
 	dirty     atomic.Int64  // bytes put and not yet written
 	forgotten atomic.Uint64 // pieces given up so far: what was read across a change is read again
@@ -86,28 +85,21 @@ type Store struct {
 	queued     int64             // bytes in queue
 	unverified list.List         // *pieceBuf with blocks written, kept and not verified; oldest first
 	kept       int64             // bytes of these
-	doubtful   bitset.Set
-	durable    bitset.Set // pieces of which the journal knows or may be told in a snapshot
 	fileBytes  []int64
 	stats      []resume.FileState // of files: the states in which they hold what is durable
 	toJournal  []int              // sealed, not yet durable
 	untold     map[int]struct{}   // pieces with blocks verified by themselves and not yet journaled
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
-	suspicion  suspicion               // of hashes that were taken before a file changed
-	distrusted map[int]struct{}        // files of which a sync failed, until one works: nothing of them is journaled
-	unsure     map[int]struct{}        // pieces of which a failed sync may have cost something: they are not journaled
-	rewrites   map[int]struct{}        // of these, sealed ones that are to be written again
-	rechecks   map[int]struct{}        // sealed ones that Events is to return
-	filling    map[int]struct{}        // pieces that Fill wrote and nobody judged yet
-	pins       map[int]*pin            // files handed out by Backing
-	trouble    [numChores]error        // of the episodes that go on
-	watches    map[int]*watch          // of files that were opened
-	toLose     []int                   // doubted, and still held for the journal
-	readFailed time.Time               // last
-	probed     time.Time               // last
-	writeBegun time.Time               // of the write under way; zero: none is
-	stuck      map[*operation]struct{} // what the disk does not answer
+	suspicion  suspicion        // of hashes that were taken before a file changed
+	distrusted map[int]struct{} // files of which a sync failed, until one works: nothing of them is journaled
+	unsure     map[int]struct{} // pieces of which a failed sync may have cost something: they are not journaled
+	rewrites   map[int]struct{} // of these, sealed ones that are to be written again
+	rechecks   map[int]struct{} // sealed ones that Events is to return
+	filling    map[int]struct{} // pieces that Fill wrote and nobody judged yet
+	pins       map[int]*pin     // files handed out by Backing
+	watches    map[int]*watch   // of files that were opened
+	toLose     []int            // doubted, and still held for the journal
 
 	stale bool // the resume data on disk says less than we know
 
@@ -130,7 +122,7 @@ type Store struct {
 }
 
 // Has reports whether the piece is verified and can be read.
-func (s *Store) Has(piece metainfo.Piece) bool { return s.verified.has(piece) }
+func (s *Store) Has(piece metainfo.Piece) bool { return s.states.readable(piece) }
 
 // Path is where a file lies below the data folder.
 func (s *Store) Path(file int) string { return s.lay.files[file].Path }
@@ -138,20 +130,14 @@ func (s *Store) Path(file int) string { return s.lay.files[file].Path }
 // Held returns the pieces that can be read: after Open, those that the resume
 // data vouches for. The caller owns the copy; piece i is bit i%64 of word i/64.
 func (s *Store) Held() []uint64 {
-	out := make([]uint64, len(s.verified))
-	for i := range s.verified {
-		out[i] = s.verified[i].Load()
-	}
-	return out
+	return s.states.those(s.lay.pieces, state.Piece.Readable)
 }
 
 // Doubtful returns the pieces that have bytes on disk which nobody vouches
 // for. Whoever opened the store hashes them (through Unverified), then calls
 // Commit or Discard. Pieces that are padding throughout are among them, too.
 func (s *Store) Doubtful() []uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.doubtful.Clone()
+	return s.states.those(s.lay.pieces, isInDoubt)
 }
 
 // Dirty is the number of bytes put and not yet written. It grows without
@@ -165,15 +151,7 @@ func (s *Store) ReadOnly() error { return s.resume.refused }
 
 // Err returns the error of the disk's present trouble, nil when all is well.
 func (s *Store) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.longest(numChores); o != nil {
-		return o.err()
-	}
-	if time.Since(s.readFailed) > quiet {
-		s.trouble[reading] = nil
-	}
-	return cmp.Or(s.trouble[writing], s.trouble[syncing], s.trouble[reading])
+	return s.disk.err()
 }
 
 // FileComplete reports whether all of a file is verified and written.

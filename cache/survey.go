@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 	"torrentfs/cache/vfs"
 	"torrentfs/metainfo"
 )
@@ -61,18 +62,16 @@ func (s *Store) survey(info *metainfo.Info) {
 	for piece := range s.lay.pieces {
 		switch s.judge(piece, snap, trusted, &look) {
 		case held:
-			s.durable.Set(piece)
+			s.states.set(piece, state.Durable)
 			for p := range s.lay.parts(s.lay.pieceRange(piece)) {
 				if p.file >= 0 {
 					s.fileBytes[p.file] += p.n
 				}
 			}
 		case doubted:
-			s.doubtful.Set(piece)
+			s.states.set(piece, state.InDoubt)
 		}
 	}
-	s.verified.load(s.durable)
-	s.sealed.load(s.durable)
 	for i := range s.lay.files {
 		if f := &s.lay.files[i]; stored(f) && f.Length > 0 && s.fileBytes[i] == f.Length {
 			s.complete.set(i)

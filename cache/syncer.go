@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 )
 
 const (
@@ -72,20 +73,20 @@ type batch struct {
 func (s *Store) syncBatch() error {
 	if err := s.journalLost(); err != nil {
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
-		s.fail(syncing, err)
+		s.disk.fail(syncing, err)
 		return err
 	}
 	b := s.takeBatch()
 	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
-	end := s.begin(syncing, "write resume data in", resume.StateDir)
+	end := s.disk.begin(syncing, "write resume data in", resume.StateDir)
 	err := s.resume.begin(s.snapshot)
 	end()
 	if err != nil {
 		s.giveBack(b)
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
-		s.fail(syncing, err)
+		s.disk.fail(syncing, err)
 		return err
 	}
 	bad, fileErr := s.syncFiles(b)
@@ -94,20 +95,20 @@ func (s *Store) syncBatch() error {
 	s.giveBack(batch{files: bad}) // to learn when the disk works again
 	if err := s.syncDirs(b); err != nil {
 		s.giveBack(b)
-		s.fail(syncing, err)
+		s.disk.fail(syncing, err)
 		return err
 	}
 	if err := s.journal(b.pieces, b.blocks, s.vouchFor(b.files, bad)); err != nil {
 		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
-		s.fail(syncing, err)
+		s.disk.fail(syncing, err)
 		return err
 	}
 	if fileErr != nil {
-		s.fail(syncing, fileErr)
+		s.disk.fail(syncing, fileErr)
 		return fileErr
 	}
-	s.recovered(syncing)
+	s.disk.recovered(syncing)
 	return nil
 }
 
@@ -144,7 +145,7 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 		return nil, nil
 	}
 	if len(b.files) > manyFiles || s.syncAll {
-		end := s.begin(syncing, "sync", ".")
+		end := s.disk.begin(syncing, "sync", ".")
 		err := s.fs.SyncAll()
 		end()
 		if err == nil {
@@ -169,7 +170,7 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 }
 
 func (s *Store) syncFile(file int) error {
-	defer s.begin(syncing, "sync", s.lay.files[file].Path)()
+	defer s.disk.begin(syncing, "sync", s.lay.files[file].Path)()
 	h, err := s.cache.files.acquire(fileKey{s, file, false})
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func (s *Store) distrust(files map[int]struct{}) {
 
 func (s *Store) syncDirs(b batch) error {
 	for dir := range b.dirs {
-		end := s.begin(syncing, "sync folder", dir)
+		end := s.disk.begin(syncing, "sync folder", dir)
 		err := s.fs.SyncDir(dir)
 		end()
 		if err != nil {
@@ -229,13 +230,13 @@ func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]resume.FileState {
 // journal writes the pieces, the blocks and the states of files down, without
 // those that cannot be trusted any more.
 func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[int]resume.FileState) error {
-	defer s.begin(syncing, "write resume data in", resume.StateDir)()
+	defer s.disk.begin(syncing, "write resume data in", resume.StateDir)()
 	var held []int
 	err := s.resume.appendMade(func() (recs []resume.Record) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, p := range pieces {
-			if s.verified.has(p) && s.trustedLocked(p) {
+			if s.states.readable(p) && s.trustedLocked(p) {
 				held = append(held, p)
 				recs = append(recs, resume.Record{Kind: resume.Held, Index: uint32(p)})
 			}
@@ -269,8 +270,8 @@ func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[
 	s.mu.Lock()
 	s.told(blocks)
 	for _, p := range held {
-		if s.verified.has(p) { // not given up meanwhile
-			s.durable.Set(p)
+		if s.states.get(p) == state.Written { // not given up meanwhile
+			s.become(p, state.Durable)
 		}
 	}
 	for file, state := range states {
@@ -299,7 +300,7 @@ func (s *Store) snapshot() *resume.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := &resume.Snapshot{
-		Held: s.durable.Clone(), InDoubt: s.doubtful.Clone(), Files: slices.Clone(s.stats), Blocks: s.toldBlocks(),
+		Held: s.states.those(s.lay.pieces, isDurable), InDoubt: s.states.those(s.lay.pieces, isInDoubt), Files: slices.Clone(s.stats), Blocks: s.toldBlocks(),
 	}
 	for i := range snap.Files {
 		if snap.Files[i].Size != resume.FileMissing && !s.place.may(i) {
@@ -317,7 +318,7 @@ func (s *Store) publish() error {
 	if !stale && !s.resume.begun() {
 		return nil
 	}
-	defer s.begin(syncing, "write resume data in", resume.StateDir)()
+	defer s.disk.begin(syncing, "write resume data in", resume.StateDir)()
 	states := make(map[int]resume.FileState)
 	for file, w := range s.watches {
 		if w.touched || w.foreign || w.doubts > 0 {
@@ -325,8 +326,10 @@ func (s *Store) publish() error {
 		}
 	}
 	snap := s.snapshot()
-	for i := range snap.Held { // verified but not vouched for: hash them
-		snap.InDoubt[i] |= s.sealed[i].Load() &^ snap.Held[i]
+	for p := range s.lay.pieces { // verified but not vouched for: hash them
+		if s.states.get(p) == state.Written {
+			snap.InDoubt.Set(p)
+		}
 	}
 	for file, state := range states {
 		snap.Files[file] = state

@@ -408,7 +408,7 @@ func TestBadDiskIsNotHandedOut(t *testing.T) {
 		t.Fatal("a good file is not handed out")
 	}
 	s.ReleaseBacking(0)
-	s.probed = time.Time{}
+	s.disk.probed = time.Time{}
 	disk.bad = true
 	if _, ok := s.Backing(0); ok || !errors.Is(s.Err(), syscall.EIO) {
 		t.Errorf("handed out: %v, %v", ok, s.Err())
@@ -420,7 +420,7 @@ func TestBadDiskIsNotHandedOut(t *testing.T) {
 	if _, _, ok := s.Section(0, 100); ok {
 		t.Error("lent right after it failed")
 	}
-	s.readFailed = time.Now().Add(-2 * quiet)
+	s.disk.readFailed = time.Now().Add(-2 * quiet)
 	if _, ok := s.Backing(0); !ok {
 		t.Error("not handed out a while later")
 	}
@@ -477,9 +477,7 @@ func TestShedBehindAStalledWrite(t *testing.T) {
 		if lost := s.Drop(0); s.Stalled() || lost != nil {
 			t.Errorf("shed %v although nothing is under way", lost)
 		}
-		s.mu.Lock()
-		s.writeBegun = time.Now()
-		s.mu.Unlock()
+		s.disk.setWriting(time.Now())
 		time.Sleep(stallTime + time.Second)
 		if lost := s.Drop(tor.PieceLength()); !s.Stalled() || len(lost) == 0 || lost[0] != 1 {
 			t.Errorf("stalled %v, shed %v", s.Stalled(), lost)

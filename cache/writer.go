@@ -104,10 +104,10 @@ func (s *Store) writeAll() error {
 		signal(s.kick)
 	}
 	if first = cmp.Or(first, err); first != nil {
-		s.fail(writing, first)
+		s.disk.fail(writing, first)
 		return first
 	}
-	s.recovered(writing)
+	s.disk.recovered(writing)
 	return nil
 }
 
@@ -209,9 +209,9 @@ func (s *Store) written() {
 // writePart writes what the items, which are adjacent, have of one file.
 func (s *Store) writePart(items []item, p part) error {
 	name := s.lay.files[p.file].Path
-	defer s.begin(writing, "write", name)()
-	s.setWriting(time.Now())
-	defer s.setWriting(time.Time{})
+	defer s.disk.begin(writing, "write", name)()
+	s.disk.setWriting(time.Now())
+	defer s.disk.setWriting(time.Time{})
 	if err := s.beforeWrite(); err != nil {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
@@ -255,13 +255,6 @@ func (s *Store) changeFile(file int, f func(vfs.File) error) error {
 		}
 		s.suspect(file)
 	}
-}
-
-// setWriting notes since when a write is under way; zero: none is.
-func (s *Store) setWriting(since time.Time) {
-	s.mu.Lock()
-	s.writeBegun = since
-	s.mu.Unlock()
 }
 
 // slices cuts [off, off+n) out of the items; the result is valid until the

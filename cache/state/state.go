@@ -31,7 +31,7 @@ const (
 	Verified              // its hash was right; some of it waits in memory for the disk
 	Written               // and all of it was given to the file system
 	Durable               // and was synced, and is in the journal
-	Evicted               // it was durable, and its place on disk was given back; set by a quota alone
+	Evicted               // it was on disk, and its place there was given back: for a quota
 )
 
 var names = [...]string{"missing", "partial", "in doubt", "verified", "written", "durable", "evicted"}
@@ -50,9 +50,9 @@ var next = [...]uint8{
 	Partial:  1<<Missing | 1<<InDoubt | 1<<Verified | 1<<Written,
 	InDoubt:  1<<Missing | 1<<Partial | 1<<Verified | 1<<Written,
 	Verified: 1<<Missing | 1<<InDoubt | 1<<Written,
-	Written:  1<<InDoubt | 1<<Durable,
+	Written:  1<<InDoubt | 1<<Durable | 1<<Evicted,
 	Durable:  1<<InDoubt | 1<<Evicted,
-	Evicted:  1<<Missing | 1<<Partial | 1<<InDoubt,
+	Evicted:  1<<Missing | 1<<Partial | 1<<InDoubt | 1<<Verified,
 }
 
 // Becomes reports whether a piece of this state may get the other one in one step.

@@ -5,10 +5,14 @@ import (
 	"fmt"
 
 	"torrentfs/cache/resume"
+	"torrentfs/cache/state"
 	"torrentfs/cache/vfs"
 )
 
-// Forget gives a verified piece up: it can be read no more, the journal says
+// ErrInUse is returned by Forget for a piece that the kernel reads by itself.
+var ErrInUse = errors.New("file is handed out")
+
+// Forget is what a quota will do, and nothing else does yet; the crash tests hold its order. It gives a verified piece up: it can be read no more, the journal says
 // so, and then its place on disk is given back to the system. [ErrInUse] says
 // that the kernel may be reading it without asking (Backing); then nothing
 // has happened.
@@ -18,7 +22,7 @@ func (s *Store) Forget(piece int) error {
 	}
 	defer s.gate.leave()
 	s.mu.Lock()
-	if !s.sealed.has(piece) {
+	if !s.states.onDisk(piece) {
 		s.mu.Unlock()
 		return fmt.Errorf("forget piece %d: %w", piece, ErrMissing)
 	}
@@ -28,9 +32,8 @@ func (s *Store) Forget(piece int) error {
 			return fmt.Errorf("forget piece %d: %s: %w", piece, s.lay.files[f].Path, ErrInUse)
 		}
 	}
-	s.unverify(piece)
+	s.unverify(piece, state.Evicted)
 	s.forgotten.Add(1)
-	s.doubtful.Clear(piece)
 	s.mu.Unlock()
 	return s.erase(piece)
 }
