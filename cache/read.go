@@ -9,14 +9,32 @@ import (
 	"torrentfs/metainfo"
 )
 
-// ReadAt reads verified bytes of the piece space; padding is zeros. At the
-// first byte that is not verified it stops with the bytes before it and
-// [ErrMissing], at the end of the piece space with [io.EOF].
-func (s *Store) ReadAt(p []byte, off int64) (int, error) {
+// Read reads verified bytes of the piece space, which p does not exceed; padding is zeros. n bytes
+// are here, and missing is the rest of p if its first byte is not verified; it has length 0 if all of p
+// is here. An error is the disk's, at the byte after the n first, which is verified: see
+// [Store.Invalidate].
+func (s *Store) Read(p []byte, off int64) (n int, missing metainfo.ByteRange, err error) {
 	if !s.gate.enter() {
-		return 0, ErrClosed
+		return 0, missing, ErrClosed
 	}
 	defer s.gate.leave()
+	for {
+		before := s.forgotten.Load()
+		here := s.available(off, len(p))
+		n, err = s.readVerified(p[:here], off, before)
+		if s.forgotten.Load() != before {
+			continue // a hole may have come into what was read
+		}
+		if err == nil && n < len(p) {
+			missing = metainfo.ByteRange{Off: off + int64(n), Len: int64(len(p) - n)}
+		}
+		return n, missing, err
+	}
+}
+
+// ReadAt is Read as [io.ReaderAt] has it: at the first byte that is not verified it stops with the
+// bytes before it and [ErrMissing], at the end of the piece space with [io.EOF].
+func (s *Store) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read at %d: negative offset", off)
 	}
@@ -24,21 +42,14 @@ func (s *Store) ReadAt(p []byte, off int64) (int, error) {
 	if rest := s.lay.size - off; int64(len(p)) > rest {
 		p, end = p[:max(rest, 0)], io.EOF
 	}
-	for {
-		before := s.forgotten.Load()
-		n := s.available(off, len(p))
-		m, err := s.readVerified(p[:n], off, before)
-		if s.forgotten.Load() != before {
-			continue // a hole may have come into what was read
-		}
-		switch {
-		case err != nil:
-			return m, err
-		case n < len(p):
-			return n, ErrMissing
-		}
-		return n, end
+	n, missing, err := s.Read(p, off)
+	switch {
+	case err != nil:
+		return n, err
+	case missing.Len > 0:
+		return n, ErrMissing
 	}
+	return n, end
 }
 
 // available is how many of the n bytes at off are verified.

@@ -438,3 +438,30 @@ func TestManyFiles(t *testing.T) {
 		t.Errorf("%d files are open after Close", c.files.used)
 	}
 }
+
+// A read says in one answer what is here and what is missing.
+func TestReadTellsWhatIsMissing(t *testing.T) {
+	tor := mixed(t)
+	s := openStore(t, newCache(t, 0), tor, Options{DataDir: t.TempDir()})
+	defer closeStore(t, s)
+	for _, p := range []int{1, 2, 4} {
+		tor.fetch(s, p)
+	}
+	n := tor.PieceLength()
+	for _, c := range []struct {
+		off, want int64 // bytes that are here of two pieces and a byte
+	}{{0, 0}, {n, 2 * n}, {2*n - 1, n + 1}, {3 * n, 0}, {4 * n, n}} {
+		p := make([]byte, min(2*n+1, tor.Size()-c.off))
+		got, missing, err := s.Read(p, c.off)
+		if want := (metainfo.ByteRange{Off: c.off + c.want, Len: int64(len(p)) - c.want}); int64(got) != c.want || missing != want || err != nil {
+			t.Errorf("at %d: %d bytes, missing %+v, %v; want %d, %+v", c.off, got, missing, err, c.want, want)
+		}
+		if !bytes.Equal(p[:got], tor.data[c.off:][:got]) {
+			t.Errorf("at %d: wrong bytes", c.off)
+		}
+	}
+	p := make([]byte, n)
+	if got, missing, err := s.Read(p, n); got != len(p) || missing.Len != 0 || err != nil {
+		t.Errorf("all is here: %d bytes, missing %+v, %v", got, missing, err)
+	}
+}

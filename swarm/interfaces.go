@@ -48,8 +48,11 @@ type BlockStore interface {
 
 // Content is the bytes that are committed.
 type Content interface {
-	// ReadAt reads committed bytes. Before the first byte that is not committed, or that could not
-	// be read in two attempts, it stops with an error.
+	// Read reads committed bytes within the piece space. n of them are here, and missing is the rest
+	// of p if its first byte is not committed; it has length 0 if all of p is here. An error is the
+	// disk's, at a byte that is committed and could not be read in two attempts.
+	Read(p []byte, off int64) (n int, missing metainfo.ByteRange, err error)
+	// ReadAt is Read for those who do not wait: a missing byte is an error, too.
 	ReadAt(p []byte, off int64) (int, error)
 	// Section is where committed bytes lie on disk, if they are there and in one file.
 	Section(off int64, n int) (f *os.File, at int64, ok bool)

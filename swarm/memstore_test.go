@@ -266,6 +266,17 @@ func (s *memStore) Has(piece int) bool {
 	return s.have.Has(piece)
 }
 
+// errMissing is why a read ends before a byte that is not committed.
+var errMissing = errors.New("missing")
+
+func (s *memStore) Read(p []byte, off int64) (n int, missing metainfo.ByteRange, err error) {
+	n, err = s.ReadAt(p, off)
+	if errors.Is(err, errMissing) {
+		return n, metainfo.ByteRange{Off: off + int64(n), Len: int64(len(p) - n)}, nil
+	}
+	return n, missing, err
+}
+
 func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -276,7 +287,7 @@ func (s *memStore) ReadAt(p []byte, off int64) (n int, err error) {
 		if !s.have.Has(piece) {
 			block := int((off - start) / blockSize)
 			if off-start >= s.info.PieceSize(piece) || !s.good[piece].Has(block) {
-				return n, errors.New("missing")
+				return n, errMissing
 			}
 			end = min(end, start+int64(block+1)*blockSize)
 		}

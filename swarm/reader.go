@@ -56,10 +56,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 		return n, err
 	}
 	var since time.Time // that it waits
-	invalidated, suspect := 0, int64(-1)
+	invalidated := 0
 	for {
-		var k int
-		k, err = t.store.ReadAt(p[n:], off+int64(n))
+		k, missing, err := t.store.Read(p[n:], off+int64(n))
 		if n += k; k > 0 {
 			invalidated = 0
 		}
@@ -69,35 +68,27 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (n int, err er
 			}
 			return n, nil
 		}
-		at := off + int64(n)
-		if piece := t.info.PieceOf(at); t.store.HasBlock(metainfo.Block{Piece: piece, Index: int(at % t.info.PieceLength() / blockSize)}) { // the disk's fault
-			if suspect != at { // it may have been committed since the store looked
-				suspect = at
-				continue
-			}
-			if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
+		if err != nil {
 			if invalidated++; invalidated > maxInvalidations {
 				return n, err
 			}
-			t.store.Invalidate(piece, err)
+			t.store.Invalidate(t.info.PieceOf(off+int64(n)), err)
+			missing = metainfo.ByteRange{Off: off + int64(n), Len: int64(len(p) - n)}
 		}
-		suspect = -1
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if err := r.wait(ctx, off+int64(n), len(p)-n, since); err != nil {
+		if err := r.wait(ctx, missing, since); err != nil {
 			return n, err
 		}
 	}
 }
 
-// wait blocks until n bytes at off are verified. since is when the read began to wait.
-func (r *Reader) wait(ctx context.Context, off int64, n int, since time.Time) error {
+// wait blocks until the bytes are verified. since is when the read began to wait.
+func (r *Reader) wait(ctx context.Context, bytes metainfo.ByteRange, since time.Time) error {
 	t := r.t
 	r.flushHits()
-	d := &blockedRead{reader: r.id, off: off, n: n, label: r.label, since: since, done: make(chan error, 1)}
+	d := &blockedRead{reader: r.id, off: bytes.Off, n: int(bytes.Len), label: r.label, since: since, done: make(chan error, 1)}
 	select {
 	case t.blocked <- d:
 	case <-ctx.Done():
