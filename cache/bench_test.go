@@ -78,7 +78,7 @@ func benchPut(b *testing.B, pieceLen int64) {
 // writeFlush waits until all is written, without a sync.
 func (s *Store) writeFlush() error {
 	reply := make(chan error, 1)
-	s.flush <- reply
+	s.write.flush <- reply
 	return <-reply
 }
 

@@ -66,10 +66,10 @@ func (s *Store) Put(b metainfo.Block, data []byte) {
 	if len(data) != want {
 		panic(fmt.Sprintf("cache: block %d of piece %d has %d bytes, want %d", block, piece, len(data), want))
 	}
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 
 	s.mu.Lock()
 	if s.states.readable(piece) {
@@ -104,10 +104,10 @@ func (s *Store) Put(b metainfo.Block, data []byte) {
 func (s *Store) enqueue(it item) {
 	n := int64(len(it.data))
 	if len(s.queue) == 0 {
-		signal(s.kick)
+		signal(s.write.kick)
 	}
 	if s.queued < gatherBytes && s.queued+n >= gatherBytes {
-		signal(s.full)
+		signal(s.write.full)
 	}
 	s.queue = append(s.queue, it)
 	s.queued += n
@@ -128,10 +128,10 @@ func signal(c chan struct{}) {
 // [ErrMissing] says that there are no such bytes.
 func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
 	piece, block := b.Piece, b.Index
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil, ErrClosed
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	if data := s.inMemory(piece, block); data != nil {
 		return data, nil
 	}
@@ -165,10 +165,10 @@ func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
 // to it, or blocks were discarded since. Whoever hashes reads all of it
 // anew then (Unverified).
 func (s *Store) Commit(piece metainfo.Piece) bool {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return false
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	if s.states.readable(piece) {
 		s.mu.Unlock()
@@ -237,10 +237,10 @@ func (s *Store) seal(piece int) (done []int) {
 	s.become(piece, state.Written)
 	if _, unsure := s.unsure[piece]; unsure {
 		s.rewrites[piece] = struct{}{}
-		signal(s.kick)
+		signal(s.write.kick)
 	} else {
 		if len(s.toJournal) == 0 {
-			signal(s.sealKick)
+			signal(s.sync.sealKick)
 		}
 		s.toJournal = append(s.toJournal, piece)
 	}

@@ -27,25 +27,27 @@ func (s *Store) completeFiles() (files []resume.CatalogueFile, set bitset.Set) {
 
 // catalogue writes down which files are complete, where that changed. Where it
 // was written only just now it returns how long to wait, unless that is not to be.
-func (s *Store) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
+func (y *syncer) catalogue(now time.Time, atOnce bool) (wait time.Duration) {
+	s := y.s
 	if s.resume.id.V2 == [32]byte{} || s.resume.refused != nil {
 		return 0
 	}
 	files, set := s.completeFiles()
-	if set.Equal(s.catalogued) {
+	if set.Equal(y.catalogued) {
 		return 0
 	}
-	if next := s.cataloguedAt.Add(catalogueEvery); !atOnce && now.Before(next) {
+	if next := y.cataloguedAt.Add(catalogueEvery); !atOnce && now.Before(next) {
 		return next.Sub(now)
 	}
-	s.catalogued, s.cataloguedAt = set, now
-	if err := s.writeCatalogue(files); err != nil {
+	y.catalogued, y.cataloguedAt = set, now
+	if err := y.writeCatalogue(files); err != nil {
 		s.log.Debug("write catalogue of complete files: " + err.Error())
 	}
 	return 0
 }
 
-func (s *Store) writeCatalogue(files []resume.CatalogueFile) error {
+func (y *syncer) writeCatalogue(files []resume.CatalogueFile) error {
+	s := y.s
 	name := s.resume.base + resume.CatalogueSuffix
 	b := resume.EncodeCatalogue(files)
 	if len(b) > resume.MaxCatalogue {

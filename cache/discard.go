@@ -8,10 +8,10 @@ import (
 // Discard forgets the blocks of a piece whose hash was wrong. A verified piece
 // stays, and so do blocks that are verified by themselves.
 func (s *Store) Discard(piece metainfo.Piece) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.states.readable(piece) {
@@ -41,10 +41,10 @@ func (s *Store) Discard(piece metainfo.Piece) {
 // DiscardBlock forgets one block, whose own hash was wrong.
 func (s *Store) DiscardBlock(b metainfo.Block) {
 	piece, block := b.Piece, b.Index
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if pb := s.pieces[piece]; pb != nil && !pb.committed {

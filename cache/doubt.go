@@ -22,10 +22,10 @@ const quiet = time.Minute
 // changed, cut or removed. Such pieces cannot be read any more; Events tells of
 // them, unless others have withdrawn the trust before.
 func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	var doubtful []metainfo.Piece
 	foreign, hangs := false, hangs(reason) || s.disk.hanging(reading) != nil
 	for file := range s.lay.filesOf(piece) {
@@ -64,7 +64,7 @@ func (s *Store) tell(e state.Event) {
 func (s *Store) withdrew() {
 	s.stale = true
 	s.forgotten.Add(1)
-	signal(s.sealKick)
+	signal(s.sync.sealKick)
 }
 
 // suspect withdraws the trust in all that a file holds which somebody else
@@ -253,10 +253,10 @@ func (s *Store) Stalled() bool {
 // read any more and have to be fetched again. While the disk works it does
 // nothing: then waiting is enough.
 func (s *Store) Drop(most int64) (lost []metainfo.Piece) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.disk.stalled() {
@@ -311,7 +311,8 @@ func (s *Store) probe(file int, h *handle) error {
 
 // takeLost takes what the journal must no longer vouch for: pieces, and states
 // of files.
-func (s *Store) takeLost() (pieces, files []int) {
+func (y *syncer) takeLost() (pieces, files []int) {
+	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pieces, files = s.toLose, slices.Sorted(maps.Keys(s.suspicion.files))
@@ -322,8 +323,9 @@ func (s *Store) takeLost() (pieces, files []int) {
 
 // journalLost writes it down. It comes before any word on pieces that were
 // verified later.
-func (s *Store) journalLost() error {
-	pieces, files := s.takeLost()
+func (y *syncer) journalLost() error {
+	s := y.s
+	pieces, files := y.takeLost()
 	if len(pieces)+len(files) == 0 {
 		return nil
 	}

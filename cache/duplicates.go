@@ -135,10 +135,10 @@ func SubFolders(dir string) (dirs []string) {
 // where anything of the piece came already, and where the piece is not of one
 // file alone.
 func (s *Store) Fill(piece metainfo.Piece, src vfs.File) error {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return ErrClosed
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	busy := s.states.readable(piece) || s.pieces[piece] != nil
 	if !busy {
@@ -184,7 +184,7 @@ func (s *Store) fillPart(p part, src vfs.File) error {
 		if id := ours.ID(); id != (vfs.FileID{}) && id == theirs.ID() {
 			return errors.New("it may be the same file")
 		}
-		if err := s.room(f, p.at, p.n); err != nil {
+		if err := s.space.room(f, p.at, p.n); err != nil {
 			return err
 		}
 		return vfs.Copy(f, p.at, src, p.at, p.n)

@@ -17,10 +17,10 @@ var ErrInUse = errors.New("file is handed out")
 // that the kernel may be reading it without asking (Backing); then nothing
 // has happened.
 func (s *Store) Forget(piece int) error {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return ErrClosed
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	if !s.states.onDisk(piece) {
 		s.mu.Unlock()

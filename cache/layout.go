@@ -152,3 +152,16 @@ func (l *layout) hasContent(piece, block int) bool {
 	i := l.first(off)
 	return i < len(l.spans) && l.spans[i].off < off+int64(n)
 }
+
+// at is the block that holds off, and where it lies. Between a short piece
+// and the next one (v2) there is none: n is 0 and next the end of the gap.
+func (l *layout) at(off int64) (piece, block int, start int64, n int, next int64) {
+	piece = int(off / l.pieceLen)
+	base := int64(piece) * l.pieceLen
+	block = int((off - base) / metainfo.BlockSize)
+	if off-base >= l.geo.PieceSize(piece) {
+		return piece, block, off, 0, base + l.pieceLen
+	}
+	start, n = l.block(piece, block)
+	return piece, block, start, n, start + int64(n)
+}

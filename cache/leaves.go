@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"torrentfs/cache/resume"
-	"torrentfs/cache/state"
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
@@ -32,10 +31,10 @@ func (pb *pieceBuf) beginGood() {
 // is there, as in Commit.
 func (s *Store) CommitBlock(b metainfo.Block) bool {
 	piece, block := b.Piece, b.Index
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return true
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	summed := s.inMemory(piece, block)
 	sum := resume.Checksum(summed)
 	s.mu.Lock()
@@ -71,7 +70,7 @@ func (s *Store) CommitBlock(b metainfo.Block) bool {
 // tellLater has the syncer journal a piece's blocks; mu is held.
 func (s *Store) tellLater(piece int) {
 	if len(s.untold) == 0 {
-		signal(s.sealKick)
+		signal(s.sync.sealKick)
 	}
 	s.untold[piece] = struct{}{}
 }
@@ -137,7 +136,7 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 	}
 	at := off
 	for at < end {
-		_, block, _, n, next := s.at(at)
+		_, block, _, n, next := s.lay.at(at)
 		if n == 0 || !pb.good.Has(block) {
 			break
 		}
@@ -147,7 +146,8 @@ func (s *Store) availableBlocks(piece int, off, end int64) int64 {
 }
 
 // takeUntold lists the blocks that are written and not journaled; mu is held.
-func (s *Store) takeUntold() (blocks []resume.VerifiedBlock) {
+func (y *syncer) takeUntold() (blocks []resume.VerifiedBlock) {
+	s := y.s
 	for _, piece := range slices.Sorted(maps.Keys(s.untold)) {
 		pb := s.pieces[piece]
 		if pb == nil || pb.good == nil || pb.committed {
@@ -164,7 +164,8 @@ func (s *Store) takeUntold() (blocks []resume.VerifiedBlock) {
 }
 
 // told notes that the journal knows of blocks; mu is held.
-func (s *Store) told(blocks []resume.VerifiedBlock) {
+func (y *syncer) told(blocks []resume.VerifiedBlock) {
+	s := y.s
 	for _, x := range blocks {
 		if pb := s.pieces[x.Piece]; pb != nil && pb.told != nil && pb.good.Has(x.Index) {
 			pb.told.Set(x.Index)
@@ -204,53 +205,4 @@ func (s *Store) doubtBlocks(piece int) (any bool) {
 		}
 	}
 	return any
-}
-
-// restoreBlocks takes over what a snapshot tells of a piece, as far as the files
-// reach, and says whether that is all of it. Of files that are not trusted it
-// takes those whose checksums are right, and no more than budget says, in bytes:
-// it is called at opening, and somebody waits.
-func (s *Store) restoreBlocks(piece int, blocks resume.BlockSums, trusted bool, budget *int64) (some, all bool) {
-	n := s.lay.geo.NumBlocks(piece)
-	pb := &pieceBuf{piece: piece, bufs: make([][]byte, n), state: make([]blockState, n)}
-	pb.beginGood()
-	all = true
-	for b := range n {
-		sum, told := blocks[b]
-		if !told || !s.reaches(piece, b) || !trusted && !s.readsAs(piece, b, sum, budget) {
-			all = false
-			continue
-		}
-		pb.state[b] = onDisk
-		pb.good.Set(b)
-		pb.told.Set(b)
-		pb.sums[b] = sum
-		some = true
-	}
-	if some {
-		s.pieces[piece] = pb
-		s.states.set(piece, state.Partial)
-	}
-	return some, all
-}
-
-// readsAs reports whether a block on disk has a checksum.
-func (s *Store) readsAs(piece, block int, sum uint64, budget *int64) bool {
-	off, n := s.lay.block(piece, block)
-	if *budget -= int64(n); *budget < 0 || sum == 0 {
-		return false
-	}
-	b := make([]byte, n)
-	return s.readDisk(b, off) == nil && resume.Checksum(b) == sum
-}
-
-// reaches reports whether the files are long enough for a block.
-func (s *Store) reaches(piece, block int) bool {
-	off, n := s.lay.block(piece, block)
-	for p := range s.lay.parts(off, int64(n)) {
-		if p.file >= 0 && s.stats[p.file].Size < p.at+p.n {
-			return false
-		}
-	}
-	return true
 }

@@ -30,7 +30,8 @@ func (e *LockedError) Unwrap() error { return ErrLocked }
 
 // signLock writes into a lock that this process holds it. Without that the
 // next one hears less; so it is no error if it fails.
-func (s *Store) signLock(name string) {
+func (k *locks) signLock(name string) {
+	s := k.s
 	started := processStart(os.Getpid())
 	if s.opt.Purpose == "" || started == "" {
 		return

@@ -30,22 +30,10 @@ var ErrForeign = errors.New("another program put a file of this name there, whic
 
 // place is what a store may do in its data folder.
 type place struct {
-	torrent io.Closer // lock of the torrent; nil: none is held
-	name    io.Closer // lock of its top-level name
-	top     string    // that name, folded
-
 	mu     sync.Mutex
 	ours   bitset.Set         // files that may be written to
 	inodes map[vfs.FileID]int // file that was opened for writing, by identity
 	ids    map[int]vfs.FileID // the reverse of inodes
-}
-
-func (p *place) unlock() {
-	for _, l := range []io.Closer{p.torrent, p.name} {
-		if l != nil {
-			_ = l.Close()
-		}
-	}
 }
 
 // may reports whether the file that lies under a file's name may be written to.
@@ -127,7 +115,7 @@ func (s *Store) settle(info *metainfo.Info) error {
 	if err != nil {
 		return err
 	}
-	if err := s.lockName(p.top()); err != nil {
+	if err := s.locks.lockName(p.top()); err != nil {
 		return err
 	}
 	if p.writes() {
@@ -136,7 +124,7 @@ func (s *Store) settle(info *metainfo.Info) error {
 		err = p.look()
 	}
 	if err == nil {
-		err = s.lockName(p.top())
+		err = s.locks.lockName(p.top())
 	}
 	if err != nil {
 		return err
@@ -211,7 +199,7 @@ func (s *Store) newPlacing(info *metainfo.Info) (*placing, error) {
 	if err := linkOut(s.fs, l.trouble); err != nil {
 		return nil, err
 	}
-	p.snap, _ = s.resume.load() // survey says what is wrong with it
+	p.snap, _ = s.resume.load() // scan says what is wrong with it
 	return p, nil
 }
 

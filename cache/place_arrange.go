@@ -58,7 +58,7 @@ func (p *placing) chooseTop() error {
 		if p.there(name) {
 			continue
 		}
-		err := p.s.lockName(name)
+		err := p.s.locks.lockName(name)
 		if errors.Is(err, ErrLocked) {
 			continue
 		}

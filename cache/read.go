@@ -14,10 +14,10 @@ import (
 // is here. An error is the disk's, at the byte after the n first, which is verified: see
 // [Store.Invalidate].
 func (s *Store) Read(p []byte, off int64) (n int, missing metainfo.ByteRange, err error) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return 0, missing, ErrClosed
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	for {
 		before := s.forgotten.Load()
 		here := s.available(off, len(p))
@@ -74,19 +74,6 @@ func (s *Store) available(off int64, n int) int {
 	return n
 }
 
-// at is the block that holds off, and where it lies. Between a short piece
-// and the next one (v2) there is none: n is 0 and next the end of the gap.
-func (s *Store) at(off int64) (piece, block int, start int64, n int, next int64) {
-	piece = int(off / s.lay.pieceLen)
-	base := int64(piece) * s.lay.pieceLen
-	block = int((off - base) / metainfo.BlockSize)
-	if off-base >= s.lay.geo.PieceSize(piece) {
-		return piece, block, off, 0, base + s.lay.pieceLen
-	}
-	start, n = s.lay.block(piece, block)
-	return piece, block, start, n, start + int64(n)
-}
-
 // readVerified fills p from memory where it can, and reads each stretch in
 // between from disk in one go. before is what forgotten was when the pieces
 // were seen to be verified.
@@ -94,7 +81,7 @@ func (s *Store) readVerified(p []byte, off int64, before uint64) (int, error) {
 	end := off + int64(len(p))
 	disk := off // [disk, o) is to be read from disk
 	for o := off; o < end; {
-		piece, block, start, n, next := s.at(o)
+		piece, block, start, n, next := s.lay.at(o)
 		if n > 0 {
 			if b := s.inMemory(piece, block); b != nil {
 				if n, err := s.fill(p[disk-off:o-off], disk, before); err != nil {
@@ -128,7 +115,7 @@ func (s *Store) fill(p []byte, off int64, before uint64) (n int, err error) {
 	}
 	end := off + int64(len(p))
 	for o := off; o < end; {
-		piece, block, start, n, next := s.at(o)
+		piece, block, start, n, next := s.lay.at(o)
 		if n > 0 && start >= off && next <= end {
 			if key := s.key(piece, block); s.cache.mem.again(key) {
 				s.cache.mem.add(key, append([]byte(nil), p[start-off:next-off]...), true)
@@ -147,7 +134,7 @@ func (s *Store) readUpTo(p []byte, off int64, reason error) (n int, err error) {
 	}
 	for n < len(p) {
 		at := off + int64(n)
-		_, _, _, _, next := s.at(at)
+		_, _, _, _, next := s.lay.at(at)
 		m := min(int(next-at), len(p)-n)
 		if err := s.readDisk(p[n:n+m], at); err != nil {
 			return n, err
@@ -211,16 +198,16 @@ func (s *Store) askDisk(dst []byte, p part) error {
 // are in memory. The buffers follow each other; nobody changes them, and they
 // stay valid for as long as the caller keeps them.
 func (s *Store) Memory(off int64, n int) (bufs [][]byte, ok bool) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil, false
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.available(off, n) < n {
 		return nil, false
 	}
 	end := off + int64(n)
 	for off < end {
-		piece, block, start, size, next := s.at(off)
+		piece, block, start, size, next := s.lay.at(off)
 		var b []byte
 		switch {
 		case size == 0:

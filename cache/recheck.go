@@ -25,7 +25,8 @@ import (
 const rewriteBytes = 1 << 20
 
 // regain lifts the distrust in those of the files that could be synced again.
-func (s *Store) regain(files, bad map[int]struct{}) {
+func (y *syncer) regain(files, bad map[int]struct{}) {
+	s := y.s
 	for file := range files {
 		if _, still := bad[file]; still {
 			continue
@@ -35,20 +36,21 @@ func (s *Store) regain(files, bad map[int]struct{}) {
 		n := 0
 		if distrusted {
 			delete(s.distrusted, file)
-			n = s.unsureOf(file)
+			n = s.sync.unsureOf(file)
 		}
 		s.mu.Unlock()
 		if n > 0 {
 			s.log.Warn("file could not be synced for a while: what was written meanwhile is written and checked again",
 				"path", s.lay.files[file].Path, "pieces", n)
-			signal(s.kick)
+			signal(s.write.kick)
 		}
 	}
 }
 
 // unsureOf makes what there is of a file and is not durable unsure, and says
 // how many pieces that are; mu is held.
-func (s *Store) unsureOf(file int) (n int) {
+func (y *syncer) unsureOf(file int) (n int) {
+	s := y.s
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
 		_, filling := s.filling[p]
@@ -67,7 +69,8 @@ func (s *Store) unsureOf(file int) (n int) {
 // rewriteSome writes pieces again, at least one if there is any, until that is
 // much; more says whether some are left. What the disk does not take comes again.
 // The writer calls it.
-func (s *Store) rewriteSome() (more bool, first error) {
+func (w *writer) rewriteSome() (more bool, first error) {
+	s := w.s
 	s.mu.Lock()
 	todo := slices.Sorted(maps.Keys(s.rewrites))
 	s.mu.Unlock()
@@ -77,13 +80,13 @@ func (s *Store) rewriteSome() (more bool, first error) {
 			break
 		}
 		n += s.lay.geo.PieceSize(piece)
-		if err := s.rewrite(piece); err != nil {
+		if err := w.rewrite(piece); err != nil {
 			first = cmp.Or(first, err)
 			continue
 		}
 		s.mu.Lock()
 		delete(s.rewrites, piece)
-		s.recheckLater(piece)
+		s.write.recheckLater(piece)
 		s.mu.Unlock()
 		for file := range s.lay.filesOf(piece) {
 			s.suspect(file) // it may have failed for that
@@ -96,7 +99,8 @@ func (s *Store) rewriteSome() (more bool, first error) {
 }
 
 // recheckLater has Events return a piece; mu is held.
-func (s *Store) recheckLater(piece int) {
+func (w *writer) recheckLater(piece int) {
+	s := w.s
 	if s.states.onDisk(piece) { // else somebody else withdrew the trust, and sealing brings it back
 		s.rechecks[piece] = struct{}{}
 	}
@@ -104,7 +108,8 @@ func (s *Store) recheckLater(piece int) {
 
 // rewrite writes a sealed piece again, but for blocks that cannot be read: whoever
 // hashes it will see that, too. It stops where somebody else withdraws the trust in it.
-func (s *Store) rewrite(piece int) error {
+func (w *writer) rewrite(piece int) error {
+	s := w.s
 	off, n := s.lay.pieceRange(piece)
 	buf := make([]byte, min(n, rewriteBytes))
 	for end := off + n; off < end && s.states.onDisk(piece); {
@@ -113,24 +118,25 @@ func (s *Store) rewrite(piece int) error {
 		if s.forgotten.Load() != before {
 			continue // a hole may have come into what was read
 		}
-		if werr := s.rewritePart(buf[:n], off); werr != nil {
+		if werr := w.rewritePart(buf[:n], off); werr != nil {
 			return werr
 		}
 		off += int64(n)
 		if err != nil {
-			_, _, _, _, off = s.at(off)
+			_, _, _, _, off = s.lay.at(off)
 		}
 	}
 	return nil
 }
 
 // rewritePart writes bytes again that lie in the files already.
-func (s *Store) rewritePart(b []byte, off int64) error {
+func (w *writer) rewritePart(b []byte, off int64) error {
+	s := w.s
 	for p := range s.lay.parts(off, int64(len(b))) {
 		if p.file < 0 {
 			continue
 		}
-		err := s.writePart([]item{{off: off, data: b}}, p)
+		err := w.writePart([]item{{off: off, data: b}}, p)
 		if errors.Is(err, fs.ErrPermission) {
 			continue // it is not us who wrote there
 		}
@@ -152,10 +158,10 @@ func (s *Store) Changed() <-chan struct{} { return s.news }
 // They are those that Invalidate was called for, those of a file that the store saw to be changed by
 // somebody else, and those that a failed sync may have cost, and that were written again.
 func (s *Store) Events() (events []state.Event) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.suspicion.untold {

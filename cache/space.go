@@ -11,12 +11,18 @@ import (
 // mostKept bounds what is kept free by default.
 const mostKept = 1 << 30
 
+// diskSpace is the room on the file system of a data folder.
+type diskSpace struct {
+	fs   vfs.FS
+	keep int64 // see [Options]
+}
+
 // keepFree is how much of the file system is left free, in bytes.
-func (s *Store) keepFree(sp vfs.Space) int64 {
+func (d *diskSpace) keepFree(sp vfs.Space) int64 {
 	switch {
-	case s.opt.KeepFree > 0:
-		return s.opt.KeepFree
-	case s.opt.KeepFree < 0:
+	case d.keep > 0:
+		return d.keep
+	case d.keep < 0:
 		return 0
 	}
 	return min(sp.Total/100, mostKept)
@@ -24,12 +30,12 @@ func (s *Store) keepFree(sp vfs.Space) int64 {
 
 // room fails if a write would take what is to be kept free. A range that has
 // its place on the disk already may be written to.
-func (s *Store) room(f vfs.File, at, n int64) error {
-	sp, err := s.fs.Space()
+func (d *diskSpace) room(f vfs.File, at, n int64) error {
+	sp, err := d.fs.Space()
 	if err != nil || sp.Total <= 0 {
 		return nil //nolint:nilerr // the write itself will tell
 	}
-	kept := s.keepFree(sp)
+	kept := d.keepFree(sp)
 	if kept == 0 || sp.Free-n >= kept {
 		return nil
 	}
@@ -51,15 +57,15 @@ func (r Room) Fits() bool { return r.Needed <= r.Free }
 
 // Room asks the file system about the wanted files.
 func (s *Store) Room(wanted func(file int) bool) (Room, error) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return Room{}, ErrClosed
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	sp, err := s.fs.Space()
 	if err != nil {
 		return Room{}, err
 	}
-	r := Room{Kept: s.keepFree(sp)}
+	r := Room{Kept: s.space.keepFree(sp)}
 	r.Free = max(0, sp.Free-r.Kept)
 	for i := range s.lay.files {
 		f := &s.lay.files[i]

@@ -12,7 +12,6 @@ import (
 	"torrentfs/cache/resume"
 	"torrentfs/cache/state"
 	"torrentfs/cache/vfs"
-	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 )
 
@@ -65,12 +64,16 @@ type Store struct {
 	log   *slog.Logger
 	ord   uint64 // first part of the keys in the memory tier
 	place place
-	gate  *gate
+	locks locks
+	space diskSpace
+	guard *closeGuard
 
 	closing atomic.Bool
 
 	resume *stateFiles
 	disk   diskHealth
+	write  *writer
+	sync   *syncer
 
 	// read without a lock
 	states    pieceStates
@@ -103,22 +106,9 @@ type Store struct {
 
 	stale bool // the resume data on disk says less than we know
 
-	// owned by the syncer, then Close
-	syncAll      bool       // after a crash: folders may be there that were never synced
-	catalogued   bitset.Set // files that the catalogue names; nil: none was written yet
-	cataloguedAt time.Time
-
-	// owned by whoever writes: the writer, then Close
-	vector [][]byte
-
-	news     chan struct{} // holds a token: there are events, or bytes were written
-	done     chan struct{}
-	kick     chan struct{} // something is queued
-	full     chan struct{} // enough is queued
-	flush    chan chan error
-	sealKick chan struct{} // something is to be journaled
-	syncNow  chan chan error
-	wg       sync.WaitGroup
+	news chan struct{} // holds a token: there are events, or bytes were written
+	done chan struct{}
+	wg   sync.WaitGroup
 }
 
 // Has reports whether the piece is verified and can be read.
@@ -167,11 +157,11 @@ func (s *Store) FileBytes(file int) int64 {
 // Sync writes all that was put, syncs it and journals what is verified: when
 // it returns nil, that survives a crash.
 func (s *Store) Sync(ctx context.Context) error {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return ErrClosed
 	}
-	defer s.gate.leave()
-	for _, to := range []chan chan error{s.flush, s.syncNow} {
+	defer s.guard.leave()
+	for _, to := range []chan chan error{s.write.flush, s.sync.syncNow} {
 		reply := make(chan error, 1)
 		select {
 		case to <- reply:
@@ -206,17 +196,17 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	s.gate.shut()
+	s.guard.shut()
 	close(s.done)
 	s.wg.Wait()
 	err := s.finish()
 	if err == nil && len(s.rewrites) > 0 { // the sync worked again just now
 		err = s.finish()
 	}
-	if perr := s.publish(); err == nil {
+	if perr := s.sync.publish(); err == nil {
 		err = perr
 	}
-	s.catalogue(time.Now(), true)
+	s.sync.catalogue(time.Now(), true)
 	s.resume.close()
 	for _, p := range s.pins {
 		s.cache.files.release(p.h)
@@ -229,19 +219,19 @@ func (s *Store) close() error {
 
 // finish writes and syncs what is left.
 func (s *Store) finish() error {
-	err := s.writeAll()
+	err := s.write.writeAll()
 	for more := err == nil; more; {
-		more, err = s.rewriteSome()
+		more, err = s.write.rewriteSome()
 		more = more && err == nil
 	}
-	if serr := s.syncBatch(); err == nil {
+	if serr := s.sync.syncBatch(); err == nil {
 		err = serr
 	}
 	return err
 }
 
 func (s *Store) unlock() {
-	s.place.unlock()
+	s.locks.unlock()
 	_ = s.fs.Close()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"torrentfs/cache/resume"
 	"torrentfs/cache/state"
+	"torrentfs/internal/bitset"
 )
 
 const (
@@ -18,9 +19,25 @@ const (
 	manyFiles = 64 // more than that are synced by one call for the file system
 )
 
+// syncer makes what is written durable: it syncs files and directories, and then writes the journal. It
+// is one goroutine's, and after that Close's.
+type syncer struct {
+	s            *Store
+	syncAll      bool       // after a crash: folders may be there that were never synced
+	catalogued   bitset.Set // files that the catalogue names; nil: none was written yet
+	cataloguedAt time.Time
+	sealKick     chan struct{} // something is to be journaled
+	syncNow      chan chan error
+}
+
+func newSyncer(s *Store) *syncer {
+	return &syncer{s: s, sealKick: make(chan struct{}, 1), syncNow: make(chan chan error)}
+}
+
 // syncLoop is the one goroutine that syncs payload and journals, until Close
 // takes over.
-func (s *Store) syncLoop() {
+func (y *syncer) syncLoop() {
+	s := y.s
 	defer s.wg.Done()
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
@@ -30,25 +47,25 @@ func (s *Store) syncLoop() {
 		select {
 		case <-s.done:
 			return
-		case <-s.sealKick:
+		case <-y.sealKick:
 			if !armed {
 				timer.Reset(syncEvery)
 				armed = true
 			}
 			continue
 		case <-timer.C:
-		case reply = <-s.syncNow:
+		case reply = <-y.syncNow:
 		}
 		timer.Stop()
 		armed = false
-		err := s.syncBatch()
+		err := y.syncBatch()
 		if err != nil {
 			timer.Reset(syncRetry)
 			armed = true
-		} else if s.unsynced() {
+		} else if y.unsynced() {
 			timer.Reset(syncEvery)
 			armed = true
-		} else if wait := s.catalogue(time.Now(), reply != nil); wait > 0 {
+		} else if wait := y.catalogue(time.Now(), reply != nil); wait > 0 {
 			timer.Reset(wait)
 			armed = true
 		}
@@ -70,13 +87,14 @@ type batch struct {
 // this order. What fails comes again, except that a file whose sync failed is
 // not trusted any more: the system may have dropped its data and would say
 // yes the next time (see regain).
-func (s *Store) syncBatch() error {
-	if err := s.journalLost(); err != nil {
+func (y *syncer) syncBatch() error {
+	s := y.s
+	if err := y.journalLost(); err != nil {
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.disk.fail(syncing, err)
 		return err
 	}
-	b := s.takeBatch()
+	b := y.takeBatch()
 	if len(b.pieces)+len(b.blocks)+len(b.files)+len(b.dirs) == 0 {
 		return nil
 	}
@@ -84,22 +102,22 @@ func (s *Store) syncBatch() error {
 	err := s.resume.begin(s.snapshot)
 	end()
 	if err != nil {
-		s.giveBack(b)
+		y.giveBack(b)
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.disk.fail(syncing, err)
 		return err
 	}
-	bad, fileErr := s.syncFiles(b)
-	s.regain(b.files, bad)
-	s.distrust(bad)
-	s.giveBack(batch{files: bad}) // to learn when the disk works again
-	if err := s.syncDirs(b); err != nil {
-		s.giveBack(b)
+	bad, fileErr := y.syncFiles(b)
+	y.regain(b.files, bad)
+	y.distrust(bad)
+	y.giveBack(batch{files: bad}) // to learn when the disk works again
+	if err := y.syncDirs(b); err != nil {
+		y.giveBack(b)
 		s.disk.fail(syncing, err)
 		return err
 	}
-	if err := s.journal(b.pieces, b.blocks, s.vouchFor(b.files, bad)); err != nil {
-		s.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
+	if err := y.journal(b.pieces, b.blocks, y.vouchFor(b.files, bad)); err != nil {
+		y.giveBack(batch{pieces: b.pieces, blocks: b.blocks, files: b.files})
 		err = &DiskError{Op: "write resume data in", Path: resume.StateDir, Err: err}
 		s.disk.fail(syncing, err)
 		return err
@@ -114,17 +132,19 @@ func (s *Store) syncBatch() error {
 
 // takeBatch takes the pieces together with the files: a piece is in one batch
 // with the files that it waits for, or these were synced before.
-func (s *Store) takeBatch() batch {
+func (y *syncer) takeBatch() batch {
+	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := batch{s.toJournal, s.takeUntold(), s.dirtyFiles, s.dirtyDirs}
+	b := batch{s.toJournal, s.sync.takeUntold(), s.dirtyFiles, s.dirtyDirs}
 	s.toJournal = nil
 	s.dirtyFiles = make(map[int]struct{})
 	s.dirtyDirs = make(map[string]struct{})
 	return b
 }
 
-func (s *Store) giveBack(b batch) {
+func (y *syncer) giveBack(b batch) {
+	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.toJournal = append(b.pieces, s.toJournal...)
@@ -140,16 +160,17 @@ func (s *Store) giveBack(b batch) {
 }
 
 // syncFiles syncs the batch's files and returns those for which it fails.
-func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
+func (y *syncer) syncFiles(b batch) (bad map[int]struct{}, first error) {
+	s := y.s
 	if len(b.files) == 0 {
 		return nil, nil
 	}
-	if len(b.files) > manyFiles || s.syncAll {
+	if len(b.files) > manyFiles || y.syncAll {
 		end := s.disk.begin(syncing, "sync", ".")
 		err := s.fs.SyncAll()
 		end()
 		if err == nil {
-			s.syncAll = false
+			y.syncAll = false
 			clear(b.dirs)
 			return nil, nil
 		}
@@ -159,7 +180,7 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 	}
 	bad = make(map[int]struct{})
 	for file := range b.files {
-		if err := s.syncFile(file); err != nil {
+		if err := y.syncFile(file); err != nil {
 			bad[file] = struct{}{}
 			if first == nil {
 				first = &DiskError{Op: "sync", Path: s.lay.files[file].Path, Err: err}
@@ -169,7 +190,8 @@ func (s *Store) syncFiles(b batch) (bad map[int]struct{}, first error) {
 	return bad, first
 }
 
-func (s *Store) syncFile(file int) error {
+func (y *syncer) syncFile(file int) error {
+	s := y.s
 	defer s.disk.begin(syncing, "sync", s.lay.files[file].Path)()
 	h, err := s.cache.files.acquire(fileKey{s, file, false})
 	if err != nil {
@@ -179,7 +201,8 @@ func (s *Store) syncFile(file int) error {
 	return h.f.Sync()
 }
 
-func (s *Store) distrust(files map[int]struct{}) {
+func (y *syncer) distrust(files map[int]struct{}) {
+	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for f := range files {
@@ -187,7 +210,8 @@ func (s *Store) distrust(files map[int]struct{}) {
 	}
 }
 
-func (s *Store) syncDirs(b batch) error {
+func (y *syncer) syncDirs(b batch) error {
+	s := y.s
 	for dir := range b.dirs {
 		end := s.disk.begin(syncing, "sync folder", dir)
 		err := s.fs.SyncDir(dir)
@@ -200,7 +224,8 @@ func (s *Store) syncDirs(b batch) error {
 }
 
 // unsynced reports whether files were changed since they were synced.
-func (s *Store) unsynced() bool {
+func (y *syncer) unsynced() bool {
+	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.dirtyFiles) > len(s.distrusted)
@@ -208,7 +233,8 @@ func (s *Store) unsynced() bool {
 
 // vouchFor returns the states of the files that were synced. Those that are
 // being written to come again.
-func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]resume.FileState {
+func (y *syncer) vouchFor(files, bad map[int]struct{}) map[int]resume.FileState {
+	s := y.s
 	states := make(map[int]resume.FileState)
 	for file := range files {
 		if _, failed := bad[file]; failed {
@@ -229,19 +255,20 @@ func (s *Store) vouchFor(files, bad map[int]struct{}) map[int]resume.FileState {
 
 // journal writes the pieces, the blocks and the states of files down, without
 // those that cannot be trusted any more.
-func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[int]resume.FileState) error {
+func (y *syncer) journal(pieces []int, blocks []resume.VerifiedBlock, states map[int]resume.FileState) error {
+	s := y.s
 	defer s.disk.begin(syncing, "write resume data in", resume.StateDir)()
 	var held []int
 	err := s.resume.appendMade(func() (recs []resume.Record) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, p := range pieces {
-			if s.states.readable(p) && s.trustedLocked(p) {
+			if s.states.readable(p) && s.sync.trustedLocked(p) {
 				held = append(held, p)
 				recs = append(recs, resume.Record{Kind: resume.Held, Index: uint32(p)})
 			}
 		}
-		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r resume.VerifiedBlock) bool { return !s.trustedLocked(r.Piece) })
+		blocks = slices.DeleteFunc(slices.Clone(blocks), func(r resume.VerifiedBlock) bool { return !s.sync.trustedLocked(r.Piece) })
 		for _, r := range blocks {
 			recs = append(recs, resume.Record{Kind: resume.BlockVerified, Index: uint32(r.Piece), Block: uint32(r.Index), Value: r.Sum})
 		}
@@ -268,7 +295,7 @@ func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[
 		return err
 	}
 	s.mu.Lock()
-	s.told(blocks)
+	s.sync.told(blocks)
 	for _, p := range held {
 		if s.states.get(p) == state.Written { // not given up meanwhile
 			s.become(p, state.Durable)
@@ -283,7 +310,8 @@ func (s *Store) journal(pieces []int, blocks []resume.VerifiedBlock, states map[
 	return s.resume.compact(s.snapshot)
 }
 
-func (s *Store) trustedLocked(piece int) bool {
+func (y *syncer) trustedLocked(piece int) bool {
+	s := y.s
 	if _, unsure := s.unsure[piece]; unsure {
 		return false
 	}
@@ -311,7 +339,8 @@ func (s *Store) snapshot() *resume.Snapshot {
 }
 
 // publish writes the clean snapshot, if anything changed since the last.
-func (s *Store) publish() error {
+func (y *syncer) publish() error {
+	s := y.s
 	s.mu.Lock()
 	stale := s.stale
 	s.mu.Unlock()
@@ -334,7 +363,7 @@ func (s *Store) publish() error {
 	for file, state := range states {
 		snap.Files[file] = state
 		if state == (resume.FileState{}) {
-			s.mistrust(snap, file) // somebody else changed it, and nobody read it since
+			y.mistrust(snap, file) // somebody else changed it, and nobody read it since
 		}
 	}
 	if err := s.resume.finish(snap); err != nil {
@@ -344,7 +373,8 @@ func (s *Store) publish() error {
 }
 
 // mistrust makes a snapshot vouch for nothing in the file.
-func (s *Store) mistrust(snap *resume.Snapshot, file int) {
+func (y *syncer) mistrust(snap *resume.Snapshot, file int) {
+	s := y.s
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {
 		if snap.Held.Has(p) {

@@ -51,7 +51,7 @@ func stateOf(st vfs.Info) resume.FileState {
 }
 
 // watchOf returns the file's watch; mu is held. At first it knows what the
-// survey saw.
+// scan saw.
 func (s *Store) watchOf(file int) *watch {
 	w := s.watches[file]
 	if w == nil {

@@ -21,10 +21,25 @@ const (
 	retryMost   = 30 * time.Second
 )
 
+// writer writes payload behind Put: blocks that wait for the disk, and pieces that a failed sync may
+// have cost. It is one goroutine's, and after that Close's.
+type writer struct {
+	s      *Store
+	vector [][]byte
+	kick   chan struct{} // something is queued
+	full   chan struct{} // enough is queued
+	flush  chan chan error
+}
+
+func newWriter(s *Store) *writer {
+	return &writer{s: s, kick: make(chan struct{}, 1), full: make(chan struct{}, 1), flush: make(chan chan error)}
+}
+
 // writeLoop is the one goroutine that writes payload, until Close takes over.
-func (s *Store) writeLoop(empties []int) {
+func (w *writer) writeLoop(empties []int) {
+	s := w.s
 	defer s.wg.Done()
-	s.makeEmpties(empties)
+	(&emptyFiles{s}).makeEmpties(empties)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	armed := false
@@ -34,22 +49,22 @@ func (s *Store) writeLoop(empties []int) {
 		select {
 		case <-s.done:
 			return
-		case <-s.kick:
+		case <-w.kick:
 			if !armed {
 				timer.Reset(gatherTime)
 				armed = true
 			}
 			continue
-		case <-s.full:
+		case <-w.full:
 			if backoff > 0 {
 				continue
 			}
 		case <-timer.C:
-		case reply = <-s.flush:
+		case reply = <-w.flush:
 		}
 		timer.Stop()
 		armed = false
-		err := s.writeAll()
+		err := w.writeAll()
 		if err != nil {
 			backoff = min(max(2*backoff, retryFirst), retryMost)
 			timer.Reset(backoff)
@@ -64,21 +79,22 @@ func (s *Store) writeLoop(empties []int) {
 }
 
 // writeAll writes what is queued, and puts back what the disk did not take.
-func (s *Store) writeAll() error {
+func (w *writer) writeAll() error {
+	s := w.s
 	var failed []item
 	var first error
 	s.mu.Lock()
 	todo := s.queued
 	s.mu.Unlock()
 	for {
-		batch, n := s.takeQueued()
+		batch, n := w.takeQueued()
 		if n == 0 {
 			break
 		}
 		slices.SortFunc(batch, func(a, b item) int { return cmp.Compare(a.off, b.off) })
 		for rest := batch; len(rest) > 0; {
 			n := run(rest)
-			bad, err := s.writeRun(rest[:n])
+			bad, err := w.writeRun(rest[:n])
 			if err != nil && first == nil {
 				first = err
 			}
@@ -97,11 +113,11 @@ func (s *Store) writeAll() error {
 	more := len(s.queue) > len(failed)
 	s.mu.Unlock()
 	if more {
-		signal(s.kick)
+		signal(w.kick)
 	}
-	rest, err := s.rewriteSome()
+	rest, err := w.rewriteSome()
 	if rest && err == nil {
-		signal(s.kick)
+		signal(w.kick)
 	}
 	if first = cmp.Or(first, err); first != nil {
 		s.disk.fail(writing, first)
@@ -113,7 +129,8 @@ func (s *Store) writeAll() error {
 
 // takeQueued takes the oldest blocks out of the queue, and says how many bytes
 // it took. What stays can be given up while these are written.
-func (s *Store) takeQueued() (batch []item, bytes int64) {
+func (w *writer) takeQueued() (batch []item, bytes int64) {
+	s := w.s
 	s.mu.Lock()
 	i := 0
 	for ; i < len(s.queue) && bytes < batchBytes; i++ {
@@ -152,7 +169,8 @@ func run(items []item) int {
 
 // writeRun writes adjacent items, which may lie in several files, and returns
 // those that are not wholly on disk.
-func (s *Store) writeRun(items []item) (failed []item, err error) {
+func (w *writer) writeRun(items []item) (failed []item, err error) {
+	s := w.s
 	start := items[0].off
 	last := &items[len(items)-1]
 	var bad []part
@@ -161,7 +179,7 @@ func (s *Store) writeRun(items []item) (failed []item, err error) {
 		if p.file < 0 {
 			continue // padding
 		}
-		if perr := s.writePart(items, p); perr != nil {
+		if perr := w.writePart(items, p); perr != nil {
 			bad = append(bad, p)
 			if err == nil {
 				err = perr
@@ -207,7 +225,8 @@ func (s *Store) written() {
 }
 
 // writePart writes what the items, which are adjacent, have of one file.
-func (s *Store) writePart(items []item, p part) error {
+func (w *writer) writePart(items []item, p part) error {
+	s := w.s
 	name := s.lay.files[p.file].Path
 	defer s.disk.begin(writing, "write", name)()
 	s.disk.setWriting(time.Now())
@@ -215,9 +234,9 @@ func (s *Store) writePart(items []item, p part) error {
 	if err := s.beforeWrite(); err != nil {
 		return &DiskError{Op: "record the writing of", Path: name, Err: err}
 	}
-	v := s.slices(items, p.off, p.n)
+	v := w.slices(items, p.off, p.n)
 	err := s.changeFile(p.file, func(f vfs.File) error {
-		if err := s.room(f, p.at, p.n); err != nil {
+		if err := s.space.room(f, p.at, p.n); err != nil {
 			return err
 		}
 		_, err := f.WriteVectorAt(v, p.at)
@@ -259,8 +278,8 @@ func (s *Store) changeFile(file int, f func(vfs.File) error) error {
 
 // slices cuts [off, off+n) out of the items; the result is valid until the
 // next call.
-func (s *Store) slices(items []item, off, n int64) [][]byte {
-	v := s.vector[:0]
+func (w *writer) slices(items []item, off, n int64) [][]byte {
+	v := w.vector[:0]
 	i := indexOf(items, off)
 	for ; n > 0; i++ {
 		b := items[i].data[off-items[i].off:]
@@ -269,7 +288,7 @@ func (s *Store) slices(items []item, off, n int64) [][]byte {
 		off += int64(len(b))
 		n -= int64(len(b))
 	}
-	s.vector = v
+	w.vector = v
 	return v
 }
 

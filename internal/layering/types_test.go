@@ -28,7 +28,6 @@ var largeTypes = map[string]struct {
 }{
 	"swarm.Torrent":  {size{77, 213}, "peers, hashes, pieces and connections are moving to packages of their own"},
 	"swarm/utp.core": {size{53, 51}, "the variables of one connection as BEP 29 and its congestion control name them"},
-	"cache.Store":    {size{49, 148}, "the codecs of resume data and the states of a piece are moving out"},
 }
 
 // typeSizes returns the size of each type that ships, over the files of all systems.

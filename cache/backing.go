@@ -17,10 +17,10 @@ import (
 // offsets (never its own offset), and on [os.ErrClosed] ask again or use
 // ReadAt.
 func (s *Store) Section(off int64, n int) (f *os.File, at int64, ok bool) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil, 0, false
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	if off < 0 || n <= 0 || off+int64(n) > s.lay.size || s.disk.readsBadly() {
 		return nil, 0, false
 	}
@@ -69,10 +69,10 @@ type pin struct {
 // another length on disk, on a disk that failed to read not long ago, or when
 // too many are handed out.
 func (s *Store) Backing(file int) (f *os.File, ok bool) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return nil, false
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	if !s.complete.has(file) {
 		return nil, false
 	}
@@ -179,10 +179,10 @@ func (s *Store) watchPins() {
 
 // ReleaseBacking says that one user of Backing is done with the file.
 func (s *Store) ReleaseBacking(file int) {
-	if !s.gate.enter() {
+	if !s.guard.enter() {
 		return
 	}
-	defer s.gate.leave()
+	defer s.guard.leave()
 	s.mu.Lock()
 	p := s.pins[file]
 	if p != nil {

@@ -13,7 +13,15 @@ import (
 	"torrentfs/metainfo"
 )
 
-// survey compares what the resume data says with what lies on disk, and sets
+// scan is one look at the files of a torrent when its store is opened.
+type scan struct {
+	s       *Store
+	snap    *resume.Snapshot // nil: nothing is vouched for
+	trusted []bool           // files in the state for which the snapshot vouches
+	look    looker
+}
+
+// run compares what the resume data says with what lies on disk, and sets
 // the store's first state. It decides in favour of hashing: a piece is held
 // only if somebody vouches for it and for all its files.
 //
@@ -24,14 +32,15 @@ import (
 // A piece that is not held is doubtful where files reach over all of it and
 // not all of that is a hole, or where its hash is that of zeros; otherwise there
 // is nothing to hash.
-func (s *Store) survey(info *metainfo.Info) {
+func (c *scan) run(info *metainfo.Info) {
+	s := c.s
 	snap, err := s.resume.load()
 	if err != nil {
 		s.log.Warn("resume data cannot be used: what lies on disk is hashed again", "err", err)
 	}
 	trusted := make([]bool, len(s.lay.files))
 	clean := snap != nil && snap.Clean
-	renumbered := snap != nil && s.renumbered(snap)
+	renumbered := snap != nil && c.renumbered(snap)
 	dirs := directories{fs: s.fs, absent: map[string]bool{".": false}}
 	for i := range s.lay.files {
 		s.stats[i] = resume.FileState{Size: resume.FileMissing}
@@ -51,16 +60,17 @@ func (s *Store) survey(info *metainfo.Info) {
 			s.log.Info("file changed since it was last checked", "path", s.lay.files[i].Path)
 		}
 	}
-	s.tellLonger()
+	c.tellLonger()
 	s.stale = snap != nil && !clean
-	s.syncAll = snap != nil && !snap.Clean
-	look := looker{
-		s: s, data: make(map[int]*dataRange), budget: surveyBytes,
+	s.sync.syncAll = snap != nil && !snap.Clean
+	c.snap, c.trusted = snap, trusted
+	c.look = looker{
+		s: s, data: make(map[int]*dataRange), budget: scanBytes,
 		zeros: zeroPieces{info: info, sums: make(map[int64]metainfo.SHA1)},
 	}
-	defer look.close()
+	defer c.look.close()
 	for piece := range s.lay.pieces {
-		switch s.judge(piece, snap, trusted, &look) {
+		switch c.judge(piece) {
 		case held:
 			s.states.set(piece, state.Durable)
 			for p := range s.lay.parts(s.lay.pieceRange(piece)) {
@@ -81,7 +91,8 @@ func (s *Store) survey(info *metainfo.Info) {
 
 // tellLonger warns of files that go on after what the torrent has of them. They are never cut: nobody but their
 // owner knows what the rest is.
-func (s *Store) tellLonger() {
+func (c *scan) tellLonger() {
+	s := c.s
 	longer, example, beyond := 0, "", int64(0)
 	for i := range s.lay.files {
 		f := &s.lay.files[i]
@@ -125,10 +136,11 @@ const (
 	held
 )
 
-func (s *Store) judge(piece int, snap *resume.Snapshot, trusted []bool, look *looker) verdict {
+func (c *scan) judge(piece metainfo.Piece) verdict {
+	s, snap := c.s, c.snap
 	off, n := s.lay.pieceRange(piece)
 	if snap != nil && snap.Blocks[piece] != nil {
-		switch some, all := s.restoreBlocks(piece, snap.Blocks[piece], s.trusts(piece, trusted), &look.budget); {
+		switch some, all := c.restoreBlocks(piece, snap.Blocks[piece], c.trusts(piece)); {
 		case all:
 			return doubted // complete, but for the hash of the piece
 		case some:
@@ -144,7 +156,7 @@ func (s *Store) judge(piece int, snap *resume.Snapshot, trusted []bool, look *lo
 		if s.stats[p.file].Size < p.at+p.n {
 			return nothing
 		}
-		all = all && trusted[p.file]
+		all = all && c.trusted[p.file]
 	}
 	switch {
 	case snap != nil && snap.Held.Has(piece) && all:
@@ -153,15 +165,16 @@ func (s *Store) judge(piece int, snap *resume.Snapshot, trusted []bool, look *lo
 		return doubted // padding throughout: no peer is ever asked for it
 	case snap != nil && snap.Clean && all && !snap.InDoubt.Has(piece):
 		return nothing // known not to be verified
-	case look.anyData(off, n), look.zeros.has(piece):
+	case c.look.anyData(off, n), c.look.zeros.has(piece):
 		return doubted
 	}
 	return nothing
 }
 
-func (s *Store) trusts(piece int, trusted []bool) bool {
+func (c *scan) trusts(piece metainfo.Piece) bool {
+	s := c.s
 	for f := range s.lay.filesOf(piece) {
-		if !trusted[f] {
+		if !c.trusted[f] {
 			return false
 		}
 	}
@@ -170,13 +183,14 @@ func (s *Store) trusts(piece int, trusted []bool) bool {
 
 // renumbered reports whether the file system gave out new inode numbers since
 // the snapshot was published, or all was moved to another one.
-func (s *Store) renumbered(snap *resume.Snapshot) bool {
+func (c *scan) renumbered(snap *resume.Snapshot) bool {
+	s := c.s
 	st, err := s.fs.Lstat(resume.StateDir)
 	return err == nil && snap.StateIno != 0 && st.Ino != snap.StateIno
 }
 
-// surveyBytes is how much of single blocks is read and compared after a crash.
-const surveyBytes = 256 << 20
+// scanBytes is how much of single blocks is read and compared after a crash.
+const scanBytes = 256 << 20
 
 // looker finds holes. Pieces are asked for in ascending order, so that it
 // keeps one range of data and an open file for each file at hand.
