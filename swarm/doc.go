@@ -36,7 +36,7 @@
 // There is one pool of peers for each info-hash (package peers): the addresses, who is
 // dialled, who is let in, what peers tell each other of others, and holepunching. Its
 // tenant tells it what happens and does what it wants done: first, for a magnet link,
-// the search for metadata (metadata_search.go), then the torrent (torrent_dial.go).
+// the search for metadata (metadata_search.go), then the torrent (pool_work.go).
 // What both have in common is in pool.go. [Session.NetworkChanged] is for a computer
 // that moves (network_change.go).
 //

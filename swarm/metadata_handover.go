@@ -1,8 +1,6 @@
 package swarm
 
 import (
-	"bytes"
-	"context"
 	"net/netip"
 
 	"torrentfs/metainfo"
@@ -39,32 +37,6 @@ func (md *Metadata) Close() {
 		md.sources.close()
 	}
 }
-
-// openPool makes the pool of the torrent's peers and its sources, or takes over those of
-// the search for its metadata. The loop has not begun.
-func (t *Torrent) openPool(seed uint64) {
-	md := t.cfg.Metadata
-	mine := md != nil && bytes.Equal(md.Info, t.info.Bytes)
-	if mine && !t.info.Private {
-		t.sources = md.sources
-		t.sources.attach(t) // the pool is ours from here on
-		t.setPool(md.pool)
-		t.pool.SetTenant(t.now(), t.tenant())
-	} else {
-		md.Close()
-		t.cfg.Metadata = nil
-		t.sources = newSourceGroup(t.log, t.cfg.Sources)
-		t.setPool(t.s.newPool(seed, t.tenant()))
-	}
-	context.AfterFunc(t.ctx, t.sources.stop)
-	t.pool.SetNeeds(t.now(), peers.Needs{Paused: true})
-	if mine && t.info.Private {
-		t.pool.Found(t.now(), Introducer{Kind: ByTracker}, md.pool.ByTracker())
-	}
-	t.pool.Found(t.now(), Introducer{}, t.cfg.Peers)
-}
-
-func (t *Torrent) setPool(p *peers.Pool) { t.pool, t.start = p, p.Start() }
 
 // takeOver makes the torrent go on with the connections of the search for its metadata.
 func (t *Torrent) takeOver() {

@@ -36,7 +36,7 @@ func (s *shortage) tellSources(t *Torrent) {
 		return
 	}
 	s.told = true
-	for _, src := range t.sources.all {
+	for _, src := range t.pool.sources.all {
 		if r, ok := src.(Regainer); ok {
 			r.Incomplete()
 		} else {
@@ -50,7 +50,7 @@ func (s *shortage) tellSources(t *Torrent) {
 func (s *shortage) began(t *Torrent) {
 	s.since, s.told = t.now(), false
 	t.web.retry(t.now())
-	t.runPool()
+	t.pool.perform()
 }
 
 // coax fetches what peers show that may be seeds in disguise (BEP 16): such a seed shows a

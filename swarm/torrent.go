@@ -67,23 +67,21 @@ func (c *TorrentConfig) wants(piece metainfo.Piece) bool {
 // Torrent is one torrent of a session. Its methods may be called from any goroutine.
 type Torrent struct {
 	// Immutable.
-	s       *Session
-	cfg     TorrentConfig
-	info    *metainfo.Info
-	store   Store
-	log     *slog.Logger
-	start   time.Time     // zero of the clock of the picker and the pool
-	trees   *hashes.Trees // nil: v1 alone
-	ctx     context.Context
-	stop    context.CancelFunc
-	done    chan struct{} // closed when the loop has ended
-	wg      sync.WaitGroup
-	sources *sourceGroup
+	s     *Session
+	cfg   TorrentConfig
+	info  *metainfo.Info
+	store Store
+	log   *slog.Logger
+	start time.Time     // zero of the clock of the picker and the pool
+	trees *hashes.Trees // nil: v1 alone
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  chan struct{} // closed when the loop has ended
+	wg    sync.WaitGroup
 
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
 	arrivals  chan *peer
-	dialed    chan dialResult
 	blocked   chan *blockedRead
 	dropped   chan *blockedRead
 	hits      chan readHit
@@ -97,22 +95,21 @@ type Torrent struct {
 	traffic    traffic
 
 	// Owned by the loop.
-	picker      *picker.Picker
-	actions     []picker.Action
-	credit      picker.Credit
-	pool        *peers.Pool
-	poolActions []peers.Action
-	peers       []*peer // by slot of their ids in the pool; nil if free
-	web         *webSeeds
-	pieces      *pieceWork
-	hashes      *hashExchange // nil: v1 alone
-	reads       blockedReads
-	choker      *choke.Choker
-	shortage    shortage
-	rand        *rand.Rand
-	dirtyMsg    []*peer // connections whose outbox got something since the last flush
-	houseDue    time.Duration
-	timer       *time.Timer
+	picker   *picker.Picker
+	actions  []picker.Action
+	credit   picker.Credit
+	pool     *poolWork
+	peers    []*peer // by slot of their ids in the pool; nil if free
+	web      *webSeeds
+	pieces   *pieceWork
+	hashes   *hashExchange // nil: v1 alone
+	reads    blockedReads
+	choker   *choke.Choker
+	shortage shortage
+	rand     *rand.Rand
+	dirtyMsg []*peer // connections whose outbox got something since the last flush
+	houseDue time.Duration
+	timer    *time.Timer
 }
 
 // Add opens a torrent in the session and starts it.
@@ -158,7 +155,7 @@ func (s *Session) Add(cfg TorrentConfig) (*Torrent, error) {
 	t.adopt()
 	doubtful := t.pieces.Doubtful() // the loop's, from here on
 	go t.run()
-	t.sources.attach(t)
+	t.pool.sources.attach(t)
 	t.pieces.hasher.StartCheckers(doubtful, runtime.GOMAXPROCS(0))
 	if t.hashes != nil {
 		t.wg.Go(t.hashes.answer)
@@ -177,7 +174,6 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		stop:     stop,
 		done:     make(chan struct{}),
 		arrivals: make(chan *peer),
-		dialed:   make(chan dialResult),
 		blocked:  make(chan *blockedRead),
 		dropped:  make(chan *blockedRead),
 		hits:     make(chan readHit, 16),
@@ -242,10 +238,9 @@ func (t *Torrent) Settled() <-chan struct{} { return t.pieces.settled }
 // closed, and every goroutine has ended when it returns. The store is the caller's.
 func (t *Torrent) Close() error {
 	t.stop()
-	t.sources.stop()
 	<-t.done
 	t.wg.Wait()
-	t.sources.close()
+	t.pool.sources.close()
 	t.pieces.hasher.Wait()
 	t.s.mu.Lock()
 	for _, h := range wireHashes(t.info.Hash) {
@@ -267,11 +262,6 @@ func (t *Torrent) call(f func()) error {
 	case <-t.done:
 		return ErrClosed
 	}
-}
-
-// usePool runs f in the loop and waits for it.
-func (t *Torrent) usePool(f func(p *peers.Pool, now time.Duration)) error {
-	return t.call(func() { f(t.pool, t.now()) })
 }
 
 // now is the clock of the picker and the pool.

@@ -28,8 +28,8 @@ func (t *Torrent) run() {
 			t.web.handleAll(e)
 		case c := <-t.arrivals:
 			t.addPeer(c)
-		case r := <-t.dialed:
-			t.handleDialed(r)
+		case r := <-t.pool.dialed:
+			t.pool.handleDialed(r)
 		case r := <-t.pieces.hasher.Results():
 			t.pieces.hashed(r)
 		case t.pieces.checkQueue() <- t.pieces.nextCheck():
@@ -100,7 +100,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 
 // flush carries out the picker's actions, wakes the writers and sets the timer.
 func (t *Torrent) flush() {
-	t.runPool()
+	t.pool.perform()
 	t.updateCredit()
 	t.actions = t.picker.Drain(t.actions[:0])
 	for _, a := range t.actions {

@@ -26,7 +26,6 @@ var largeTypes = map[string]struct {
 	size
 	reason string
 }{
-	"swarm.Torrent":  {size{77, 213}, "peers, hashes, pieces and connections are moving to packages of their own"},
 	"swarm/utp.core": {size{53, 51}, "the variables of one connection as BEP 29 and its congestion control name them"},
 }
 
