@@ -22,9 +22,6 @@ func TestMain(m *testing.M) {
 	case "mountpoints":
 		mountpointsMain()
 		return
-	case "catching":
-		catchingReaderMain()
-		return
 	default:
 		fmt.Fprintln(os.Stderr, "unknown role", role)
 		os.Exit(2)

@@ -21,6 +21,7 @@ var everywhere = map[string]string{
 	"util-linux": "findmnt nsenter setpriv unshare",
 	"mount":      "mount umount",
 	"base":       "awk bash cmp diff find grep sed sh tar xargs",
+	"perl-base":  "perl",
 	"go":         "go",
 }
 

@@ -37,6 +37,7 @@ func TestLiveLineInForegroundOnly(t *testing.T) {
 		}
 		locked(true)
 		time.Sleep(time.Second)
+		synctest.Wait() // what is due now is printed
 		term.Printf("another\n")
 		const line = "\r\x1b[K\x1b[?7lstatus\x1b[?7h"
 		if got := fresh(); !strings.HasPrefix(got, line+line) || !strings.HasSuffix(got, line+"\r\x1b[K"+"another\n"+line) {
