@@ -70,7 +70,7 @@ func (f *file) unavailable(err error) error {
 // reason says in words what a read waits for: the way out of this machine first,
 // while that is shut or there is none.
 func (t *Torrent) reason(r swarm.Reach) string {
-	if err := t.l.cfg.Network.Err(); err != nil && r.Piece >= 0 && !r.Checking {
+	if err := t.l.cfg.Network.out().Err(); err != nil && r.Piece >= 0 && !r.Checking {
 		return err.Error()
 	}
 	if t.l.Offline() && r.Piece >= 0 && !r.Checking && r.Holders == 0 {

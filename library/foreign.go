@@ -8,10 +8,10 @@ import (
 	"torrentfs/net/guard"
 )
 
-// LeaveOutLocal takes from a torrent that came from the Internet the trackers and web
+// leaveOutLocal takes from a torrent that came from the Internet the trackers and web
 // seeds that are written as addresses of this machine or network, and returns them:
 // who put it there means another network, or harm. Those that the user trusts stay.
-func LeaveOutLocal(mi *metainfo.MetaInfo, trust *guard.Trust) (left []string) {
+func leaveOutLocal(mi *metainfo.MetaInfo, trust *guard.Trust) (left []string) {
 	for i, tier := range mi.Trackers {
 		mi.Trackers[i] = withoutLocal(tier, trust, &left)
 	}
@@ -21,8 +21,8 @@ func LeaveOutLocal(mi *metainfo.MetaInfo, trust *guard.Trust) (left []string) {
 	return left
 }
 
-// LeaveOutLocalLink is LeaveOutLocal for a magnet link.
-func LeaveOutLocalLink(m *metainfo.Magnet, trust *guard.Trust) (left []string) {
+// leaveOutLocalLink is leaveOutLocal for a magnet link.
+func leaveOutLocalLink(m *metainfo.Magnet, trust *guard.Trust) (left []string) {
 	m.Trackers = withoutLocal(m.Trackers, trust, &left)
 	m.WebSeeds = withoutLocal(m.WebSeeds, trust, &left)
 	m.Sources = withoutLocal(m.Sources, trust, &left)

@@ -13,7 +13,6 @@ import (
 	"torrentfs/cache"
 	"torrentfs/internal/version"
 	"torrentfs/metainfo"
-	"torrentfs/net/egress"
 	"torrentfs/net/guard"
 	"torrentfs/swarm"
 	"torrentfs/swarm/announce"
@@ -35,15 +34,14 @@ type Config struct {
 	ListenAddr  string                // address for incoming peers, TCP and UDP, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
 	MaxDownload int64                 // payload bytes per second over all torrents; 0 = unlimited
 	MaxUpload   int64                 // likewise
-	Encryption  swarm.Encryption      // policy on Message Stream Encryption
+	Encryption  Encryption            // policy on Message Stream Encryption
 	PeerLimit   int                   // connected peers per torrent; 0 = DefaultPeerLimit
 	OpenFiles   int                   // payload files kept open; 0 = the cache's default
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
-	Trust       *guard.Trust          // hosts that trackers and web seeds may be at though they are not public, and that a torrent may have anything said to; nil: none
-	TrustPeers  *guard.Trust          // addresses of peers that are not public and yet may be asked of a proxy; nil: none
+	TrustPeers  []netip.Addr          // peers that are not public and yet may be asked of a proxy
 	Discovery   Discovery
-	Network     *egress.Network // that all traffic takes, nil: the system's. With a proxy we do not listen; uTP, the DHT and UDP trackers are where it relays UDP
+	Network     *Network // that all traffic takes; nil: the system's. With a proxy nobody reaches us; uTP, the DHT and UDP trackers are there if it relays UDP
 	Logger      *slog.Logger
 }
 
@@ -131,7 +129,7 @@ func Open(cfg Config) (*Library, error) {
 		cfg.ListenAddr = ":0"
 	}
 	blocked := behindProxy(cfg)
-	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network, cfg.Blocked, cfg.Trust), torrents: map[*Torrent]struct{}{}, searches: map[*search]struct{}{}}
+	l := &Library{cfg: cfg, log: cfg.Logger, key: rand.Uint32(), webDialer: newWebDialer(cfg.Network.out(), cfg.Blocked, cfg.Network.trust()), torrents: map[*Torrent]struct{}{}, searches: map[*search]struct{}{}}
 	var err error
 	if l.listeners, err = openListeners(cfg, l.log); err != nil {
 		return nil, err
@@ -141,17 +139,17 @@ func Open(cfg Config) (*Library, error) {
 		l.listeners.close()
 		return nil, fmt.Errorf("open memory cache: %w", err)
 	}
-	l.trackers = announce.NewClient(announce.ClientConfig{Network: cfg.Network, Trust: cfg.Trust, Logger: cfg.Logger})
+	l.trackers = announce.NewClient(announce.ClientConfig{Network: cfg.Network.out(), Trust: cfg.Network.trust(), Logger: cfg.Logger})
 	l.discover = newDiscovery()
 	if cfg.Discovery.DHT && l.listeners.shared != nil {
-		l.discover.openDHT(cfg.Discovery, cfg.Network, l.listeners.shared, blocked, l.log)
+		l.discover.openDHT(cfg.Discovery, cfg.Network.out(), l.listeners.shared, blocked, l.log)
 	}
 	if cfg.Discovery.LSD && l.port != 0 {
-		l.discover.local.port, l.discover.local.network = uint16(l.port), cfg.Network
+		l.discover.local.port, l.discover.local.network = uint16(l.port), cfg.Network.out()
 	}
 	sc := swarm.Config{
-		Listener: l.listeners.tcp, Dialer: cfg.Network, Logger: cfg.Logger, Client: version.Client,
-		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: cfg.Encryption, Blocked: blocked,
+		Listener: l.listeners.tcp, Dialer: cfg.Network.out(), Logger: cfg.Logger, Client: version.Client,
+		MaxDownload: cfg.MaxDownload, MaxUpload: cfg.MaxUpload, Encryption: swarm.Encryption(cfg.Encryption), Blocked: blocked,
 	}
 	if l.listeners.utp != nil {
 		sc.UTP, sc.Source = l.listeners.utp, l.sourceOf
@@ -160,7 +158,7 @@ func Open(cfg Config) (*Library, error) {
 		sc.DHTPort, sc.DHTNode = l.listeners.udpPort(), l.discover.dht.AddNode
 	}
 	if cfg.Discovery.PortMap && l.port != 0 {
-		l.discover.openPorts(cfg.Network, uint16(l.port), l.listeners.udpPort(), l.log)
+		l.discover.openPorts(cfg.Network.out(), uint16(l.port), l.listeners.udpPort(), l.log)
 	}
 	l.session = swarm.NewSession(sc)
 	l.discover.run(l.log)

@@ -35,10 +35,10 @@ func openListeners(cfg Config, log *slog.Logger) (*listeners, error) {
 		return ls, nil
 	}
 	wantUDP := !cfg.DisableUTP || cfg.Discovery.DHT
-	if cfg.Network.Proxied() {
+	if cfg.Network.out().Proxied() {
 		return ls, ls.openRelay(cfg, wantUDP, log)
 	}
-	tcp, udp, err := listenBoth(cfg.Network, cfg.ListenAddr, wantUDP, log)
+	tcp, udp, err := listenBoth(cfg.Network.out(), cfg.ListenAddr, wantUDP, log)
 	if err != nil {
 		return nil, &ListenError{cfg.ListenAddr, err}
 	}
@@ -64,11 +64,11 @@ func (ls *listeners) share(udp net.PacketConn, cfg Config, c utp.Config) {
 // openRelay opens a UDP port at the proxy, where that has some. Peers and nodes
 // are reached by it; where they would reach us nobody knows, so nothing tells them.
 func (ls *listeners) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
-	if !wantUDP || cfg.Network.NoRelay() != nil {
+	if !wantUDP || cfg.Network.out().NoRelay() != nil {
 		return nil
 	}
 	ls.relayed = make(chan struct{}, 1)
-	udp, err := cfg.Network.OpenRelay(func() {
+	udp, err := cfg.Network.out().OpenRelay(func() {
 		select {
 		case ls.relayed <- struct{}{}:
 		default:

@@ -77,7 +77,7 @@ func (s *trackers) networkChanged() {
 
 // sourceOf is the address of ours that the system would send from to a peer.
 func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
-	probe, err := l.cfg.Network.DialContext(context.Background(), "udp", to.String()) // sends nothing
+	probe, err := l.cfg.Network.out().DialContext(context.Background(), "udp", to.String()) // sends nothing
 	if err != nil {
 		return netip.Addr{}
 	}
@@ -92,10 +92,10 @@ func (l *Library) sourceOf(to netip.AddrPort) netip.Addr {
 // those of the blocklist, and behind a proxy those that are not public. Such an
 // address, which a stranger named, would be the proxy's own or in its network.
 func behindProxy(cfg Config) func(netip.Addr) bool {
-	if !cfg.Network.Proxied() {
+	if !cfg.Network.out().Proxied() {
 		return cfg.Blocked
 	}
 	return func(a netip.Addr) bool {
-		return !guard.IsPublic(a) && !cfg.Trust.Addr(a) && !cfg.TrustPeers.Addr(a) || cfg.Blocked != nil && cfg.Blocked(a)
+		return !guard.IsPublic(a) && !cfg.Network.trust().Addr(a) && !slices.Contains(cfg.TrustPeers, a.Unmap()) || cfg.Blocked != nil && cfg.Blocked(a)
 	}
 }

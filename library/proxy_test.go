@@ -13,29 +13,21 @@ import (
 
 	"torrentfs/internal/fakeproxy"
 	"torrentfs/metainfo"
-	"torrentfs/net/egress"
-	"torrentfs/net/guard"
 	"torrentfs/tracker"
 )
 
 // openBehind opens a library that has a proxy and no other way.
 func openBehind(t *testing.T, p *fakeproxy.Proxy, scheme string) *Library {
 	t.Helper()
-	proxy, err := egress.ParseProxy(scheme + "://" + p.Addr())
+	proxy, err := ParseProxy(scheme + "://" + p.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	network, err := egress.Open(egress.Config{Proxy: proxy})
+	network, err := OpenNetwork(deadline(t), NetworkConfig{Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := network.Check(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	peers, err := guard.ParseTrust("127.0.0.1") // where the peers of these tests are
-	if err != nil {
-		t.Fatal(err)
-	}
+	peers := []netip.Addr{netip.MustParseAddr("127.0.0.1")} // where the peers of these tests are
 	l, err := Open(Config{
 		DataDir: t.TempDir(), Network: network, TrustPeers: peers,
 		Discovery: Discovery{DHT: true, LSD: true, PortMap: true, DHTBootstrap: []string{"dht.example:1"}},
@@ -214,11 +206,11 @@ func TestNoPrivateAddressesOfTheProxy(t *testing.T) {
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(web.URL, "http://"))
 	}})
-	proxy, err := egress.ParseProxy("socks5://" + p.Addr())
+	proxy, err := ParseProxy("socks5://" + p.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	network, err := egress.Open(egress.Config{Proxy: proxy})
+	network, err := OpenNetwork(t.Context(), NetworkConfig{Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}

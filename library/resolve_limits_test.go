@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"torrentfs/metainfo"
-	"torrentfs/swarm"
 	"torrentfs/swarm/wire"
 )
 
@@ -61,7 +60,7 @@ func serveMetadata(t *testing.T, hash metainfo.InfoHash, info []byte) netip.Addr
 // A link whose metadata claims more than the limits allow is refused when the
 // metadata is here, as a .torrent would be, before anything is made of it.
 func TestMagnetBeyondTheLimits(t *testing.T) {
-	l, err := Open(Config{DataDir: t.TempDir(), ListenAddr: "127.0.0.1:0", Encryption: swarm.EncryptionDisable})
+	l, err := Open(Config{DataDir: t.TempDir(), ListenAddr: "127.0.0.1:0", Encryption: EncryptionDisable})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ var _ swarm.Regainer = (*trackers)(nil)
 func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]string, private bool) *trackers {
 	cfg := announce.Config{
 		Trackers: tiers, InfoHash: hash.Wire(), PeerID: l.session.PeerID(),
-		Port: l.announcedPort(), Key: l.key, Private: private, Trust: l.cfg.Trust,
+		Port: l.announcedPort(), Key: l.key, Private: private, Trust: l.cfg.Network.trust(),
 		Transport: l.trackers, Logger: l.log.With("torrent", name),
 	}
 	s := &trackers{cfg: cfg}

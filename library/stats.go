@@ -61,7 +61,7 @@ func (t *Torrent) Stats() Stats {
 		Peers:    s.Peers, Seeds: s.Seeds, Unchoked: s.Unchoked,
 		DownRate: s.DownRate, UpRate: s.UpRate,
 		Downloaded: s.Downloaded, Uploaded: s.Uploaded, Wasted: s.Wasted, Taken: s.Taken,
-		DiskErr: t.store.Err(), NetworkErr: t.l.cfg.Network.Err(), Err: t.swarm.Err(),
+		DiskErr: t.store.Err(), NetworkErr: t.l.cfg.Network.out().Err(), Err: t.swarm.Err(),
 	}
 	out.Verified = share(t.info, s.Held)
 	out.Checking = share(t.info, s.Doubtful)

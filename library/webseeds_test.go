@@ -51,11 +51,11 @@ func serveFiles(t testing.TB, files []testFile, spoil func([]byte)) *httptest.Se
 // name because the user named the host.
 func openTrusting(t testing.TB, dir string) *Library {
 	t.Helper()
-	trust, err := guard.ParseTrust("127.0.0.1")
+	network, err := OpenNetwork(t.Context(), NetworkConfig{Trust: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(Config{DataDir: dir, ListenAddr: "127.0.0.1:0", Trust: trust})
+	l, err := Open(Config{DataDir: dir, ListenAddr: "127.0.0.1:0", Network: network})
 	if err != nil {
 		t.Fatal(err)
 	}

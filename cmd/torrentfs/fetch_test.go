@@ -1,19 +1,16 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"torrentfs/library"
 	"torrentfs/metainfo"
 )
 
@@ -71,19 +68,17 @@ func TestFetchTorrent(t *testing.T) {
 		{"/large", "exceeds the limit", exitTorrent},
 		{"/inside", "not allowed", exitNetwork},
 	} {
-		ref, err := quiet().fetchTorrent(context.Background(), nil, nil, srv.URL+c.path)
+		ref, err := fetchTorrent(t.Context(), nil, srv.URL+c.path)
 		switch {
 		case codeOf(err) != c.code:
 			t.Errorf("%s: exit code %d, want %d (%v)", c.path, codeOf(err), c.code, err)
-		case c.want == "" && c.code == exitOK && ref.magnet == nil && ref.meta.Info.Name != "a":
-			t.Errorf("%s: fetched %+v", c.path, ref.meta)
+		case c.want == "" && c.code == exitOK && ref.Magnet == nil && ref.Meta.Info.Name != "a":
+			t.Errorf("%s: fetched %+v", c.path, ref.Meta)
 		case c.want != "" && !strings.Contains(err.Error(), c.want):
 			t.Errorf("%s: %v, want %q in it", c.path, err, c.want)
 		}
 	}
 }
-
-func quiet() *app { return &app{log: slog.New(slog.DiscardHandler)} }
 
 // A URL that leads to a magnet link, by a redirect, as text or on a web page, is that
 // link.
@@ -102,33 +97,20 @@ func TestFetchLink(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	for _, path := range []string{"/redirect", "/hop", "/text", "/page"} {
-		ref, err := quiet().fetchTorrent(t.Context(), nil, nil, srv.URL+path)
-		if err != nil || ref.magnet == nil || ref.magnet.Name != "a" || ref.magnet.Hash.String() != strings.Repeat("ab", 20) {
+		ref, err := fetchTorrent(t.Context(), nil, srv.URL+path)
+		if err != nil || ref.Magnet == nil || ref.Magnet.Name != "a" || ref.Magnet.Hash.String() != strings.Repeat("ab", 20) {
 			t.Errorf("%s: %+v, %v", path, ref, err)
 		}
 	}
-	if _, err := quiet().fetchTorrent(t.Context(), nil, nil, srv.URL+"/bad"); codeOf(err) != exitTorrent {
+	if _, err := fetchTorrent(t.Context(), nil, srv.URL+"/bad"); codeOf(err) != exitTorrent {
 		t.Errorf("a bad link: %v", err)
 	}
 }
 
-// No error shows what a URL may hold of secrets; one that never ends, ends.
+// No error shows what a URL may hold of secrets.
 func TestFetchErrors(t *testing.T) {
-	never := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/slow":
-			for {
-				select {
-				case <-never:
-					return
-				case <-r.Context().Done():
-					return
-				case <-time.After(time.Millisecond):
-					fmt.Fprint(w, "d")
-					w.(http.Flusher).Flush()
-				}
-			}
 		case "/nowhere":
 			w.Header().Set("Location", "http://hush:hush@[::1/?passkey=hush")
 			w.WriteHeader(http.StatusFound)
@@ -139,32 +121,21 @@ func TestFetchErrors(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	defer close(never)
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
 	for _, base := range []string{srv.URL + "/x", srv.URL + "/loop", srv.URL + "/nowhere", closed.URL + "/x"} {
 		raw := strings.Replace(base, "http://", "http://hush:hush@", 1) + "?passkey=hush&pin=hush"
-		_, err := quiet().fetchTorrent(t.Context(), nil, nil, raw)
-		_, berr := quiet().loadBlocklists(t.Context(), fetcher{timeout: fetchTimeout}, []string{raw})
+		_, err := fetchTorrent(t.Context(), nil, raw)
+		_, berr := (*library.Network)(nil).ReadBlocklists(t.Context(), []string{raw})
+		berr = blocklistFailure(berr)
 		for _, err := range []error{err, berr} {
 			if codeOf(err) != exitNetwork || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "passkey=***") {
 				t.Errorf("%s: %v", base, err)
 			}
 		}
 	}
-	if _, err := quiet().fetchTorrent(t.Context(), nil, nil, "http://hush@/?passkey=hush"); err == nil || strings.Contains(err.Error(), "hush") {
+	if _, err := fetchTorrent(t.Context(), nil, "http://hush@/?passkey=hush"); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("no URL: %v", err)
-	}
-	u, err := url.Parse(srv.URL + "/slow")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = fetcher{timeout: 50 * time.Millisecond}.get(t.Context(), u, func(got answer) error {
-		_, err := readSource(got.body)
-		return err
-	})
-	if codeOf(err) != exitNetwork || !strings.Contains(err.Error(), "it takes too long") {
-		t.Errorf("a server that trickles: %v", err)
 	}
 }
 
@@ -190,10 +161,10 @@ func TestFetchByProxyOfTheEnvironment(t *testing.T) {
 		}
 		return
 	}
-	if ref, err := quiet().fetchTorrent(t.Context(), nil, nil, "http://torrent.example/a.torrent"); err != nil || ref.meta.Info.Name != "a" {
+	if ref, err := fetchTorrent(t.Context(), nil, "http://torrent.example/a.torrent"); err != nil || ref.Meta.Info.Name != "a" {
 		t.Errorf("%+v, %v", ref, err)
 	}
-	_, err := quiet().fetchTorrent(t.Context(), nil, nil, "http://torrent.example/inside")
+	_, err := fetchTorrent(t.Context(), nil, "http://torrent.example/inside")
 	if codeOf(err) != exitNetwork || !strings.Contains(err.Error(), "not allowed") {
 		t.Errorf("a redirect inside: %v", err)
 	}
@@ -218,7 +189,7 @@ func TestRefer(t *testing.T) {
 		switch {
 		case err != nil:
 			t.Errorf("%s: %v", c.arg, err)
-		case ref.url != c.url, c.hash != "" && (ref.magnet == nil || ref.magnet.Hash.String() != c.hash):
+		case ref.URL != c.url, c.hash != "" && (ref.Magnet == nil || ref.Magnet.Hash.String() != c.hash):
 			t.Errorf("%s: %+v", c.arg, ref)
 		}
 	}
@@ -229,11 +200,11 @@ func TestRefer(t *testing.T) {
 		}
 	}
 	for _, arg := range []string{"file://" + dir + "/a%20b%231.torrent", "FILE://localhost" + dir + "/a%20b%231.torrent", "file:" + dir + "/a%20b%231.torrent"} {
-		if ref, err := (&app{}).refer(arg); err != nil || ref.meta == nil || ref.meta.Info.Name != "a" {
+		if ref, err := (&app{}).refer(arg); err != nil || ref.Meta == nil || ref.Meta.Info.Name != "a" {
 			t.Errorf("%s: %+v, %v", arg, ref, err)
 		}
 	}
-	if ref, err := (&app{}).refer(filepath.Join(dir, "link.magnet")); err != nil || ref.magnet == nil {
+	if ref, err := (&app{}).refer(filepath.Join(dir, "link.magnet")); err != nil || ref.Magnet == nil {
 		t.Errorf("a file with a link: %+v, %v", ref, err)
 	}
 	for arg, want := range map[string]string{

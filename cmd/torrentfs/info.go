@@ -18,7 +18,7 @@ import (
 
 type infoCmd struct {
 	Torrent string       `arg:"" help:"A .torrent file or its URL, a magnet link or an info-hash; - is standard input." complete:"torrent"`
-	Way     networkFlags `embed:""`
+	Network networkFlags `embed:""`
 	JSON    bool         `name:"json" help:"Print one JSON object."`
 	Save    string       `placeholder:"FILE" complete:"torrent" help:"Also write the .torrent to FILE; to - instead of what is in it."`
 	Force   bool         `short:"f" help:"Let --save replace a file."`
@@ -37,14 +37,14 @@ a .torrent of it; otherwise what the link says. Nobody is asked.`
 
 // Run prints what is in a torrent.
 func (o *infoCmd) Run(ctx context.Context, a *app) error {
-	ref, err := a.loadSource(ctx, o.Way, o.Torrent)
+	ref, err := a.loadSource(ctx, o.Network, o.Torrent)
 	if err != nil {
 		return err
 	}
 	mi, err := knownMetadata(ref)
 	if errors.Is(err, errUnknownMetadata) && o.Save == "" {
 		a.log.Info("what is in it is not known yet: a mount or download finds that out and keeps it")
-		return o.printLink(a, ref.magnet)
+		return o.printLink(a, ref.Magnet)
 	}
 	if err != nil {
 		return err

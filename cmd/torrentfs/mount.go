@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"torrentfs/fs"
+	"torrentfs/library"
 )
 
 // unmountTimeout bounds taking the mount away, blocked readers and all.
@@ -77,7 +78,7 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 		if o.Torrent == "-" {
 			return fail(exitUsage, "name a file", "mount: --daemon cannot read the torrent from standard input")
 		}
-		return a.daemonize(ctx, ref.name(), o.Mountpoint)
+		return a.daemonize(ctx, fileName(ref), o.Mountpoint)
 	}
 	return o.serve(ctx, a, ref)
 }
@@ -96,7 +97,7 @@ func (o *mountCmd) checkMountpoint(ctx context.Context, a *app) error {
 	return nil
 }
 
-func (o *mountCmd) serve(ctx context.Context, a *app, ref torrentRef) (err error) {
+func (o *mountCmd) serve(ctx context.Context, a *app, ref library.Ref) (err error) {
 	add := o.Place.options("torrentfs mount on " + absolute(o.Mountpoint))
 	add.NoPrefetch, add.ReadAhead, add.OnUnavailable = o.NoPrefetch, int64(o.ReadAhead), o.FS.unavailable()
 	s, err := a.openSession(ctx, ref, o.DataDir, o.Peers, o.Status.StatusInterval, add)

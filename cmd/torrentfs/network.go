@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"torrentfs/net/egress"
-	"torrentfs/net/guard"
+	"torrentfs/library"
 )
 
 // networkFlags say how traffic leaves and enters this machine.
@@ -23,32 +22,13 @@ type trustedHost string
 
 // UnmarshalText checks a host.
 func (h *trustedHost) UnmarshalText(text []byte) error {
-	_, err := guard.ParseTrust(string(text))
 	*h = trustedHost(text)
-	return err
-}
-
-// trust is the hosts of --trust-host.
-func (f networkFlags) trust() *guard.Trust {
-	hosts := make([]string, len(f.TrustHost))
-	for i, h := range f.TrustHost {
-		hosts[i] = string(h)
-	}
-	return trustOf(hosts)
-}
-
-// trustOf trusts hosts that were parsed before.
-func trustOf(hosts []string) *guard.Trust {
-	trust, err := guard.ParseTrust(hosts...)
-	if err != nil {
-		return nil // cannot be
-	}
-	return trust
+	return library.CheckTrust(string(text))
 }
 
 // proxyURL is the URL of --proxy. No error quotes it.
 type proxyURL struct {
-	proxy *egress.Proxy
+	proxy *library.Proxy
 	err   error
 }
 
@@ -57,7 +37,7 @@ type proxyURL struct {
 // an environment variable has.
 func (p *proxyURL) UnmarshalText(text []byte) error {
 	if p.proxy, p.err = nil, nil; len(text) > 0 {
-		p.proxy, p.err = egress.ParseProxy(string(text))
+		p.proxy, p.err = library.ParseProxy(string(text))
 	}
 	return nil
 }
@@ -82,31 +62,30 @@ func (n *nameServer) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// openNetwork opens the network that the flags name, nil for the system's. A proxy is
-// asked whether it would take us.
-func (a *app) openNetwork(ctx context.Context, f networkFlags) (*egress.Network, error) {
+// openNetwork opens the network that the flags name. A proxy is asked whether it
+// would take us.
+func (a *app) openNetwork(ctx context.Context, f networkFlags) (*library.Network, error) {
 	if f.Proxy.err != nil { // of the environment, which nobody validates
 		return nil, fail(exitUsage, "check TORRENTFS_PROXY", "use proxy: %w", f.Proxy.err)
 	}
-	if f.BindInterface == "" && f.Proxy.proxy == nil && len(f.DNSServer) == 0 {
-		return nil, nil
-	}
-	cfg := egress.Config{Interface: f.BindInterface, Proxy: f.Proxy.proxy, Logger: a.log}
+	cfg := library.NetworkConfig{Interface: f.BindInterface, Proxy: f.Proxy.proxy, Logger: a.log}
 	for _, n := range f.DNSServer {
 		cfg.DNS = append(cfg.DNS, n.AddrPort)
 	}
-	network, err := egress.Open(cfg)
-	if err != nil {
+	for _, h := range f.TrustHost {
+		cfg.Trust = append(cfg.Trust, string(h))
+	}
+	network, err := library.OpenNetwork(ctx, cfg)
+	var proxy *library.ProxyError
+	switch {
+	case errors.Is(err, errInterrupted):
+		return nil, errInterrupted
+	case errors.As(err, &proxy):
+		return nil, fail(exitNetwork, proxyHint(err, f.Proxy.proxy), "%w", err)
+	case err != nil:
 		return nil, fail(exitNetwork, "check --bind-interface", "%w", err)
 	}
-	if err := network.Check(ctx); err != nil {
-		_ = network.Close() // only stops looking
-		if errors.Is(context.Cause(ctx), errInterrupted) {
-			return nil, errInterrupted
-		}
-		return nil, fail(exitNetwork, proxyHint(err, f.Proxy.proxy), "use proxy %v: %w", f.Proxy.proxy, err)
-	}
-	switch err := network.NoRelay(); {
+	switch err := network.RelaysUDP(); {
 	case !network.Proxied():
 	case err != nil:
 		a.log.Info("all goes through the proxy: there are no incoming peers, no local discovery and port mapping, and, as it relays no UDP, no uTP, DHT and UDP trackers",
@@ -118,15 +97,15 @@ func (a *app) openNetwork(ctx context.Context, f networkFlags) (*egress.Network,
 	return network, nil
 }
 
-func proxyHint(err error, p *egress.Proxy) string {
+func proxyHint(err error, p *library.Proxy) string {
 	switch {
-	case errors.Is(err, egress.ErrProxyAuth) && !p.Authenticates():
+	case errors.Is(err, library.ErrProxyAuth) && !p.Authenticates():
 		return "it wants them: --proxy SCHEME://USER:PASSWORD@HOST:PORT, or the same in TORRENTFS_PROXY"
-	case errors.Is(err, egress.ErrProxyAuth):
+	case errors.Is(err, library.ErrProxyAuth):
 		return "check them in --proxy or TORRENTFS_PROXY; bytes such as @ and : are written %40 and %3A"
-	case errors.Is(err, egress.ErrProxyForbids):
+	case errors.Is(err, library.ErrProxyForbids):
 		return "its rules must allow CONNECT to any host and port"
-	case errors.Is(err, egress.ErrNoProxy):
+	case errors.Is(err, library.ErrNoProxy):
 		return "check the scheme, socks5 or http, and the port of --proxy, and whether it takes connections from here"
 	}
 	return "check that it runs, and the host and port of --proxy"

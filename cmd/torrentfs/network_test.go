@@ -44,10 +44,10 @@ func TestBehindProxy(t *testing.T) {
 		t.Errorf("a peer's name: %v", err)
 	}
 	link := &metainfo.Magnet{Peers: []string{"192.0.2.1:1", "peer.example:2", "10.0.0.1:3"}}
-	if got := a.linkPeers(t.Context(), network, link); len(got) != 2 || got[1] != netip.MustParseAddrPort("10.0.0.1:3") {
+	if got := network.LinkPeers(t.Context(), link); len(got) != 2 || got[1] != netip.MustParseAddrPort("10.0.0.1:3") {
 		t.Errorf("the link's peers: %v", got)
 	}
-	_, err = a.fetchTorrent(t.Context(), network, nil, "http://user:word@torrent.example/a.torrent")
+	_, err = fetchTorrent(t.Context(), network, "http://user:word@torrent.example/a.torrent")
 	if codeOf(err) != exitNetwork || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "word") {
 		t.Errorf("fetched: %v", err)
 	}

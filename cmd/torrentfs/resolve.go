@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,15 +13,6 @@ import (
 	"torrentfs/cmd/torrentfs/internal/ui"
 	"torrentfs/library"
 	"torrentfs/metainfo"
-	"torrentfs/net/egress"
-	"torrentfs/net/guard"
-	"torrentfs/swarm"
-)
-
-// Limits of the peers that a link names (x.pe).
-const (
-	maxLinkPeers    = 64
-	linkPeerTimeout = 5 * time.Second
 )
 
 // cacheFile is the path of something that is kept beside the torrents' data; ""
@@ -47,22 +35,22 @@ func dataRoots() []string {
 
 // metadata is what the reference leads to. Of a magnet link it waits for peers,
 // and shows meanwhile how far that has come.
-func (a *app) metadata(ctx context.Context, s *session, ref torrentRef, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
-	if ref.meta != nil {
-		return ref.meta, nil
+func (a *app) metadata(ctx context.Context, s *session, ref library.Ref, o library.ResolveOptions, every time.Duration) (*metainfo.MetaInfo, error) {
+	if ref.Meta != nil {
+		return ref.Meta, nil
 	}
-	seeking := func() (library.Seeking, bool) { return s.lib.Seeking(ref.magnet.Hash) }
-	w := &metadataWait{app: a, offline: s.lib.Offline, seeking: seeking, label: ref.name(), started: time.Now()}
-	if ref.magnet.Name != "" {
-		w.label = ref.magnet.Name
+	seeking := func() (library.Seeking, bool) { return s.lib.Seeking(ref.Magnet.Hash) }
+	w := &metadataWait{app: a, offline: s.lib.Offline, seeking: seeking, label: fileName(ref), started: time.Now()}
+	if ref.Magnet.Name != "" {
+		w.label = ref.Magnet.Name
 	}
-	w.tell(swarm.MetadataProgress{})
+	w.tell(library.MetadataProgress{})
 	o.Progress = w.tell
-	a.log.Info("waiting for metadata", "info_hash", ref.magnet.Hash.String(), "trackers", len(ref.magnet.Trackers), "peers", len(o.Peers))
+	a.log.Info("waiting for metadata", "info_hash", ref.Magnet.Hash.String(), "trackers", len(ref.Magnet.Trackers), "peers", len(o.Peers))
 	showing, hide := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() { defer close(shown); w.show(showing, every) }()
-	mi, err := s.lib.Resolve(ctx, ref.magnet, o)
+	mi, err := s.lib.Resolve(ctx, ref.Magnet, o)
 	hide()
 	<-shown
 	switch {
@@ -83,11 +71,11 @@ type metadataWait struct {
 	seeking func() (library.Seeking, bool)
 	label   string
 	started time.Time
-	now     atomic.Pointer[swarm.MetadataProgress]
+	now     atomic.Pointer[library.MetadataProgress]
 }
 
 // tell notes how far the search has come, and tells who started us.
-func (w *metadataWait) tell(p swarm.MetadataProgress) {
+func (w *metadataWait) tell(p library.MetadataProgress) {
 	w.now.Store(&p)
 	w.app.ready.waiting(w.line())
 }
@@ -184,7 +172,7 @@ func trackerTrouble(trackers []library.TrackerStatus) string {
 }
 
 // metadataText says what a link waits for.
-func metadataText(label string, p swarm.MetadataProgress) string {
+func metadataText(label string, p library.MetadataProgress) string {
 	parts := []string{"looking for the metadata of " + ui.Printable(ui.Fit(label, 40))}
 	switch {
 	case p.Known == 0:
@@ -198,35 +186,4 @@ func metadataText(label string, p swarm.MetadataProgress) string {
 		parts = append(parts, fmt.Sprintf("%s of %s", ui.FormatBytes(p.Received), ui.FormatBytes(p.Size)))
 	}
 	return strings.Join(parts, "  ")
-}
-
-// linkPeers are the peers that a link names (x.pe, BEP 9). Addresses count as
-// written; a name must lead to public ones.
-func (a *app) linkPeers(ctx context.Context, network *egress.Network, m *metainfo.Magnet) []netip.AddrPort {
-	if m == nil || len(m.Peers) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(guard.WithLocal(ctx, true), linkPeerTimeout)
-	defer cancel()
-	guarded := guard.For(network, nil)
-	var peers []netip.AddrPort
-	for _, p := range m.Peers[:min(len(m.Peers), maxLinkPeers)] {
-		host, port, err := net.SplitHostPort(p)
-		if err != nil {
-			continue
-		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			continue
-		}
-		addrs, err := guarded.Resolve(ctx, host)
-		if err != nil {
-			a.log.Debug("a peer that the link names is left out", "peer", p, "err", err)
-			continue
-		}
-		for _, addr := range addrs {
-			peers = append(peers, netip.AddrPortFrom(addr.Unmap(), uint16(n)))
-		}
-	}
-	return peers
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"torrentfs/library"
-	"torrentfs/swarm"
 )
 
 func TestSeekingText(t *testing.T) {
@@ -42,7 +41,7 @@ func TestTrackerTrouble(t *testing.T) {
 }
 
 func TestMetadataText(t *testing.T) {
-	for want, p := range map[string]swarm.MetadataProgress{
+	for want, p := range map[string]library.MetadataProgress{
 		"looking for the metadata of x  no peer known yet":                            {},
 		"looking for the metadata of x  1 peer known, none answers yet":               {Known: 1},
 		"looking for the metadata of x  3 peers known, 2 connected":                   {Known: 3, Connected: 2},

@@ -14,12 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"torrentfs/cache"
 	"torrentfs/library"
 	"torrentfs/metainfo"
-	"torrentfs/net/egress"
-	"torrentfs/net/guard"
-	"torrentfs/swarm"
 )
 
 // closeTimeout bounds a clean stop: telling the trackers and writing what is
@@ -32,22 +28,22 @@ const lockPatience = 5 * time.Second
 
 // peerFlags are the flags of every command that talks to peers.
 type peerFlags struct {
-	ListenPort      uint16       `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"Port for incoming peers, TCP and UDP; 0 takes any free one."`
-	Peer            []peerAddr   `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
-	PeerLimit       int          `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
-	MaxDownloadRate rate         `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
-	MaxUploadRate   rate         `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
-	Encryption      encryption   `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
-	DisableDHT      bool         `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
-	DHTBootstrap    []peerAddr   `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
-	DisablePortmap  bool         `name:"disable-portmap" env:"TORRENTFS_DISABLE_PORTMAP" group:"peers" help:"Do not ask the router to let peers in."`
-	Blocklist       []string     `name:"blocklist" group:"peers" placeholder:"FILE" complete:"file" help:"Have nothing to do with the addresses in this file or at this URL (P2P, DAT or plain, also with gzip). May be repeated."`
-	DisableUTP      bool         `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
-	DisableLSD      bool         `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
-	NoTrackers      bool         `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
-	Network         networkFlags `embed:""`
-	MemoryCache     size         `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
-	MemoryLimit     size         `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
+	ListenPort      uint16             `group:"peers" default:"0" aliases:"min-port" placeholder:"PORT" help:"Port for incoming peers, TCP and UDP; 0 takes any free one."`
+	Peer            []peerAddr         `group:"peers" aliases:"initial-peers" placeholder:"HOST:PORT" help:"Also connect to this peer. May be repeated."`
+	PeerLimit       int                `group:"peers" default:"80" placeholder:"N" help:"Most peers to be connected to."`
+	MaxDownloadRate rate               `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second from peers, such as 2M/s; off is no limit."`
+	MaxUploadRate   rate               `group:"peers" default:"off" placeholder:"RATE" help:"Most bytes per second to peers."`
+	Encryption      library.Encryption `group:"peers" default:"prefer" placeholder:"POLICY" values:"prefer,require,disable" help:"Encrypted connections (MSE): prefer takes both kinds and dials in plain first, require takes RC4 alone, disable plain alone."`
+	DisableDHT      bool               `name:"disable-dht" env:"TORRENTFS_DISABLE_DHT" group:"peers" help:"Do not ask the DHT for peers."`
+	DHTBootstrap    []peerAddr         `name:"dht-bootstrap" group:"peers" placeholder:"HOST:PORT" help:"Begin with this node of the DHT, not with the usual ones. May be repeated."`
+	DisablePortmap  bool               `name:"disable-portmap" env:"TORRENTFS_DISABLE_PORTMAP" group:"peers" help:"Do not ask the router to let peers in."`
+	Blocklist       []string           `name:"blocklist" group:"peers" placeholder:"FILE" complete:"file" help:"Have nothing to do with the addresses in this file or at this URL (P2P, DAT or plain, also with gzip). May be repeated."`
+	DisableUTP      bool               `name:"disable-utp" group:"peers" help:"Talk to peers by TCP alone, not by uTP."`
+	DisableLSD      bool               `name:"disable-lsd" env:"TORRENTFS_DISABLE_LSD" group:"peers" help:"Do not look for peers in the local network."`
+	NoTrackers      bool               `group:"peers" help:"Announce to no tracker; connect to --peer and to who connects to us."`
+	Network         networkFlags       `embed:""`
+	MemoryCache     size               `group:"data" default:"64MiB" placeholder:"SIZE" help:"Memory for verified data that is read again, such as 64M or 1.5GiB."`
+	MemoryLimit     size               `group:"data" default:"0" placeholder:"SIZE" help:"What the whole process should stay below; caches and what is under way are made to fit. 0 is no limit of its own."`
 }
 
 // Validate checks what the types of the flags do not.
@@ -95,48 +91,27 @@ func (p peerFlags) discovery() library.Discovery {
 
 // trustPeers is the addresses of peers and nodes that the flags name: what a proxy
 // is asked for at the user's word.
-func (p peerFlags) trustPeers() *guard.Trust {
-	var hosts []string
+func (p peerFlags) trustPeers() (addrs []netip.Addr) {
 	for _, n := range slices.Concat(p.Peer, p.DHTBootstrap) {
 		if a, err := netip.ParseAddr(n.host); err == nil {
-			hosts = append(hosts, a.String())
+			addrs = append(addrs, a.Unmap())
 		}
 	}
-	return trustOf(hosts)
-}
-
-// encryption is the policy of --encryption.
-type encryption swarm.Encryption
-
-// UnmarshalText parses the name of a policy.
-func (e *encryption) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "prefer":
-		*e = encryption(swarm.EncryptionPrefer)
-	case "require":
-		*e = encryption(swarm.EncryptionRequire)
-	case "disable":
-		*e = encryption(swarm.EncryptionDisable)
-	default:
-		return fmt.Errorf("parse policy %q: want prefer, require or disable", text)
-	}
-	return nil
+	return addrs
 }
 
 // resolvePeers turns the addresses of --peer into numbers.
-func resolvePeers(ctx context.Context, network *egress.Network, peers []peerAddr) ([]netip.AddrPort, error) {
+func resolvePeers(ctx context.Context, network *library.Network, peers []peerAddr) ([]netip.AddrPort, error) {
 	var addrs []netip.AddrPort
 	for _, p := range peers {
-		ips, err := network.LookupNetIP(ctx, p.host)
+		all, err := network.LookupPeer(ctx, p.host, p.port)
 		switch {
-		case errors.Is(err, egress.ErrProxied):
+		case errors.Is(err, library.ErrProxied):
 			return nil, fail(exitNetwork, "give its address", "resolve peer %s: the proxy resolves names, and does not tell", p.host)
 		case err != nil:
 			return nil, fail(exitNetwork, "check --peer", "resolve peer %s: %w", p.host, err)
 		}
-		for _, ip := range ips {
-			addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), p.port))
-		}
+		addrs = append(addrs, all...)
 	}
 	return addrs, nil
 }
@@ -215,13 +190,13 @@ type session struct {
 	meta    *metainfo.MetaInfo
 	dir     string
 	started time.Time
-	network *egress.Network
+	network *library.Network
 	selects bool // a part of the torrent is enough
 }
 
 // openSession starts the library, gets the metadata and starts the torrent;
 // every is how often a wait is logged. An empty dataDir is the default one.
-func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
+func (a *app) openSession(ctx context.Context, ref library.Ref, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) (*session, error) {
 	outliveReaders()
 	network, err := a.openNetwork(ctx, p.Network)
 	if err != nil {
@@ -238,19 +213,18 @@ func (a *app) openSession(ctx context.Context, ref torrentRef, dataDir string, p
 }
 
 // start does what openSession does, but for the way out and the cleaning up.
-func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) error {
+func (s *session) start(ctx context.Context, ref library.Ref, dataDir string, p peerFlags, every time.Duration, add library.AddOptions) error {
 	a := s.app
 	peers, err := resolvePeers(ctx, s.network, p.Peer)
 	if err != nil {
 		return err
 	}
-	trust := p.Network.trust()
-	blocked, err := a.loadBlocklists(ctx, fetcher{network: s.network, trust: trust, timeout: fetchTimeout}, p.Blocklist)
+	blocked, err := s.network.ReadBlocklists(ctx, p.Blocklist)
 	if err != nil {
-		return err
+		return blocklistFailure(err)
 	}
-	if ref.url != "" {
-		if ref, err = a.fetchTorrent(ctx, s.network, trust, ref.url); err != nil {
+	if ref.URL != "" {
+		if ref, err = fetchTorrent(ctx, s.network, ref.URL); err != nil {
 			return err
 		}
 	}
@@ -269,22 +243,21 @@ func (s *session) start(ctx context.Context, ref torrentRef, dataDir string, p p
 		OpenFiles:   fds.files,
 		DisableUTP:  p.DisableUTP,
 		Blocked:     blocked,
-		Trust:       trust,
 		TrustPeers:  p.trustPeers(),
 		Discovery:   p.discovery(),
-		Encryption:  swarm.Encryption(p.Encryption),
+		Encryption:  p.Encryption,
 		Network:     s.network,
 		Logger:      a.log,
 	})
 	if err != nil {
 		return openFailure(err)
 	}
-	add.Peers, add.NoTrackers = append(peers, a.linkPeers(ctx, s.network, ref.magnet)...), p.NoTrackers
+	add.Peers, add.NoTrackers = append(peers, s.network.LinkPeers(ctx, ref.Magnet)...), p.NoTrackers
 	return s.open(ctx, ref, dataDir, every, add)
 }
 
 // open gets the metadata and adds the torrent.
-func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, every time.Duration, add library.AddOptions) (err error) {
+func (s *session) open(ctx context.Context, ref library.Ref, dataDir string, every time.Duration, add library.AddOptions) (err error) {
 	if err := checkDataDir(dataDir); err != nil {
 		return err
 	}
@@ -299,8 +272,8 @@ func (s *session) open(ctx context.Context, ref torrentRef, dataDir string, ever
 		return openFailure(&library.DataError{Dir: s.dir, Err: bareError(err)})
 	}
 	add.DataDir = s.dir
-	if ref.magnet != nil {
-		add.Select = ref.magnet.Select
+	if ref.Magnet != nil {
+		add.Select = ref.Magnet.Select
 		s.selects = len(add.Select) > 0
 	}
 	s.torrent, err = s.add(ctx, add)
@@ -314,7 +287,7 @@ func (s *session) add(ctx context.Context, o library.AddOptions) (*library.Torre
 		switch {
 		case err == nil:
 			return t, nil
-		case !errors.Is(err, cache.ErrLocked):
+		case !errors.Is(err, library.ErrLocked):
 			return nil, openFailure(err)
 		case time.Now().After(deadline):
 			return nil, fail(exitDisk, "", "%w", err) // cache says itself what to do
@@ -368,7 +341,7 @@ func (s *session) close() error {
 	err := s.lib.Close(ctx)
 	_ = s.network.Close() // only stops looking
 	s.app.logStats("stopped", stats, "after", time.Since(s.started).Round(time.Millisecond).String())
-	if hang := (*cache.HangError)(nil); errors.As(err, &hang) {
+	if hang := (*library.HangError)(nil); errors.As(err, &hang) {
 		return fail(exitDisk, "the process ends when the disk answers or is taken away; what was not written will be hashed or fetched again", "stop torrent: %w", err)
 	}
 	if err != nil {

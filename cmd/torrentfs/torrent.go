@@ -1,66 +1,95 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
-	"strings"
 
 	"torrentfs/library"
 	"torrentfs/metainfo"
+	"torrentfs/metainfo/bencode"
 )
-
-// torrentRef is a torrent as the command line names it: its metadata, or where
-// that is to be had.
-type torrentRef struct {
-	meta   *metainfo.MetaInfo // nil unless it was a file
-	magnet *metainfo.Magnet   // of a magnet link or an info-hash
-	url    string             // of a .torrent
-}
 
 // refer finds out what a torrent argument is and reads it if it is a file; "-"
 // is standard input. It asks nobody.
-func (a *app) refer(name string) (torrentRef, error) {
-	if strings.TrimSpace(name) == "" {
-		return torrentRef{}, fail(exitUsage, "name a .torrent file, a URL, a magnet link or an info-hash", "open torrent: the name is empty")
+func (a *app) refer(name string) (ref library.Ref, err error) {
+	if name == "-" {
+		ref, err = library.ReadRef(a.stdin, "from standard input")
+	} else {
+		ref, err = library.ParseRef(name)
 	}
-	if trimmed := strings.TrimSpace(name); isURL(trimmed) {
-		return torrentRef{url: trimmed}, nil
-	}
-	link := name
-	if !metainfo.IsMagnet(name) && !hasScheme(name, "magnet") {
-		link = hashLink(name)
-	}
-	if link != "" {
-		m, err := metainfo.ParseMagnet(link)
-		if err != nil {
-			return torrentRef{}, fail(exitTorrent, "", "open torrent: %w", err)
-		}
-		return torrentRef{magnet: m}, nil
-	}
-	path, err := filePath(name)
-	if err != nil {
-		return torrentRef{}, err
-	}
-	if path == "" {
-		path = name
-	}
-	return a.readTorrent(path)
+	return ref, refFailure(err)
 }
 
-// name is what a file about the torrent may be called before there is metadata.
-func (r torrentRef) name() string {
+// fetchTorrent gets a .torrent by its URL, or the magnet link that the URL leads to.
+func fetchTorrent(ctx context.Context, network *library.Network, url string) (library.Ref, error) {
+	ref, err := network.Fetch(ctx, url)
+	return ref, refFailure(err)
+}
+
+// refFailure tells what to do about a name that leads to no torrent.
+func refFailure(err error) error {
+	var fetch *library.FetchError
+	var ref *library.RefError
 	switch {
-	case r.meta != nil:
-		return r.meta.Info.Hash.String()
-	case r.magnet != nil:
-		return r.magnet.Hash.String()
+	case err == nil, errors.Is(err, errInterrupted):
+		return err
+	case errors.Is(err, library.ErrNoName):
+		return fail(exitUsage, "name a .torrent file, a URL, a magnet link or an info-hash", "%w", err)
+	case errors.As(err, &fetch):
+		return fetchFailure(fetch)
 	}
-	sum := sha256.Sum256([]byte(r.url)) // a URL may hold a secret
+	hint := fileHint(err, "the .torrent file")
+	switch {
+	case errors.Is(err, library.ErrURL):
+		hint = "check it"
+	case errors.Is(err, library.ErrFileURL), errors.Is(err, library.ErrOtherMachine):
+		hint = "write file:///path/to/it"
+	case errors.Is(err, library.ErrEmpty):
+		hint = "get it again"
+	case errors.Is(err, library.ErrWebPage):
+		hint = "open it in a browser, and give the link of the torrent or the magnet link that it shows"
+	case errors.As(err, &ref) && (errors.Is(err, bencode.ErrSyntax) || errors.Is(err, bencode.ErrTruncated)):
+		hint = "it is no .torrent file, or not all of one: get it again"
+	}
+	return fail(exitTorrent, hint, "%w", err)
+}
+
+// fetchFailure tells what to do about a URL that could not be fetched.
+func fetchFailure(err *library.FetchError) error {
+	hint := serverHint(err)
+	if errors.Is(err, library.ErrForbidden) {
+		hint = "give the address that it leads to yourself"
+	}
+	return fail(exitNetwork, hint, "%w", err)
+}
+
+// blocklistFailure tells what to do about a list of --blocklist.
+func blocklistFailure(err error) error {
+	var fetch *library.FetchError
+	switch {
+	case err == nil, errors.Is(err, errInterrupted):
+		return err
+	case errors.As(err, &fetch):
+		return fetchFailure(fetch)
+	case errors.Is(err, library.ErrURL):
+		return fail(exitUsage, "check --blocklist", "%w", err)
+	}
+	return fail(exitGeneral, cmp.Or(fileHint(err, "a file with --blocklist"), "check --blocklist"), "%w", err)
+}
+
+// fileName is what a file about a torrent may be called before there is metadata.
+func fileName(r library.Ref) string {
+	switch {
+	case r.Meta != nil:
+		return r.Meta.Info.Hash.String()
+	case r.Magnet != nil:
+		return r.Magnet.Hash.String()
+	}
+	sum := sha256.Sum256([]byte(r.URL)) // a URL may hold a secret
 	return "url-" + hex.EncodeToString(sum[:10])
 }
 
@@ -69,11 +98,11 @@ var errUnknownMetadata = errors.New("a magnet link has no file list, and its met
 
 // knownMetadata is what a source leads to without asking peers: of a link the
 // metadata that an earlier command kept.
-func knownMetadata(ref torrentRef) (*metainfo.MetaInfo, error) {
-	if ref.magnet == nil {
-		return ref.meta, nil
+func knownMetadata(ref library.Ref) (*metainfo.MetaInfo, error) {
+	if ref.Magnet == nil {
+		return ref.Meta, nil
 	}
-	mi, err := keptMetadata(ref.magnet)
+	mi, err := keptMetadata(ref.Magnet)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fail(exitTorrent, "mount or download it once, or get its .torrent file", "open torrent: %w", errUnknownMetadata)
@@ -94,60 +123,15 @@ func keptMetadata(m *metainfo.Magnet) (*metainfo.MetaInfo, error) {
 
 // loadSource reads a .torrent file or link, or fetches it from its URL, for a
 // command that talks to no peers.
-func (a *app) loadSource(ctx context.Context, f networkFlags, name string) (torrentRef, error) {
+func (a *app) loadSource(ctx context.Context, f networkFlags, name string) (library.Ref, error) {
 	ref, err := a.refer(name)
-	if err != nil || ref.url == "" {
+	if err != nil || ref.URL == "" {
 		return ref, err
 	}
 	network, err := a.openNetwork(ctx, f)
 	if err != nil {
-		return torrentRef{}, err
+		return library.Ref{}, err
 	}
 	defer network.Close() //nolint:errcheck // only stops looking
-	return a.fetchTorrent(ctx, network, f.trust(), ref.url)
+	return fetchTorrent(ctx, network, ref.URL)
 }
-
-func (a *app) readTorrent(name string) (torrentRef, error) {
-	var r io.Reader = a.stdin
-	what := "from standard input"
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return torrentRef{}, missingFailure(err)
-		}
-		defer f.Close() //nolint:errcheck // nothing was written
-		r, what = f, name
-	}
-	ref, err := readSource(r)
-	if err != nil {
-		return torrentRef{}, sourceFailure(what, err)
-	}
-	return ref, nil
-}
-
-func missingFailure(err error) error {
-	return fail(exitTorrent, fileHint(err, "the .torrent file"), "open torrent: %w", err)
-}
-
-// hashLink is the magnet link of a bare info-hash: 40 digits of hex or 32 of
-// base32 (v1), 64 of hex (v2). A file of that name comes first.
-func hashLink(s string) string {
-	if _, err := os.Stat(s); err == nil {
-		return ""
-	}
-	switch {
-	case len(s) == 40 && only(s, "0123456789abcdefABCDEF"), len(s) == 32 && only(s, "234567abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"):
-		return "magnet:?xt=urn:btih:" + s
-	case len(s) == 64 && only(s, "0123456789abcdefABCDEF"):
-		return "magnet:?xt=urn:btmh:1220" + s
-	}
-	return ""
-}
-
-func only(s, alphabet string) bool { return strings.Trim(s, alphabet) == "" }
-
-func hasScheme(s, scheme string) bool {
-	return len(s) > len(scheme) && s[len(scheme)] == ':' && strings.EqualFold(s[:len(scheme)], scheme)
-}
-
-func isURL(s string) bool { return hasScheme(s, "http") || hasScheme(s, "https") }

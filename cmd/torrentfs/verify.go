@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"torrentfs/cache"
 	"torrentfs/cmd/torrentfs/internal/ui"
+	"torrentfs/library"
 	"torrentfs/verify"
 )
 
@@ -18,7 +18,7 @@ type verifyCmd struct {
 	JSON    bool         `name:"json" help:"Print one JSON object."`
 	Quiet   bool         `short:"q" help:"Print nothing; the exit code tells."`
 	Status  statusFlags  `embed:""`
-	Way     networkFlags `embed:""`
+	Network networkFlags `embed:""`
 }
 
 // Validate checks what the types of the flags do not.
@@ -32,7 +32,7 @@ is 0 if all of it is there and right, and 7 if not. Of a hybrid torrent both the
 
 // Run hashes the data and prints the outcome.
 func (o *verifyCmd) Run(ctx context.Context, a *app) error {
-	ref, err := a.loadSource(ctx, o.Way, o.Torrent)
+	ref, err := a.loadSource(ctx, o.Network, o.Torrent)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (o *verifyCmd) Run(ctx context.Context, a *app) error {
 	started := time.Now()
 	silence := time.AfterFunc(diskPatience, func() { a.warnOfSilence(o.DataDir, started) })
 	r, err := verify.Data(ctx, mi, o.DataDir, verify.Options{Locate: func() []string {
-		names, _ := cache.Locate(o.DataDir, mi.Info) // what is wrong with the directory is said by the check
+		names, _ := library.Locate(o.DataDir, mi.Info) // what is wrong with the directory is said by the check
 		return names
 	}, Progress: func(done, total int64) {
 		silence.Reset(diskPatience)

@@ -234,3 +234,44 @@ func ours(packages map[string]goPackage, path string) []string {
 	slices.Sort(reached)
 	return reached
 }
+
+// commandImports are our packages that cmd/torrentfs may import: what it has of the house, and exceptions with
+// their reason. What else it wants of the rooms below is missing in library.
+var commandImports = map[string]string{
+	"library":  "the torrents",
+	"fs":       "the mount",
+	"metainfo": "the .torrent",
+	"tracker":  "the tracker",
+	"verify":   "the check of data on disk",
+
+	"cmd/torrentfs/internal/ui":         "its own",
+	"cmd/torrentfs/internal/demo":       "its own",
+	"cmd/torrentfs/internal/completion": "its own",
+
+	"fs/mounttable":     "umount looks for mounts of other processes",
+	"metainfo/bencode":  "a hint tells a file that is no .torrent from one that is refused",
+	"internal/safetext": "the log goes out by it",
+	"internal/version":  "it prints the version",
+}
+
+func TestCommandImports(t *testing.T) {
+	used := map[string]bool{}
+	for _, goos := range []string{"linux", "darwin"} {
+		for path, p := range listPackages(t, goos) {
+			if !within(path, module+"/cmd/torrentfs") {
+				continue
+			}
+			for _, imported := range p.Imports {
+				name, ours := strings.CutPrefix(imported, module+"/")
+				if used[name] = true; ours && commandImports[name] == "" {
+					t.Errorf("%s imports %s: what a command needs of it belongs into library", path, imported)
+				}
+			}
+		}
+	}
+	for name := range commandImports {
+		if !used[name] {
+			t.Errorf("cmd/torrentfs does not import %s any more", name)
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package main
+package library
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"torrentfs/internal/version"
-	"torrentfs/net/egress"
 	"torrentfs/net/guard"
 )
 
@@ -25,18 +24,10 @@ const (
 	maxRedirects = 5
 )
 
-var (
-	errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
-	errTooSlow   = errors.New("it takes too long")
-)
+// ErrTooSlow is that a server did not send everything in time.
+var ErrTooSlow = errors.New("it takes too long")
 
-// fetcher gets what the user named by its URL. The host that the user named may be
-// anywhere; what it redirects to must be public, or trusted.
-type fetcher struct {
-	network *egress.Network
-	trust   *guard.Trust
-	timeout time.Duration
-}
+var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 
 // answer is what a URL led to.
 type answer struct {
@@ -49,33 +40,49 @@ type magnetRedirect struct{ link string }
 
 func (magnetRedirect) Error() string { return "redirect to a magnet link" }
 
-// get hands the answer of a URL to read, which bounds how much it takes of it. No
-// error shows what the URL may hold of secrets.
-func (f fetcher) get(ctx context.Context, u *url.URL, read func(answer) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("%w: not complete after %v", errTooSlow, f.timeout))
+// FetchError is why something that the user named by its URL could not be got. It wraps what the network
+// says, [ErrForbidden] if the URL leads to a place that only the user may name, or [ErrTooSlow].
+type FetchError struct {
+	URL string // without its secrets
+	Err error
+}
+
+func (e *FetchError) Error() string { return "fetch " + e.URL + ": " + e.Err.Error() }
+func (e *FetchError) Unwrap() error { return e.Err }
+
+// readError is an error about what a URL led to, not about the way there.
+type readError struct{ error }
+
+func (e *readError) Unwrap() error { return e.error }
+
+// fetch hands the answer of a URL that the user named to read, which bounds how much it takes of it. The
+// host that the user named may be anywhere; what it redirects to must be public, or trusted. No error shows
+// what the URL may hold of secrets.
+func (n *Network) fetch(ctx context.Context, u *url.URL, timeout time.Duration, read func(answer) error) error {
+	inner, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w: not complete after %v", ErrTooSlow, timeout))
 	defer cancel()
-	err := f.try(ctx, u, read)
-	var known *failure
+	err := n.get(inner, u, read)
 	switch link := (magnetRedirect{}); {
 	case err == nil:
 		return nil
-	case errors.Is(context.Cause(ctx), errInterrupted):
-		return errInterrupted
-	case errors.Is(context.Cause(ctx), errTooSlow):
-		err = context.Cause(ctx)
-	case errors.As(err, &link), errors.As(err, &known):
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(context.Cause(inner), ErrTooSlow):
+		err = context.Cause(inner)
+	case errors.As(err, &link):
 		return err
+	default:
+		var known *readError
+		if errors.As(err, &known) {
+			return known.error
+		}
 	}
-	hint := serverHint(err)
-	if errors.Is(err, guard.ErrForbidden) {
-		hint = "give the address that it leads to yourself"
-	}
-	return fail(exitNetwork, hint, "fetch %s: %w", guard.Redact(u.String()), guard.RedactError(err, u))
+	return &FetchError{guard.Redact(u.String()), guard.RedactError(err, u)}
 }
 
-func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) error {
+func (n *Network) get(ctx context.Context, u *url.URL, read func(answer) error) error {
 	var foreign atomic.Bool
-	client, proxied := f.client(u.Hostname())
+	client, proxied := n.client(u.Hostname())
 	defer client.CloseIdleConnections()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
 		to, err := netip.ParseAddrPort(c.Conn.RemoteAddr().String())
@@ -99,7 +106,7 @@ func (f fetcher) try(ctx context.Context, u *url.URL, read func(answer) error) e
 		foreign.Store(!guard.IsLocalName(from))
 	}
 	body := &watchedReader{r: resp.Body}
-	if err := read(answer{body: body, foreign: foreign.Load() && !f.trust.Host(from)}); body.err == nil {
+	if err := read(answer{body: body, foreign: foreign.Load() && !n.trust().Host(from)}); body.err == nil {
 		return err
 	}
 	return fmt.Errorf("read answer: %w", body.err)
@@ -132,21 +139,21 @@ func withoutURL(err error) error {
 // client makes a client for a URL whose host the user named. The proxy of the
 // environment is the user's word as well, wherever it is; proxied reports whether it
 // was asked.
-func (f fetcher) client(named string) (client *http.Client, proxied func() bool) {
-	guarded := guard.For(f.network, f.trust)
+func (n *Network) client(named string) (client *http.Client, proxied func() bool) {
+	guarded := guard.For(n.out(), n.trust())
 	var proxy atomic.Pointer[string] // "host:port"
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
 			if p := proxy.Load(); err == nil && host == named || p != nil && *p == addr {
-				return f.network.DialContext(ctx, network, addr)
+				return n.out().DialContext(ctx, network, addr)
 			}
 			return guarded.DialContext(ctx, network, addr)
 		},
 		TLSHandshakeTimeout:   20 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
 	}
-	if !f.network.Proxied() {
+	if !n.out().Proxied() {
 		transport.Proxy = func(req *http.Request) (*url.URL, error) {
 			p, err := http.ProxyFromEnvironment(req)
 			if err != nil || p == nil {
@@ -154,7 +161,7 @@ func (f fetcher) client(named string) (client *http.Client, proxied func() bool)
 			}
 			at := proxyAddr(p)
 			proxy.Store(&at)
-			if host := req.URL.Hostname(); host != named && !f.trust.Host(host) {
+			if host := req.URL.Hostname(); host != named && !n.trust().Host(host) {
 				if err := guard.CheckRemote(host, false); err != nil { // it would connect to it for us
 					return nil, err
 				}
@@ -173,7 +180,7 @@ func (f fetcher) client(named string) (client *http.Client, proxied func() bool)
 			}
 			return nil
 		},
-	}, func() bool { return proxy.Load() != nil || f.network.Proxied() }
+	}, func() bool { return proxy.Load() != nil || n.out().Proxied() }
 }
 
 // proxyAddr is where the transport connects to for a proxy.
