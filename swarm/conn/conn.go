@@ -166,6 +166,11 @@ func (c *Conn) Run(ctx context.Context, cfg Config) error {
 func (c *Conn) tell(e Event) error {
 	e.Peer = c.cfg.Peer
 	select {
+	case c.cfg.Events <- e: // most often: the select below locks the context's channel as well
+		return nil
+	default:
+	}
+	select {
 	case c.cfg.Events <- e:
 		return nil
 	case <-c.ctx.Done():
