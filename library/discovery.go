@@ -47,7 +47,7 @@ type discovery struct {
 func newDiscovery() *discovery {
 	d := &discovery{}
 	d.ctx, d.stop = context.WithCancel(context.Background())
-	d.local.seekers = map[[20]byte]swarm.Seeker{}
+	d.local.sinks = map[[20]byte]swarm.PeerSink{}
 	return d
 }
 
@@ -166,7 +166,7 @@ type dhtSource struct {
 }
 
 // Run implements [swarm.PeerSource].
-func (s *dhtSource) Run(ctx context.Context, w swarm.Seeker) error {
+func (s *dhtSource) Run(ctx context.Context, w swarm.PeerSink) error {
 	found := func(peers []netip.AddrPort) { w.Found(swarm.Introducer{Kind: swarm.ByDHT}, peers) }
 	err := s.d.Announce(ctx, dht.Announcement{InfoHash: s.hash, Port: s.port, Found: found, Need: s.need})
 	if ctx.Err() != nil || errors.Is(err, dht.ErrClosed) {

@@ -83,8 +83,8 @@ func TestPrivateTorrentsAreNotDiscovered(t *testing.T) {
 
 // What the local network tells goes to the torrent that is meant, while it is there.
 func TestLocalPeersAreHandedOn(t *testing.T) {
-	w := make(oneSeeker, 1)
-	l := localPeers{seekers: map[[20]byte]swarm.Seeker{{1}: w}}
+	w := make(oneSink, 1)
+	l := localPeers{sinks: map[[20]byte]swarm.PeerSink{{1}: w}}
 	peer := netip.MustParseAddrPort("192.168.1.7:6881")
 	l.found([20]byte{2}, peer)
 	l.found([20]byte{1}, peer)

@@ -19,7 +19,7 @@ type localPeers struct {
 	network *egress.Network
 
 	mu      sync.Mutex // guards what follows; a leaf
-	seekers map[[20]byte]swarm.Seeker
+	sinks   map[[20]byte]swarm.PeerSink
 	service *lsd.Service       // nil where there is no network that knows multicast
 	end     context.CancelFunc // ends it
 }
@@ -44,7 +44,7 @@ func (l *localPeers) begin(ctx context.Context, wg *sync.WaitGroup, log *slog.Lo
 		return
 	}
 	s := lsd.New(lsd.Config{Groups: groups, Port: l.port, Found: l.found, Logger: log.With("from", "lsd")})
-	for hash := range l.seekers {
+	for hash := range l.sinks {
 		s.Add(hash)
 	}
 	ctx, l.end = context.WithCancel(ctx)
@@ -56,10 +56,10 @@ func (l *localPeers) begin(ctx context.Context, wg *sync.WaitGroup, log *slog.Lo
 	})
 }
 
-// found hands a peer of the local network to who wants it.
+// found hands a peer of the local network to the torrent that it is of.
 func (l *localPeers) found(infoHash [20]byte, peer netip.AddrPort) {
 	l.mu.Lock()
-	w := l.seekers[infoHash]
+	w := l.sinks[infoHash]
 	l.mu.Unlock()
 	if w != nil {
 		w.Found(swarm.Introducer{Kind: swarm.ByLSD}, []netip.AddrPort{peer})
@@ -73,9 +73,9 @@ type lsdSource struct {
 }
 
 // Run implements [swarm.PeerSource].
-func (s *lsdSource) Run(ctx context.Context, w swarm.Seeker) error {
+func (s *lsdSource) Run(ctx context.Context, w swarm.PeerSink) error {
 	s.l.mu.Lock()
-	s.l.seekers[s.hash] = w
+	s.l.sinks[s.hash] = w
 	if s.l.service != nil {
 		s.l.service.Add(s.hash)
 	}
@@ -83,7 +83,7 @@ func (s *lsdSource) Run(ctx context.Context, w swarm.Seeker) error {
 	<-ctx.Done()
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	delete(s.l.seekers, s.hash)
+	delete(s.l.sinks, s.hash)
 	if s.l.service != nil {
 		s.l.service.Remove(s.hash)
 	}

@@ -213,17 +213,17 @@ func privately(t *testing.T, mi *metainfo.MetaInfo) []byte {
 // silentSource is a source that finds nothing.
 type silentSource struct{}
 
-func (*silentSource) Run(ctx context.Context, _ swarm.Seeker) error { <-ctx.Done(); return nil }
+func (*silentSource) Run(ctx context.Context, _ swarm.PeerSink) error { <-ctx.Done(); return nil }
 
 func (*silentSource) NeedPeers() {}
 
-// oneSeeker takes what is found.
-type oneSeeker chan []netip.AddrPort
+// oneSink takes what is found.
+type oneSink chan []netip.AddrPort
 
-func (c oneSeeker) Found(_ swarm.Introducer, peers []netip.AddrPort) { c <- peers }
+func (c oneSink) Found(_ swarm.Introducer, peers []netip.AddrPort) { c <- peers }
 
-func (oneSeeker) SeenAt(string, netip.Addr) {}
+func (oneSink) SeenAt(string, netip.Addr) {}
 
-func (oneSeeker) Settled() <-chan struct{} { return nil }
+func (oneSink) Settled() <-chan struct{} { return nil }
 
-func (c oneSeeker) Totals() (received, sent, left int64) { return 0, 0, 1 }
+func (c oneSink) Totals() (received, sent, left int64) { return 0, 0, 1 }

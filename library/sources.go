@@ -68,7 +68,7 @@ func (l *Library) newTrackers(hash metainfo.InfoHash, name string, tiers [][]str
 }
 
 // Run announces until ctx ends: a hybrid to both of its swarms (BEP 52).
-func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
+func (s *trackers) Run(ctx context.Context, w swarm.PeerSink) error {
 	var twin sync.WaitGroup
 	if s.twin != nil {
 		twin.Go(func() { _ = s.twin.Run(ctx, w) })
@@ -111,7 +111,7 @@ func (s *trackers) Run(ctx context.Context, w swarm.Seeker) error {
 // hashed, so that a seeder does not begin by calling itself a leecher.
 const settlePatience = 3 * time.Second
 
-func settledWithin(ctx context.Context, w swarm.Seeker, patience time.Duration) bool {
+func settledWithin(ctx context.Context, w swarm.PeerSink, patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

@@ -114,7 +114,7 @@ const (
 // PeerSource finds peers: trackers, a DHT, a file.
 type PeerSource interface {
 	// Run finds peers for w until ctx ends, and says goodbye before it returns.
-	Run(ctx context.Context, w Seeker) error
+	Run(ctx context.Context, w PeerSink) error
 	// NeedPeers says that few peers are left and none is known that could be
 	// dialled. It does not block.
 	NeedPeers()
@@ -127,8 +127,8 @@ type Regainer interface {
 	Incomplete()
 }
 
-// Seeker is what wants peers: what a [PeerSource] brings its finds to.
-type Seeker interface {
+// PeerSink is where peers are wanted: what a [PeerSource] brings its finds to.
+type PeerSink interface {
 	// Found takes peers' addresses, and who told of them. It does not keep the slice.
 	Found(by Introducer, peers []netip.AddrPort)
 	// SeenAt takes our own address as a tracker sees it (BEP 24); by is the tracker's host.

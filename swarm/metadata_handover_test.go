@@ -237,7 +237,7 @@ func TestMetadataThatNobodyTakes(t *testing.T) {
 // lateSource hands on what it is told.
 type lateSource chan []netip.AddrPort
 
-func (s lateSource) Run(ctx context.Context, w Seeker) error {
+func (s lateSource) Run(ctx context.Context, w PeerSink) error {
 	for {
 		select {
 		case a := <-s:

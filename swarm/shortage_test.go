@@ -12,9 +12,9 @@ import (
 // shortSource counts what it is told.
 type shortSource struct{ incomplete, need atomic.Int32 }
 
-func (s *shortSource) Run(ctx context.Context, _ Seeker) error { <-ctx.Done(); return nil }
-func (s *shortSource) NeedPeers()                              { s.need.Add(1) }
-func (s *shortSource) Incomplete()                             { s.incomplete.Add(1) }
+func (s *shortSource) Run(ctx context.Context, _ PeerSink) error { <-ctx.Done(); return nil }
+func (s *shortSource) NeedPeers()                                { s.need.Add(1) }
+func (s *shortSource) Incomplete()                               { s.incomplete.Add(1) }
 
 // When a piece of a complete torrent turns out wrong the sources hear of it within seconds,
 // once; connected peers hear that we upload no more only, and a seed that comes is asked.

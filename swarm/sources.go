@@ -12,7 +12,7 @@ import (
 
 // sourceGroup runs the sources of one pool of peers, whichever tenant that has: a tracker
 // hears of one start and one stop, and what is found between two tenants goes to the
-// pool. It is the [Seeker] that the sources know.
+// pool. It is the [PeerSink] that the sources know.
 type sourceGroup struct {
 	log  *slog.Logger
 	all  []PeerSource
@@ -34,7 +34,7 @@ type poolTenant interface {
 	usePool(f func(p *peers.Pool, now time.Duration)) error
 }
 
-var _ Seeker = (*sourceGroup)(nil)
+var _ PeerSink = (*sourceGroup)(nil)
 
 func newSourceGroup(log *slog.Logger, all []PeerSource) *sourceGroup {
 	ctx, stop := context.WithCancel(context.Background())
@@ -93,20 +93,20 @@ func (g *sourceGroup) use(f func(p *peers.Pool, now time.Duration)) {
 	}
 }
 
-// Found implements [Seeker].
+// Found implements [PeerSink].
 func (g *sourceGroup) Found(by Introducer, addrs []netip.AddrPort) {
 	g.use(func(p *peers.Pool, now time.Duration) { p.Found(now, by, addrs) })
 }
 
-// SeenAt implements [Seeker].
+// SeenAt implements [PeerSink].
 func (g *sourceGroup) SeenAt(by string, self netip.Addr) {
 	g.use(func(p *peers.Pool, _ time.Duration) { p.SeenAt(by, self) })
 }
 
-// Totals implements [Seeker].
+// Totals implements [PeerSink].
 func (g *sourceGroup) Totals() (received, sent, left int64) { return g.tenant().Totals() }
 
-// Settled implements [Seeker].
+// Settled implements [PeerSink].
 func (g *sourceGroup) Settled() <-chan struct{} { return g.tenant().Settled() }
 
 func (g *sourceGroup) tenant() poolTenant {

@@ -16,7 +16,7 @@ import (
 // curious is a source that asks at once how much lacks.
 type curious struct{ left chan int64 }
 
-func (s curious) Run(ctx context.Context, w Seeker) error {
+func (s curious) Run(ctx context.Context, w PeerSink) error {
 	select {
 	case <-w.Settled():
 		_, _, left := w.Totals()
@@ -53,12 +53,12 @@ func TestSourcesStartWithATenant(t *testing.T) {
 
 // lasting is a source that a test speaks for.
 type lasting struct {
-	begun chan Seeker
+	begun chan PeerSink
 	runs  atomic.Int32
 	ended atomic.Bool
 }
 
-func (s *lasting) Run(ctx context.Context, w Seeker) error {
+func (s *lasting) Run(ctx context.Context, w PeerSink) error {
 	s.runs.Add(1)
 	s.begun <- w
 	<-ctx.Done()
@@ -85,10 +85,10 @@ func TestSourcesGoOnFromTheSearchToTheTorrent(t *testing.T) {
 			defer closeAll()
 			us := NewSession(Config{Dialer: net.Host("10.0.0.1", simnet.Link{}), Seed: 9})
 			defer us.Close()
-			src := &lasting{begun: make(chan Seeker, 1)}
+			src := &lasting{begun: make(chan PeerSink, 1)}
 			addr := func(i byte) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 9, i}), 9) }
 			self := netip.MustParseAddr("10.0.0.1")
-			var w Seeker
+			var w PeerSink
 			go func() {
 				w = <-src.begun
 				w.Found(Introducer{Kind: ByTracker, Name: "one"}, []netip.AddrPort{addr(1)})
@@ -155,7 +155,7 @@ func TestSourcesEndWithTheSearch(t *testing.T) {
 		us := NewSession(Config{Dialer: net.Host("10.0.0.1", simnet.Link{}), Seed: 9})
 		defer us.Close()
 		for _, found := range []bool{false, true} {
-			src := &lasting{begun: make(chan Seeker, 1)}
+			src := &lasting{begun: make(chan PeerSink, 1)}
 			cfg := MetadataConfig{Hash: info.Hash, Sources: []PeerSource{src}}
 			if found {
 				cfg.Peers = seeds

@@ -61,7 +61,7 @@ func (t *Torrent) measureRates() {
 	}
 }
 
-// Totals implements [Seeker]. Pads count as what surrounds them does.
+// Totals are payload bytes received and sent since start, and about how many lack. Pads count as what surrounds them does.
 func (t *Torrent) Totals() (received, sent, left int64) {
 	lacking := t.info.NumPieces() - int(t.pieces.nHeld.Load())
 	left = int64(float64(t.info.TotalLength()) * (float64(lacking) / float64(t.info.NumPieces())))

@@ -11,9 +11,9 @@ import (
 	"torrentfs/metainfo"
 )
 
-// electorate is a seeker that hears where trackers see us.
+// electorate is a sink that hears where trackers see us.
 type electorate struct {
-	oneSeeker
+	oneSink
 	sights chan string
 }
 
@@ -27,7 +27,7 @@ func TestTrackersSayWhereWeAre(t *testing.T) {
 	defer tracker.Close()
 	l := openLibrary(t, t.TempDir())
 	s := l.newSources(metainfo.InfoHash{HasV1: true}, "x", [][]string{{tracker.URL + "/announce"}}, false, false)
-	e := electorate{make(oneSeeker, 1), make(chan string, 1)}
+	e := electorate{make(oneSink, 1), make(chan string, 1)}
 	ctx, cancel := context.WithCancel(deadline(t))
 	go func() {
 		if got, want := <-e.sights, "127.0.0.1 9.8.7.6"; got != want {
