@@ -16,8 +16,11 @@ import (
 
 // What the two tenants of a pool of peers have in common: the search for metadata, and the torrent.
 
-// newPool returns the pool of an info-hash.
+// newPool returns the pool of an info-hash; seed is for its choices, 0 = random.
 func (s *Session) newPool(seed uint64, t peers.Tenant) *peers.Pool {
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
 	cfg := peers.Config{
 		Limits: s.limits, Rand: rand.New(rand.NewPCG(seed, 0x7065657273)), Start: time.Now(), Self: s.peerID, Punch: s.cfg.UTP != nil,
 	}
