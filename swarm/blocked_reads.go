@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"sync/atomic"
 	"time"
 
 	"torrentfs/metainfo"
@@ -26,8 +27,17 @@ type blockedRead struct {
 
 func (d *blockedRead) finish(err error) { d.done <- err }
 
-// blockedReads are the reads of a torrent that wait. The loop owns them.
+// blockedReads is what a torrent's readers wait for and tell. The loop owns it.
 type blockedReads struct {
+	t *Torrent
+
+	// To the loop, from readers.
+	blocked  chan *blockedRead
+	dropped  chan *blockedRead
+	hits     chan readHit
+	hintings chan hinting
+	readers  atomic.Int32 // ever opened
+
 	waiting    map[picker.ReadID]*blockedRead // for the picker
 	rechecking []*blockedRead                 // for the checks of pieces in doubt
 
@@ -35,6 +45,26 @@ type blockedReads struct {
 	due      time.Duration                // when they are looked at; never: none waits
 	reportAt time.Duration                // the owner hears of the oldest when it has waited so long
 	reported bool                         // it did
+}
+
+func newBlockedReads(t *Torrent) *blockedReads {
+	return &blockedReads{
+		t: t, blocked: make(chan *blockedRead), dropped: make(chan *blockedRead), hits: make(chan readHit, 16), hintings: make(chan hinting, 16),
+		waiting: map[picker.ReadID]*blockedRead{}, due: never,
+	}
+}
+
+// failAll ends all reads of a torrent that is stopped.
+func (rs *blockedReads) failAll(err error) {
+	for id, d := range rs.waiting {
+		delete(rs.waiting, id)
+		rs.t.picker.ReadCancel(rs.t.now(), id)
+		d.finish(err)
+	}
+	for _, d := range rs.rechecking {
+		d.finish(err)
+	}
+	rs.rechecking = nil
 }
 
 // all yields the reads that somebody waits for.
@@ -57,56 +87,58 @@ type readHit struct {
 	bytes  metainfo.ByteRange
 }
 
-// admitRead hands a blocked read to the picker; one that touches bytes in
+// admit hands a blocked read to the picker; one that touches bytes in
 // doubt waits for their check first.
-func (t *Torrent) admitRead(d *blockedRead) {
+func (rs *blockedReads) admit(d *blockedRead) {
+	t := rs.t
 	if err := t.Err(); err != nil {
 		d.finish(err)
 		return
 	}
-	t.takeHints()
+	rs.takeHints()
 	t.pieces.storeChanged() // the reader may have put a piece in doubt
 	first, last := t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1)
-	if t.refuses(d, first, last) {
+	if rs.refuses(d, first, last) {
 		return
 	}
 	t.pieces.apply(t.pieces.Claim(first, last))
 	if t.pieces.Hurry(first, last) {
-		t.reads.rechecking = append(t.reads.rechecking, d)
+		rs.rechecking = append(rs.rechecking, d)
 		return
 	}
-	t.await(d)
+	rs.await(d)
 }
 
 // await hands a read to the picker whose bytes are not in doubt.
-func (t *Torrent) await(d *blockedRead) {
+func (rs *blockedReads) await(d *blockedRead) {
+	t := rs.t
 	if bytes := (metainfo.ByteRange{Off: d.off, Len: int64(d.n)}); d.expected {
 		d.id = t.picker.PrefetchUrgent(t.now(), d.reader, bytes)
 	} else {
 		d.id = t.picker.Read(t.now(), d.reader, bytes)
 	}
-	t.reads.waiting[d.id] = d
+	rs.waiting[d.id] = d
 	t.hashes.readBlocked(d)
 }
 
-// finishRead wakes the reader of a read whose bytes are all verified.
-func (t *Torrent) finishRead(id picker.ReadID) {
-	if d := t.reads.waiting[id]; d != nil {
-		delete(t.reads.waiting, id)
+// finish wakes the reader of a read whose bytes are all verified.
+func (rs *blockedReads) finish(id picker.ReadID) {
+	if d := rs.waiting[id]; d != nil {
+		delete(rs.waiting, id)
 		d.finish(nil)
 	}
 }
 
-// dropRead forgets a read whose reader went away.
-func (t *Torrent) dropRead(d *blockedRead) {
-	if t.reads.waiting[d.id] == d {
-		delete(t.reads.waiting, d.id)
-		t.picker.ReadCancel(t.now(), d.id)
+// drop forgets a read whose reader went away.
+func (rs *blockedReads) drop(d *blockedRead) {
+	if rs.waiting[d.id] == d {
+		delete(rs.waiting, d.id)
+		rs.t.picker.ReadCancel(rs.t.now(), d.id)
 		return
 	}
-	for i, x := range t.reads.rechecking {
+	for i, x := range rs.rechecking {
 		if x == d {
-			t.reads.rechecking = append(t.reads.rechecking[:i], t.reads.rechecking[i+1:]...)
+			rs.rechecking = append(rs.rechecking[:i], rs.rechecking[i+1:]...)
 			return
 		}
 	}

@@ -33,15 +33,7 @@ func (t *Torrent) fail(err error) {
 		}
 	}
 	t.web.endAll()
-	for id, d := range t.reads.waiting {
-		delete(t.reads.waiting, id)
-		t.picker.ReadCancel(t.now(), id)
-		d.finish(err)
-	}
-	for _, d := range t.reads.rechecking {
-		d.finish(err)
-	}
-	t.reads.rechecking = nil
+	t.reads.failAll(err)
 }
 
 // clashError says that a hybrid torrent contradicts itself.

@@ -175,7 +175,7 @@ func (x *pieceWork) checked(r hashing.Result) {
 	readers := t.reads.rechecking
 	t.reads.rechecking = nil
 	for _, d := range readers {
-		t.admitRead(d) // waits on, if another of its pieces is in doubt
+		t.reads.admit(d) // waits on, if another of its pieces is in doubt
 	}
 	x.noteProgress()
 }

@@ -40,7 +40,7 @@ func (r *Reader) hint(off int64, n int, urgent bool) {
 	}
 	id := hintID(r.id, (r.hints.given.Add(1)-1)%hintsPerReader)
 	select {
-	case t.hintings <- hinting{id, off, n, urgent}:
+	case t.reads.hintings <- hinting{id, off, n, urgent}:
 	default:
 	}
 }
@@ -54,8 +54,9 @@ type hinting struct {
 }
 
 // takeHint gives a hint to the picker; an urgent one as a read that nobody waits for.
-func (t *Torrent) takeHint(h hinting) {
-	t.endExpected(h.id)
+func (rs *blockedReads) takeHint(h hinting) {
+	t := rs.t
+	rs.endExpected(h.id)
 	if !h.urgent {
 		t.picker.WillNeed(t.now(), h.id, metainfo.ByteRange{Off: h.off, Len: int64(h.n)})
 		return
@@ -64,15 +65,15 @@ func (t *Torrent) takeHint(h hinting) {
 	if t.Err() != nil || h.off < 0 || n <= 0 || t.pieces.Hurry(t.info.PieceOf(h.off), t.info.PieceOf(h.off+int64(n)-1)) {
 		return
 	}
-	t.await(&blockedRead{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})
+	rs.await(&blockedRead{reader: h.id, off: h.off, n: n, expected: true, since: time.Now(), done: make(chan error, 1)})
 }
 
 // takeHints takes all hints that were given before a read.
-func (t *Torrent) takeHints() {
+func (rs *blockedReads) takeHints() {
 	for {
 		select {
-		case h := <-t.hintings:
-			t.takeHint(h)
+		case h := <-rs.hintings:
+			rs.takeHint(h)
 		default:
 			return
 		}
@@ -80,20 +81,20 @@ func (t *Torrent) takeHints() {
 }
 
 // endExpected forgets what was expected under a hint's ID.
-func (t *Torrent) endExpected(id picker.ReaderID) {
-	for r, d := range t.reads.waiting {
+func (rs *blockedReads) endExpected(id picker.ReaderID) {
+	for r, d := range rs.waiting {
 		if d.expected && d.reader == id {
-			delete(t.reads.waiting, r)
-			t.picker.ReadCancel(t.now(), r)
+			delete(rs.waiting, r)
+			rs.t.picker.ReadCancel(rs.t.now(), r)
 		}
 	}
 }
 
 // closeHints forgets a reader's hints; the loop calls it.
-func (t *Torrent) closeHints(r *Reader) {
+func (rs *blockedReads) closeHints(r *Reader) {
 	for slot := range min(r.hints.given.Load(), hintsPerReader) {
 		id := hintID(r.id, slot)
-		t.endExpected(id)
-		t.picker.ReaderClose(t.now(), id)
+		rs.endExpected(id)
+		rs.t.picker.ReaderClose(rs.t.now(), id)
 	}
 }

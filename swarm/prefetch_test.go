@@ -96,7 +96,7 @@ func TestExpectedRangeEndsWithItsReader(t *testing.T) {
 		tor := w.add(TorrentConfig{})
 		r := tor.NewReader(nil)
 		waiting := func() (n int) {
-			tor.call(func() { tor.takeHints(); n = len(tor.reads.waiting) })
+			tor.call(func() { tor.reads.takeHints(); n = len(tor.reads.waiting) })
 			return n
 		}
 		for i := range 3 * hintsPerReader {

@@ -58,8 +58,8 @@ func (e *UnavailableError) Error() string {
 }
 
 // refuses fails a read of a piece of which a read has just failed, and reports whether it did.
-func (t *Torrent) refuses(d *blockedRead, first, last metainfo.Piece) bool {
-	rs := &t.reads
+func (rs *blockedReads) refuses(d *blockedRead, first, last metainfo.Piece) bool {
+	t := rs.t
 	if t.cfg.Reads == nil {
 		return false
 	}
@@ -77,9 +77,8 @@ func (t *Torrent) refuses(d *blockedRead, first, last metainfo.Piece) bool {
 	return false
 }
 
-// reviewReads fails the blocked reads whose policy says so, and tells their owner of those that wait long.
-func (t *Torrent) reviewReads(now time.Duration) {
-	rs := &t.reads
+// review fails the blocked reads whose policy says so, and tells their owner of those that wait long.
+func (rs *blockedReads) review(now time.Duration) {
 	var oldest *blockedRead
 	var some []*blockedRead
 	count := 0
@@ -91,9 +90,9 @@ func (t *Torrent) reviewReads(now time.Duration) {
 			oldest = d
 		}
 	}
-	t.reportReads(oldest, count)
+	rs.report(oldest, count)
 	for _, d := range some {
-		t.reviewRead(d, now)
+		rs.reviewOne(d, now)
 	}
 	for p, at := range rs.refused {
 		if time.Since(at) > refuseAgain {
@@ -106,18 +105,18 @@ func (t *Torrent) reviewReads(now time.Duration) {
 	}
 }
 
-// reviewRead fails a read if its policy says so.
-func (t *Torrent) reviewRead(d *blockedRead, now time.Duration) {
-	policy := t.cfg.Reads.ReadPolicy(d.label)
+// reviewOne fails a read if its policy says so.
+func (rs *blockedReads) reviewOne(d *blockedRead, now time.Duration) {
+	policy := rs.t.cfg.Reads.ReadPolicy(d.label)
 	if policy.Timeout > 0 && time.Since(d.since) >= policy.Timeout {
-		t.failRead(d, t.reachOf(d))
+		rs.fail(d, rs.reach(d))
 		return
 	}
 	if policy.Unreachable == 0 {
 		return
 	}
-	r := t.reachOf(d)
-	if r.Piece < 0 || r.Holders > 0 || r.Prospects > 0 || r.Checking || now <= policy.Settle || t.cfg.Reads.PeersExpected() {
+	r := rs.reach(d)
+	if r.Piece < 0 || r.Holders > 0 || r.Prospects > 0 || r.Checking || now <= policy.Settle || rs.t.cfg.Reads.PeersExpected() {
 		d.lacking = 0
 		return
 	}
@@ -125,29 +124,28 @@ func (t *Torrent) reviewRead(d *blockedRead, now time.Duration) {
 		d.lacking = now
 	}
 	if now-d.lacking >= policy.Unreachable {
-		t.failRead(d, r)
+		rs.fail(d, r)
 	}
 }
 
-// failRead ends a read whose bytes do not come, unless they came just now.
-func (t *Torrent) failRead(d *blockedRead, r Reach) {
+// fail ends a read whose bytes do not come, unless they came just now.
+func (rs *blockedReads) fail(d *blockedRead, r Reach) {
 	if r.Piece < 0 {
 		return
 	}
-	if t.reads.refused == nil {
-		t.reads.refused = map[metainfo.Piece]time.Time{}
+	if rs.refused == nil {
+		rs.refused = map[metainfo.Piece]time.Time{}
 	}
-	t.reads.refused[r.Piece] = time.Now()
-	t.dropRead(d)
+	rs.refused[r.Piece] = time.Now()
+	rs.drop(d)
 	d.finish(&UnavailableError{Offset: d.off, Waited: time.Since(d.since), Reach: r})
 }
 
-// reportReads tells the owner of the oldest read, at intervals that grow, and when it is over.
-func (t *Torrent) reportReads(oldest *blockedRead, count int) {
-	rs := &t.reads
+// report tells the owner of the oldest read, at intervals that grow, and when it is over.
+func (rs *blockedReads) report(oldest *blockedRead, count int) {
 	if oldest == nil || time.Since(oldest.since) < firstReport {
 		if rs.reported {
-			t.cfg.Reads.ReadsGoOn()
+			rs.t.cfg.Reads.ReadsGoOn()
 		}
 		rs.reportAt, rs.reported = firstReport, false
 		return
@@ -157,7 +155,7 @@ func (t *Torrent) reportReads(oldest *blockedRead, count int) {
 		return
 	}
 	rs.reportAt, rs.reported = min(2*waited, waited+lastReport), true
-	t.cfg.Reads.ReadsWait(t.tellOf(oldest), count)
+	rs.t.cfg.Reads.ReadsWait(rs.describe(oldest), count)
 }
 
 // BlockedReads counts the reads that wait, of the readers whose labels match, and tells of the
@@ -174,17 +172,17 @@ func (t *Torrent) BlockedReads(match func(label any) bool) (count int, oldest Bl
 			}
 		}
 		if first != nil {
-			oldest = t.tellOf(first)
+			oldest = t.reads.describe(first)
 		}
 	})
 	return count, oldest
 }
 
-// tellOf is a read with what it waits for.
-func (t *Torrent) tellOf(d *blockedRead) BlockedRead {
-	return BlockedRead{Label: d.label, Offset: d.off, Length: d.n, Since: d.since, Reach: t.reachOf(d)}
+// describe is a read with what it waits for.
+func (rs *blockedReads) describe(d *blockedRead) BlockedRead {
+	return BlockedRead{Label: d.label, Offset: d.off, Length: d.n, Since: d.since, Reach: rs.reach(d)}
 }
 
-func (t *Torrent) reachOf(d *blockedRead) Reach {
-	return t.reach(t.info.PieceOf(d.off), t.info.PieceOf(d.off+int64(d.n)-1))
+func (rs *blockedReads) reach(d *blockedRead) Reach {
+	return rs.t.reach(rs.t.info.PieceOf(d.off), rs.t.info.PieceOf(d.off+int64(d.n)-1))
 }

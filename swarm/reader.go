@@ -30,7 +30,7 @@ type Reader struct {
 
 // NewReader opens a reader. The label comes back in [Stats] for reads that wait.
 func (t *Torrent) NewReader(label any) *Reader {
-	return &Reader{t: t, id: picker.ReaderID(t.nextReader.Add(1)), label: label}
+	return &Reader{t: t, id: picker.ReaderID(t.reads.readers.Add(1)), label: label}
 }
 
 // ReadAt fills p with verified bytes at off, an offset in the piece space. It
@@ -90,7 +90,7 @@ func (r *Reader) wait(ctx context.Context, bytes metainfo.ByteRange, since time.
 	r.flushHits()
 	d := &blockedRead{reader: r.id, off: bytes.Off, n: int(bytes.Len), label: r.label, since: since, done: make(chan error, 1)}
 	select {
-	case t.blocked <- d:
+	case t.reads.blocked <- d:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-t.done:
@@ -101,7 +101,7 @@ func (r *Reader) wait(ctx context.Context, bytes metainfo.ByteRange, since time.
 		return err
 	case <-ctx.Done():
 		select {
-		case t.dropped <- d:
+		case t.reads.dropped <- d:
 		case <-t.done:
 		}
 		return ctx.Err()
@@ -153,7 +153,7 @@ func (r *Reader) flushHits() {
 
 func (r *Reader) report(h readHit) {
 	select {
-	case r.t.hits <- h:
+	case r.t.reads.hits <- h:
 	case <-r.t.done:
 	}
 }
@@ -163,7 +163,7 @@ func (r *Reader) report(h readHit) {
 func (r *Reader) Close() error {
 	t := r.t
 	select {
-	case t.calls <- func() { t.picker.ReaderClose(t.now(), r.id); t.closeHints(r) }:
+	case t.calls <- func() { t.picker.ReaderClose(t.now(), r.id); t.reads.closeHints(r) }:
 	case <-t.done:
 	}
 	return nil

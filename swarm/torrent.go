@@ -82,17 +82,12 @@ type Torrent struct {
 	// To the loop.
 	fromPeers chan conn.Event // nil before the first peer: it takes more room than all else
 	arrivals  chan *peer
-	blocked   chan *blockedRead
-	dropped   chan *blockedRead
-	hits      chan readHit
-	hintings  chan hinting
 	calls     chan func()
 	changed   <-chan struct{} // the store has events, or room
 
 	// Shared.
-	fault      atomic.Pointer[error] // why the torrent was stopped; nil: it was not
-	nextReader atomic.Int32
-	traffic    traffic
+	fault   atomic.Pointer[error] // why the torrent was stopped; nil: it was not
+	traffic traffic
 
 	// Owned by the loop.
 	picker   *picker.Picker
@@ -103,7 +98,7 @@ type Torrent struct {
 	web      *webSeeds
 	pieces   *pieceWork
 	hashes   *hashExchange // nil: v1 alone
-	reads    blockedReads
+	reads    *blockedReads
 	choker   *choke.Choker
 	shortage shortage
 	rand     *rand.Rand
@@ -174,13 +169,8 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 		stop:     stop,
 		done:     make(chan struct{}),
 		arrivals: make(chan *peer),
-		blocked:  make(chan *blockedRead),
-		dropped:  make(chan *blockedRead),
-		hits:     make(chan readHit, 16),
-		hintings: make(chan hinting, 16),
 		calls:    make(chan func()),
 		changed:  cfg.Store.Changed(),
-		reads:    blockedReads{waiting: map[picker.ReadID]*blockedRead{}, due: never},
 		rand:     rand.New(rand.NewPCG(seed, 0x746f7272656e74)),
 	}
 	t.hashes = newHashExchange(t)
@@ -190,6 +180,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.timer = time.NewTimer(0)
 	t.traffic.measured = time.Now()
 	t.web = newWebSeeds(t)
+	t.reads = newBlockedReads(t)
 	return t
 }
 

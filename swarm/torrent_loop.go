@@ -36,14 +36,14 @@ func (t *Torrent) run() {
 			t.pieces.CheckTaken()
 		case r := <-t.pieces.hasher.Checked():
 			t.pieces.checked(r)
-		case d := <-t.blocked:
-			t.admitRead(d)
-		case d := <-t.dropped:
-			t.dropRead(d)
-		case h := <-t.hits:
+		case d := <-t.reads.blocked:
+			t.reads.admit(d)
+		case d := <-t.reads.dropped:
+			t.reads.drop(d)
+		case h := <-t.reads.hits:
 			t.picker.ReadHit(t.now(), h.reader, h.bytes)
-		case h := <-t.hintings:
-			t.takeHint(h)
+		case h := <-t.reads.hintings:
+			t.reads.takeHint(h)
 		case f := <-t.calls:
 			f()
 		case <-t.changed: // flush renews the credit
@@ -76,7 +76,7 @@ func (t *Torrent) tick() {
 	t.pool.Tick(now)
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { k.Tick(now, len(t.reads.waiting) > 0) })
 	if now >= t.reads.due {
-		t.reviewReads(now)
+		t.reads.review(now)
 	}
 	if now >= t.houseDue {
 		t.keepHouse(now)
@@ -127,7 +127,7 @@ func (t *Torrent) flush() {
 // carryOut does one action of the picker.
 func (t *Torrent) carryOut(a picker.Action) {
 	if a.Kind == picker.ReadDone {
-		t.finishRead(a.Read)
+		t.reads.finish(a.Read)
 		return
 	}
 	if w, ok := t.web.at(a.Peer); ok {
