@@ -8,7 +8,7 @@ const never = time.Duration(1<<63 - 1)
 // idle says whether nothing happens that the clock moves on: then the torrent
 // has no timer, and costs nothing until an event comes.
 func (t *Torrent) idle() bool {
-	return t.pool.Live()+t.pool.Dialing() == 0 && !t.web.busy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pieces.dropping &&
+	return t.pool.Live()+t.pool.Dialing() == 0 && !t.web.busy() && len(t.reads.waiting) == 0 && len(t.reads.rechecking) == 0 && !t.pressure.dropping &&
 		t.traffic.down.rate == 0 && t.traffic.up.rate == 0
 }
 

@@ -18,10 +18,9 @@ import (
 // does what it says. The loop owns it.
 type pieceWork struct {
 	*pieces.Ledger
-	t        *Torrent
-	hasher   *hashing.Hasher
-	wasted   int64 // payload bytes received twice, unasked or wrong
-	dropping bool  // pieces were given up for want of a disk
+	t      *Torrent
+	hasher *hashing.Hasher
+	wasted int64 // payload bytes received twice, unasked or wrong
 
 	// Shared. The loop alone writes them.
 	nHeld    atomic.Int32  // committed pieces
@@ -192,7 +191,7 @@ func (x *pieceWork) noteProgress() {
 	if x.allHeld.CompareAndSwap(false, true) {
 		closeOnce(x.complete)
 		t.web.endAll()
-		t.choker.ChangePolicy()
+		t.uploads.choker.ChangePolicy()
 		for _, c := range t.peers {
 			if c == nil {
 				continue
@@ -236,23 +235,6 @@ func (x *pieceWork) storeChanged() {
 	}
 	if len(doubtful) > 0 {
 		x.apply(x.Ledger.Invalidate(t.now(), doubtful, -1, false))
-	}
-}
-
-// drop bounds the memory that waits for a disk that takes nothing: the
-// oldest pieces go. Until the disk has taken half of what is left, nothing is
-// fetched in the background, only to be given up again.
-func (x *pieceWork) drop() {
-	t := x.t
-	dirty := t.store.Dirty()
-	switch {
-	case dirty > t.cfg.Memory:
-		if lost := t.store.Drop(t.cfg.Memory * 3 / 4); len(lost) > 0 {
-			x.dropping = true
-			x.apply(x.Ledger.Dropped(lost))
-		}
-	case dirty <= t.cfg.Memory*3/8:
-		x.dropping = false
 	}
 }
 

@@ -8,10 +8,10 @@ import "torrentfs/swarm/choke"
 func (s *Session) StopUploading(t *Torrent) error {
 	return t.call(func() {
 		t.cfg.NoUpload = true
-		t.choker = choke.New(0, t.rand)
+		t.uploads.choker = choke.New(0, t.rand)
 		for _, c := range t.peers {
 			if c != nil && !c.choking {
-				t.choke(c)
+				t.uploads.choke(c)
 			}
 		}
 	})

@@ -14,7 +14,6 @@ import (
 
 	"torrentfs/metainfo"
 	"torrentfs/picker"
-	"torrentfs/swarm/choke"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/peers"
@@ -92,14 +91,14 @@ type Torrent struct {
 	// Owned by the loop.
 	picker   *picker.Picker
 	actions  []picker.Action
-	credit   picker.Credit
+	pressure backPressure
 	pool     *poolWork
 	peers    []*peer // by slot of their ids in the pool; nil if free
 	web      *webSeeds
 	pieces   *pieceWork
 	hashes   *hashExchange // nil: v1 alone
 	reads    *blockedReads
-	choker   *choke.Choker
+	uploads  *uploads
 	shortage shortage
 	rand     *rand.Rand
 	dirtyMsg []*peer // connections whose outbox got something since the last flush
@@ -175,7 +174,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	}
 	t.hashes = newHashExchange(t)
 	t.pieces = newPieceWork(t)
-	t.choker = choke.New(cfg.Slots, t.rand)
+	t.uploads = newUploads(t)
 	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
 	t.traffic.measured = time.Now()

@@ -93,7 +93,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 	t.reviewInterest()
 	t.shortage.coax(t, now)
 	t.shortage.tellSources(t)
-	t.rechoke(now)
+	t.uploads.rechoke(now)
 	t.pieces.Tick(now)
 	t.web.retry(now)
 }
@@ -101,7 +101,7 @@ func (t *Torrent) keepHouse(now time.Duration) {
 // flush carries out the picker's actions, wakes the writers and sets the timer.
 func (t *Torrent) flush() {
 	t.pool.perform()
-	t.updateCredit()
+	t.pressure.update(t)
 	t.actions = t.picker.Drain(t.actions[:0])
 	for _, a := range t.actions {
 		t.carryOut(a)
@@ -148,31 +148,6 @@ func (t *Torrent) carryOut(a picker.Action) {
 		t.sendCancel(c, a.Block)
 	case picker.Interested:
 		t.sendInterested(c, a.On)
-	}
-}
-
-// updateCredit tells the picker how much may still be asked for. What was
-// received and is not yet hashed or on disk counts against it: the background
-// stops first, then read-ahead; a blocked read keeps a reserve. Beyond that a
-// reader goes at the pace of the disk.
-func (t *Torrent) updateCredit() {
-	t.pieces.drop()
-	room := t.cfg.Memory - t.store.Dirty() - t.pieces.hasher.Backlog()
-	reserve := 2 * t.info.PieceLength()
-	if t.store.Stalled() { // what is given up makes room: see shed
-		room = max(room, 0)
-	}
-	c := picker.Credit{
-		Urgent:     max(room+reserve, 0),
-		ReadAhead:  max(room*3/4, 0),
-		Background: max(room/2, 0),
-	}
-	if t.pieces.dropping {
-		c.Background = 0
-	}
-	if c != t.credit {
-		t.credit = c
-		t.picker.SetCredit(t.now(), c)
 	}
 }
 

@@ -70,15 +70,15 @@ func (t *Torrent) handleMessage(c *peer, e conn.Event) error {
 		c.peerChoking = e.ID == wire.Choke
 		t.picker.Choke(now, c.id, c.peerChoking)
 	case wire.Interested, wire.NotInterested:
-		t.handleInterest(c, e.ID == wire.Interested)
+		t.uploads.interest(c, e.ID == wire.Interested)
 	case wire.Have:
 		t.handleHave(c, e.Piece)
 	case wire.Bitfield, wire.HaveAll, wire.HaveNone:
 		return t.handleBitfield(c, e)
 	case wire.Request:
-		return t.handleRequest(c, requestOf(e))
+		return t.uploads.request(c, requestOf(e))
 	case wire.Cancel:
-		t.handleCancel(c, requestOf(e))
+		t.uploads.cancel(c, requestOf(e))
 	case wire.Reject:
 		if block, ok := t.blockOf(requestOf(e)); ok {
 			t.picker.Rejected(now, c.id, block)

@@ -147,7 +147,7 @@ func (t *Torrent) removePeer(c *peer, reason error) {
 	asked := false // for hashes that it did not send
 	t.hashes.tell(func(k *hashes.Asker, now time.Duration) { asked = k.Left(now, c.id, t.web.live() > 0) })
 	t.log.Debug("peer gone: "+fmt.Sprint(reason), "addr", c.Addr, "client", c.client, "received", c.Received(), "sent", c.Sent())
-	t.choker.Left(c.id)
+	t.uploads.choker.Left(c.id)
 	t.pool.Left(now, c.id, peers.Departure{
 		Shy:      c.greeted && (c.messages == 0 || !c.Fast() && c.Received() == 0),
 		NoHashes: errors.Is(reason, wire.ErrProtocol) && asked,
