@@ -358,3 +358,30 @@ func TestTheTorrentFollowsTheSearch(t *testing.T) {
 		t.Errorf("%d addresses known, %d dials", p.Known(), p.Dialing())
 	}
 }
+
+// What a search learned holds for the torrent: bans, votes on our own address, and who told of an address that cannot be
+// reached without help.
+func TestTheTorrentKnowsWhatTheSearchKnew(t *testing.T) {
+	const told, liar = "8.9.9.9:1", "8.4.4.4:1"
+	p := newTestPool(t, aSearch)
+	p.SetNeeds(0, Needs{Empty: true})
+	relay := p.join(0, "8.2.2.1:1", true)
+	p.HeardPEX(0, relay, []wire.PEXPeer{{Addr: netip.MustParseAddrPort(told)}})
+	p.Ban(0, netip.MustParseAddrPort(liar))
+	self := netip.MustParseAddr("8.1.1.1")
+	for _, voter := range []string{"1", "2", "3"} {
+		p.SeenAt(voter, self)
+	}
+	p.acts()
+	p.SetTenant(second, aTorrent)
+	p.ended(second, told, Failed)
+	if h := punchesTo(p.acts(), relay); len(h) != 1 || h[0].Type != wire.HolepunchRendezvous || h[0].Addr.String() != told {
+		t.Errorf("asked for help: %+v", h)
+	}
+	if _, err := p.Join(second, Arrival{Addr: netip.MustParseAddrPort(liar)}); err != ErrBanned {
+		t.Errorf("a banned peer: %v", err)
+	}
+	if got := p.Self(self); got != self {
+		t.Errorf("we are at %v, want %v", got, self)
+	}
+}
