@@ -133,8 +133,11 @@ func (c *Conn) Run(ctx context.Context, cfg Config) error {
 	stop := context.AfterFunc(ctx, func() { c.Close(context.Cause(ctx)) })
 	defer stop()
 	written := make(chan struct{})
+	var stopWaiting context.CancelFunc
+	c.limit.ctx, stopWaiting = context.WithCancel(ctx)
 	go func() {
 		defer close(written)
+		defer stopWaiting() // the writer ends soon after Close
 		if err := c.write(); err != errParked {
 			c.Close(err)
 		}

@@ -1,12 +1,15 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"torrentfs/internal/simnet"
 	"torrentfs/swarm/wire"
@@ -127,21 +130,33 @@ func TestParkAndGoOn(t *testing.T) {
 }
 
 // Close and the context end a connection that waits for anything: for the peer, for its owner, for
-// room to send.
+// room to send, for a limit.
 func TestEveryWaitEnds(t *testing.T) {
 	for name, end := range map[string]func(c *Conn, cancel func()){
 		"Close": func(c *Conn, _ func()) { c.Close(errors.New("enough")) },
 		"ctx":   func(_ *Conn, cancel func()) { cancel() },
 	} {
-		for _, waits := range []string{"for the peer", "for the owner", "for room"} {
+		for _, waits := range []string{"for the peer", "for the owner", "for room", "for a limit"} {
 			t.Run(name+" "+waits, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c, other := link(t, simnet.Link{Delay: ms, Up: 1000})
 					ctx, cancel := context.WithCancel(t.Context())
 					events, ended := make(chan Event), make(chan error, 1)
 					g := geometry(t, 64<<10, 32<<10)
-					go func() { ended <- c.Run(ctx, Config{Events: events, Geometry: g}) }()
+					cfg := Config{Events: events, Geometry: g}
+					if waits == "for a limit" {
+						cfg.Down = rate.NewLimiter(1, blockSize)
+					}
+					go func() { ended <- c.Run(ctx, cfg) }()
 					switch waits {
+					case "for a limit": // of the third block, for the second
+						block := append(wire.AppendPieceHeader(nil, 0, 0, blockSize), make([]byte, blockSize)...)
+						c.Request(Request{0, 0, blockSize})
+						c.Request(Request{0, 0, blockSize})
+						c.Request(Request{0, 0, blockSize})
+						go other.Write(bytes.Repeat(block, 3))
+						<-events
+						<-events
 					case "for the owner":
 						other.Write(wire.AppendUnchoke(wire.AppendChoke(nil)))
 					case "for room":
@@ -149,6 +164,7 @@ func TestEveryWaitEnds(t *testing.T) {
 						c.Flush()
 					}
 					time.Sleep(time.Second)
+					begun := time.Now()
 					end(c, cancel)
 					for done := false; !done; {
 						select {
@@ -158,6 +174,9 @@ func TestEveryWaitEnds(t *testing.T) {
 								t.Error("no reason")
 							}
 						}
+					}
+					if took := time.Since(begun); took > time.Second {
+						t.Errorf("it ended after %v", took)
 					}
 					cancel()
 					other.Close()

@@ -17,30 +17,33 @@ const unaskedRate = 2 * blockSize
 // for: a peer that announces blocks, or sends what nobody wants, slows itself down.
 // But for asked it is owned by the connection's reader.
 type limitedReads struct {
-	asked  atomic.Int64 // requests that were sent, less the answers to them
-	owing  bool         // the block that comes was asked for
-	paid   int          // bytes of the block that were taken from the limit
-	unpaid int          // bytes of the blocks before it that were not yet
+	asked  atomic.Int64    // requests that were sent, less the answers to them
+	ctx    context.Context // of the Run: ends its waits
+	owing  bool            // the block that comes was asked for
+	paid   int             // bytes of the block that were taken from the limit
+	unpaid int             // bytes of the blocks before it that were not yet
 }
 
 // begin takes a block's header, before its payload is read. It waits until what came
 // before is paid for.
-func (r *limitedReads) begin(ctx context.Context, l *rate.Limiter, n int) error {
+func (r *limitedReads) begin(l *rate.Limiter, n int) error {
 	r.owing = r.answered()
 	if l == nil {
 		return nil
 	}
 	if !r.owing {
-		return sleep(ctx, time.Duration(n)*time.Second/unaskedRate)
+		return sleep(r.ctx, time.Duration(n)*time.Second/unaskedRate)
 	}
-	err := l.WaitN(ctx, r.unpaid)
+	if err := l.WaitN(r.ctx, r.unpaid); err != nil {
+		return err // close pays
+	}
 	r.unpaid, r.paid = 0, 0
-	return err
+	return nil
 }
 
 // came takes how much of the block is here, while it is read.
-func (r *limitedReads) came(ctx context.Context, l *rate.Limiter, n int) {
-	if l != nil && r.owing && l.WaitN(ctx, n-r.paid) == nil {
+func (r *limitedReads) came(l *rate.Limiter, n int) {
+	if l != nil && r.owing && l.WaitN(r.ctx, n-r.paid) == nil {
 		r.paid = n
 	}
 }

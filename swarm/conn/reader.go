@@ -137,7 +137,7 @@ func (c *Conn) keep(m *wire.Message) error {
 func (c *Conn) readBlock(r *wire.Reader, e Event) (Event, error) {
 	// While this waits for the limit the socket is not read; the picker sees the lower rate and
 	// keeps short queues.
-	if err := c.limit.begin(c.ctx, c.cfg.Down, e.Length); err != nil {
+	if err := c.limit.begin(c.cfg.Down, e.Length); err != nil {
 		return e, err
 	}
 	e.Data = make([]byte, e.Length)
@@ -155,7 +155,7 @@ func (c *Conn) readBlock(r *wire.Reader, e Event) (Event, error) {
 
 // blockProgress tells the owner how much of a block that comes slowly is here.
 func (c *Conn) blockProgress(n int) {
-	c.limit.came(c.ctx, c.cfg.Down, n)
+	c.limit.came(c.cfg.Down, n)
 	if time.Since(c.blockBegun) > slowBlock {
 		c.tell(Event{Kind: Progress, Piece: c.block.Piece, Begin: c.block.Begin, Length: n})
 	}
