@@ -2,8 +2,12 @@ package hashing
 
 import (
 	"crypto/sha256"
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -292,5 +296,53 @@ func TestCheckersFor(t *testing.T) {
 		if got := checkersFor(tt.doubtful, tt.cores); got != tt.want {
 			t.Errorf("%d pieces in doubt, %d cores: %d, want %d", tt.doubtful, tt.cores, got, tt.want)
 		}
+	}
+}
+
+// One piece of a v2 torrent with a wrong block, for a person to read.
+func TestGoldenTrace(t *testing.T) {
+	mi, data := content(t, metainfo.V2, 64<<10, 300_001)
+	b := newBench(mi, data, true)
+	defer b.close()
+	var out strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
+	hear := func() Result {
+		r := <-b.h.Results()
+		say("  -> good %v, bad %v, done %v, right %v, blocks readable %d", r.Good, r.Bad, r.Done, r.OK, b.store.good[1].Count())
+		return r
+	}
+	say("piece 1 of 4 blocks; each has a leaf")
+	for _, i := range []int{2, 0} {
+		say("block %d, %s", i, map[bool]string{true: "wrong", false: "right"}[i == 0])
+		b.come(metainfo.Block{Piece: 1, Index: i}, i == 0)
+	}
+	say("a proof of all leaves")
+	b.h.Prove(1, b.leavesOf(1), 7)
+	hear()
+	for _, i := range []int{3, 0, 1} {
+		say("block %d, right", i)
+		b.come(metainfo.Block{Piece: 1, Index: i}, false)
+		hear()
+	}
+	say("committed: %v", b.store.committed.Has(1))
+	compareGolden(t, "wrong_block.txt", out.String())
+}
+
+var update = flag.Bool("update", false, "write the golden traces anew")
+
+func compareGolden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the trace changed (go test -update writes it anew):\n%s", got)
 	}
 }
