@@ -55,11 +55,11 @@ func (s *Store) openSoon(file int) error {
 	return err
 }
 
-// pin is a file that was handed out for as long as somebody uses it.
+// pin is a file that was handed out for as long as it is used.
 type pin struct {
 	h     *handle
 	uses  int
-	stale bool // the file was changed by somebody else since
+	stale bool // the file was changed by another program since
 }
 
 // Backing returns a file that is verified and written throughout, for the
@@ -81,7 +81,7 @@ func (s *Store) Backing(file int) (f *os.File, ok bool) {
 	}
 	if err := s.disk.bounded("open", s.lay.files[file].Path, func() error { return s.examine(file) }); err != nil {
 		if errors.Is(err, ErrChanged) {
-			s.suspect(file)
+			s.invalidateFile(file)
 		}
 		return nil, false
 	}

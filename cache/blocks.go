@@ -114,7 +114,7 @@ func (s *Store) enqueue(it item) {
 	s.dirty.Add(n)
 }
 
-// signal wakes whoever waits for c, now or at its next look.
+// signal wakes the goroutine that waits for c, now or at its next look.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -125,7 +125,7 @@ func signal(c chan struct{}) {
 // Unverified returns a block's bytes for hashing, verified or not: as they
 // were put, else from disk; padding is zeros. The result is either scratch,
 // grown if it is too small, or a buffer of the store's: read it only.
-// [ErrMissing] says that there are no such bytes.
+// The error is [ErrMissing] if there are no such bytes.
 func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
 	piece, block := b.Piece, b.Index
 	if !s.guard.enter() {
@@ -145,7 +145,7 @@ func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
 	if errors.Is(err, ErrChanged) { // what it is now is to be hashed
 		for p := range s.lay.parts(off, int64(n)) {
 			if p.file >= 0 {
-				s.suspect(p.file)
+				s.invalidateFile(p.file)
 			}
 		}
 		s.readBack(piece, block)
@@ -162,7 +162,7 @@ func (s *Store) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) {
 //
 // It is false, and the piece is not committed, if what was hashed may not be what
 // is there: a file was changed by another program after blocks had been written
-// to it, or blocks were discarded since. Whoever hashes reads all of it
+// to it, or blocks were discarded since. The caller, which hashes it, reads all of it
 // anew then (Unverified).
 func (s *Store) Commit(piece metainfo.Piece) bool {
 	if !s.guard.enter() {

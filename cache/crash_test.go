@@ -129,7 +129,7 @@ func (tor *torrent) examine(t *testing.T, c *Cache, disk *crashfs.FS, want map[i
 		if err != nil {
 			t.Fatalf("cut at %d: open: %v", at, err)
 		}
-		heldBits, doubtful := bitset.Set(s.Held()), bitset.Set(s.Doubtful())
+		heldBits, doubtful := bitset.Set(s.Held()), bitset.Set(s.InDoubt())
 		for p := range tor.NumPieces() {
 			if doubtful.Has(p) {
 				if heldBits.Has(p) {
@@ -259,7 +259,7 @@ func (tor *torrent) changed(t *testing.T, unclean bool, change func(*testing.T, 
 		if s.Has(p) == touched {
 			t.Errorf("piece %d: held is %v", p, s.Has(p))
 		}
-		if bitset.Set(s.Doubtful()).Has(p) {
+		if bitset.Set(s.InDoubt()).Has(p) {
 			tor.hash(s, p)
 		}
 		if s.Has(p) {
@@ -287,12 +287,12 @@ func TestForeignFiles(t *testing.T) {
 	s := openStore(t, newCache(t, 0), tor, Options{FS: disk})
 	// Of 8 pieces of 32 KiB the first two have data in one; the next, and those
 	// with a part of the missing two, have not, up to the end of three.
-	if got := s.Doubtful()[0]; count(s.Held()) != 0 || got != 0b1110_0011 {
+	if got := s.InDoubt()[0]; count(s.Held()) != 0 || got != 0b1110_0011 {
 		t.Errorf("held %b, doubtful %b", s.Held(), got)
 	}
 	right := 0
 	for p := range tor.NumPieces() {
-		if bitset.Set(s.Doubtful()).Has(p) && tor.hash(s, p) {
+		if bitset.Set(s.InDoubt()).Has(p) && tor.hash(s, p) {
 			right++
 			tor.check(t, s, p)
 		}
@@ -302,8 +302,8 @@ func TestForeignFiles(t *testing.T) {
 	}
 	closeStore(t, s)
 	s = openStore(t, newCache(t, 0), tor, Options{FS: disk})
-	if count(s.Held()) != 1 || count(s.Doubtful()) != 0 {
-		t.Errorf("after a clean stop: held %b, doubtful %b", s.Held(), s.Doubtful())
+	if count(s.Held()) != 1 || count(s.InDoubt()) != 0 {
+		t.Errorf("after a clean stop: held %b, doubtful %b", s.Held(), s.InDoubt())
 	}
 	closeStore(t, s)
 }
@@ -317,15 +317,15 @@ func TestDoubtfulOutlivesStop(t *testing.T) {
 	closeStore(t, s)
 	must(t, disk.Remove(resume.StateDir+"/"+tor.Hash.String()+".resume"))
 	s = openStore(t, newCache(t, 0), tor, Options{FS: disk})
-	if count(s.Doubtful()) != tor.NumPieces() {
-		t.Fatalf("%d doubtful", count(s.Doubtful()))
+	if count(s.InDoubt()) != tor.NumPieces() {
+		t.Fatalf("%d doubtful", count(s.InDoubt()))
 	}
 	tor.hash(s, 3)
 	s.Discard(4)
 	closeStore(t, s)
 	s = openStore(t, newCache(t, 0), tor, Options{FS: disk})
-	if count(s.Doubtful()) != tor.NumPieces()-2 || !s.Has(3) {
-		t.Errorf("%d doubtful, held %b", count(s.Doubtful()), s.Held())
+	if count(s.InDoubt()) != tor.NumPieces()-2 || !s.Has(3) {
+		t.Errorf("%d doubtful, held %b", count(s.InDoubt()), s.Held())
 	}
 	closeStore(t, s)
 }

@@ -43,7 +43,7 @@ type operation struct {
 
 func (o *operation) err() error { return &DiskError{Op: o.op, Path: o.path, Err: &HangError{o.since}} }
 
-// begin notes that the disk is asked to do something. Whoever waits for it
+// begin notes that the disk is asked to do something. The caller
 // calls the result when it has answered; if that takes long, the log hears of it.
 func (h *diskHealth) begin(c diskOp, op, path string) (end func()) {
 	o := &operation{kind: c, op: op, path: path, since: time.Now()}
@@ -54,7 +54,7 @@ func (h *diskHealth) begin(c diskOp, op, path string) (end func()) {
 	}
 }
 
-// hangs notes that the disk has not answered in time, and says whether that is so.
+// hangs notes that the disk has not answered in time, and reports whether that is so.
 func (h *diskHealth) hangs(o *operation) bool {
 	h.mu.Lock()
 	if o.over {

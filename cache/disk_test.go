@@ -15,8 +15,8 @@ func TestRestartOnDisk(t *testing.T) {
 	tor, dir := mixed(t), filepath.Join(t.TempDir(), "new/data")
 	c := newCache(t, 0)
 	s := openStore(t, c, tor, Options{DataDir: dir})
-	if count(s.Held()) != 0 || s.Doubtful()[0] != 1<<2 { // padding throughout
-		t.Fatalf("of nothing: held %b, doubtful %b", s.Held(), s.Doubtful())
+	if count(s.Held()) != 0 || s.InDoubt()[0] != 1<<2 { // padding throughout
+		t.Fatalf("of nothing: held %b, doubtful %b", s.Held(), s.InDoubt())
 	}
 	tor.fetchAll(s)
 	closeStore(t, s)
@@ -66,12 +66,12 @@ func TestTakeOver(t *testing.T) {
 	must(t, f.Truncate(4<<20))
 	must(t, f.Close())
 	s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
-	if d := s.Doubtful()[0]; d != 1<<2|1<<3|1<<9 && count(s.Doubtful()) != 16 { // 16: a file system without holes
+	if d := s.InDoubt()[0]; d != 1<<2|1<<3|1<<9 && count(s.InDoubt()) != 16 { // 16: a file system without holes
 		t.Errorf("doubtful: %b", d)
 	}
 	right := 0
 	for p := range 16 {
-		if bitset.Set(s.Doubtful()).Has(p) && tor.hash(s, p) {
+		if bitset.Set(s.InDoubt()).Has(p) && tor.hash(s, p) {
 			right++
 		}
 	}
@@ -83,8 +83,8 @@ func TestTakeOver(t *testing.T) {
 	}
 	closeStore(t, s)
 	s = openStore(t, newCache(t, 0), tor, Options{DataDir: dir})
-	if h := s.Held()[0]; h != 1<<3|1<<9 || count(s.Doubtful()) != 0 {
-		t.Errorf("held %b, doubtful %b", h, s.Doubtful())
+	if h := s.Held()[0]; h != 1<<3|1<<9 || count(s.InDoubt()) != 0 {
+		t.Errorf("held %b, doubtful %b", h, s.InDoubt())
 	}
 	tor.check(t, s, 3)
 	closeStore(t, s)

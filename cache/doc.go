@@ -10,9 +10,9 @@
 //
 // Put never waits for the disk: one goroutine per store writes behind it,
 // adjacent blocks in one call. Commit may come before or after the write. A
-// piece that is committed and written is sealed; a second goroutine syncs the
-// files of sealed pieces about every second and only then writes the pieces
-// down in the journal, so that what the journal says is true after any crash.
+// second goroutine syncs the files of pieces that are verified and written, about
+// every second, and only then writes the pieces down in the journal, so that what
+// the journal says is true after any crash.
 //
 // Of v2 torrents single blocks verify as well: CommitBlock makes one readable,
 // and the resume data remembers it, while its piece is not complete.
@@ -76,8 +76,8 @@
 // asked who wrote ([vfs.Witness]).
 //
 // A disk that refuses to write loses nothing: blocks wait in memory, readable
-// if verified, and are tried again with growing pauses; Dirty tells whoever
-// puts to hold back, and Drop gives up what is too much.
+// if verified, and are tried again with growing pauses; Dirty tells the caller of
+// Put to hold back, and Drop gives up what is too much.
 //
 // A sync that failed may have cost what it was to save, and the next one works
 // without a further word. So nothing of the file is journaled until then; what
@@ -86,7 +86,7 @@
 // it is lost, synced, and only then durable ([Store.Durable]). At a stop in
 // between it is left in doubt for the next start.
 //
-// A disk that does not answer holds up nobody for long: a read is left behind
+// A disk that does not answer holds up nothing for long: a read is left behind
 // after ten seconds, in a goroutine and a buffer of its own, and until that is answered the
 // disk is asked to read nothing else. Writes and syncs are the two
 // goroutines' own, and Close does not wait for them then.

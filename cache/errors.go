@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// advice tells somebody who is not a programmer what to do.
+// advice tells a user what to do.
 func advice(err error) string {
 	switch {
 	case hangs(err):

@@ -212,7 +212,7 @@ func (s *Store) openRead(i int) (vfs.File, error) {
 }
 
 // openWrite opens a payload file for writing and makes it, and the
-// directories above, if they are missing. It opens none that somebody else put
+// directories above, if they are missing. It opens none that another program put
 // there, see [Store.settle].
 func (s *Store) openWrite(i int) (vfs.File, error) {
 	f := &s.lay.files[i]

@@ -39,7 +39,7 @@ func TestNoReadBesideWithdrawalReturnsForeignBytes(t *testing.T) {
 				}
 			})
 		}
-		wg.Go(func() { start.Wait(); s.suspect(0) })
+		wg.Go(func() { start.Wait(); s.invalidateFile(0) })
 		wg.Go(func() { start.Wait(); s.Invalidate(3, ErrChanged) })
 		start.Done()
 		wg.Wait()

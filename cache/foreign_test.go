@@ -144,7 +144,7 @@ func (tor *torrent) foreign(t *testing.T, change func(*testing.T, *crashfs.FS), 
 	for range 2 {
 		s = openStore(t, newCache(t, minMemory), tor, Options{FS: disk})
 		for p := range tor.NumPieces() {
-			if bitset.Set(s.Doubtful()).Has(p) {
+			if bitset.Set(s.InDoubt()).Has(p) {
 				tor.hash(s, p)
 			}
 		}
@@ -180,7 +180,7 @@ func TestUntouchedFilesAreNotHashed(t *testing.T) {
 							t.Errorf("piece %d of the file that is complete is not held", p)
 						}
 					}
-					if n := count(s.Doubtful()); end == "stop" && n > 0 {
+					if n := count(s.InDoubt()); end == "stop" && n > 0 {
 						t.Errorf("%d pieces are hashed after a clean stop", n)
 					}
 					for p := 8; p < last; p++ {
@@ -349,9 +349,9 @@ func TestEmptyFilesAreNeverInDoubt(t *testing.T) {
 	for _, meddle := range []func(){func() {}, func() { must(t, disk.SetMTime("top/empty", 1)) }, func() { must(t, disk.Remove("top/empty")) }} {
 		meddle()
 		s.Backing(empty)
-		s.suspect(empty)
+		s.invalidateFile(empty)
 		s.vouch(empty)
-		if got := untrusted(s); len(got) > 0 || count(s.Doubtful()) > 0 {
+		if got := untrusted(s); len(got) > 0 || count(s.InDoubt()) > 0 {
 			t.Fatalf("pieces %v are in doubt", got)
 		}
 	}

@@ -190,9 +190,9 @@ func (s *Store) toldBlocks() map[int]resume.BlockSums {
 	return out
 }
 
-// doubtBlocks withdraws the trust in the blocks of a piece that lie on disk and
+// invalidateBlocks withdraws the trust in the blocks of a piece that lie on disk and
 // are verified by themselves; mu is held.
-func (s *Store) doubtBlocks(piece int) (any bool) {
+func (s *Store) invalidateBlocks(piece int) (any bool) {
 	pb := s.pieces[piece]
 	if pb == nil || pb.good == nil {
 		return false

@@ -234,7 +234,7 @@ func TestPowerCutKeepsBlocks(t *testing.T) {
 							if !bytes.Equal(got, tor.data[off:off+int64(n)]) {
 								t.Errorf("cut at %d: block %d of piece %d is wrong", at, b, p)
 							}
-						case synced[[2]int{p, b}] && !bitset.Set(s.Doubtful()).Has(p):
+						case synced[[2]int{p, b}] && !bitset.Set(s.InDoubt()).Has(p):
 							t.Errorf("cut at %d: block %d of piece %d was synced and is gone: %v", at, b, p, err)
 						}
 					}

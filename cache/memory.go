@@ -27,7 +27,7 @@ const (
 // always be missing here, and is then found on disk.
 //
 // While ristretto has room every block moves on; when it is full only those
-// that somebody read, since a Set costs more than all else that is done with
+// that were read, since a Set costs more than all else that is done with
 // a block in memory.
 type memory struct {
 	window [windowShards]lru
@@ -95,7 +95,7 @@ func (m *memory) get(key uint64) []byte {
 	return b
 }
 
-// add inserts a block into the window; read says that somebody wanted it.
+// add inserts a block into the window; read reports that it was read.
 func (m *memory) add(key uint64, data []byte, read bool) {
 	w := &m.window[key%windowShards]
 	w.add(key, data, read)

@@ -12,7 +12,7 @@ import (
 )
 
 // Open opens the torrent's content below opt.DataDir, whether it is new, was
-// left by this program, or by another. [ErrLocked] says that somebody else
+// left by this program, or by another. [ErrLocked] says that another store
 // works there. The store reads info and never changes it.
 func (c *Cache) Open(info *metainfo.Info, opt Options) (*Store, error) {
 	s, err := c.open(info, opt)
@@ -37,7 +37,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
 		fileBytes: make([]int64, len(lay.files)), stats: make([]resume.FileState, len(lay.files)),
 		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
-		distrusted: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
+		unsyncable: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
 		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
 		watches:   make(map[int]*watch),
 		news:      make(chan struct{}, 1), done: make(chan struct{}),

@@ -24,7 +24,7 @@ type Hashes interface {
 	File(file int, r io.Reader) (right, known bool)
 }
 
-// ErrForeign is in the error of a write to a file that somebody else put under
+// ErrForeign is in the error of a write to a file that another program put under
 // a name of the torrent's.
 var ErrForeign = errors.New("another program put a file of this name there, which is left as it is")
 

@@ -86,7 +86,7 @@ func (tor *torrent) finish(t testing.TB, opt Options) []string {
 	for range 2 {
 		s := openStore(t, newCache(t, 0), tor, opt)
 		for p := range tor.NumPieces() {
-			if bitset.Set(s.Doubtful()).Has(p) {
+			if bitset.Set(s.InDoubt()).Has(p) {
 				tor.hash(s, p)
 			}
 		}
@@ -168,8 +168,8 @@ func TestForeignFileIsLeft(t *testing.T) {
 		dir := t.TempDir()
 		makeFile(t, filepath.Join(dir, "report.pdf"), other)
 		s := openStore(t, newCache(t, 0), tor, Options{DataDir: dir, Hashes: tor, SeedOnly: true})
-		if s.Path(0) != "report.pdf" || count(s.Doubtful()) != tor.NumPieces() {
-			t.Errorf("looks at %q, %d pieces in doubt", s.Path(0), count(s.Doubtful()))
+		if s.Path(0) != "report.pdf" || count(s.InDoubt()) != tor.NumPieces() {
+			t.Errorf("looks at %q, %d pieces in doubt", s.Path(0), count(s.InDoubt()))
 		}
 		tor.fetch(s, 0)
 		if err := s.Sync(t.Context()); !errors.Is(err, ErrForeign) {

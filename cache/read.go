@@ -170,7 +170,7 @@ func (s *Store) readDisk(p []byte, off int64) error {
 	return nil
 }
 
-// diskFault says whether a read failed for the disk's sake: the bytes may be
+// diskFault reports whether a read failed for the disk's sake: the bytes may be
 // there and right.
 func diskFault(err error) bool { return !errors.Is(err, ErrChanged) && !errors.Is(err, ErrMissing) }
 

@@ -16,7 +16,7 @@ import (
 // with either. So once a file whose sync failed can be synced again, all of it
 // that is not known to be durable is unsure:
 //
-//	unsure ─ sealed ─ written again ─ Events: doubtful ─ Commit ─ synced, journaled
+//	unsure ─ written ─ written again ─ Events: in doubt ─ Commit ─ synced, journaled
 //
 // It is written again from memory, or as the system reads it, which makes it
 // dirty; whether it is right at all is for the hash to say.
@@ -24,18 +24,18 @@ import (
 // rewriteBytes is how much of a piece is read and written again at a time.
 const rewriteBytes = 1 << 20
 
-// regain lifts the distrust in those of the files that could be synced again.
-func (y *syncer) regain(files, bad map[int]struct{}) {
+// retry takes up those of the files that could be synced again.
+func (y *syncer) retry(files, bad map[int]struct{}) {
 	s := y.s
 	for file := range files {
 		if _, still := bad[file]; still {
 			continue
 		}
 		s.mu.Lock()
-		_, distrusted := s.distrusted[file]
+		_, unsyncable := s.unsyncable[file]
 		n := 0
-		if distrusted {
-			delete(s.distrusted, file)
+		if unsyncable {
+			delete(s.unsyncable, file)
 			n = s.sync.unsureOf(file)
 		}
 		s.mu.Unlock()
@@ -89,7 +89,7 @@ func (w *writer) rewriteSome() (more bool, first error) {
 		s.write.recheckLater(piece)
 		s.mu.Unlock()
 		for file := range s.lay.filesOf(piece) {
-			s.suspect(file) // it may have failed for that
+			s.invalidateFile(file) // it may have failed for that
 		}
 	}
 	if n > 0 {
@@ -101,13 +101,13 @@ func (w *writer) rewriteSome() (more bool, first error) {
 // recheckLater has Events return a piece; mu is held.
 func (w *writer) recheckLater(piece int) {
 	s := w.s
-	if s.states.onDisk(piece) { // else somebody else withdrew the trust, and sealing brings it back
+	if s.states.onDisk(piece) { // else its trust was withdrawn, and sealing brings it back
 		s.rechecks[piece] = struct{}{}
 	}
 }
 
-// rewrite writes a sealed piece again, but for blocks that cannot be read: whoever
-// hashes it will see that, too. It stops where somebody else withdraws the trust in it.
+// rewrite writes a piece that is on disk again, but for blocks that cannot be read: the caller
+// that hashes it will see that, too. It stops if the trust in it is withdrawn meanwhile.
 func (w *writer) rewrite(piece int) error {
 	s := w.s
 	off, n := s.lay.pieceRange(piece)
@@ -153,10 +153,10 @@ func (w *writer) rewritePart(b []byte, off int64) error {
 // Changed has a token when Events may have something to return, or Dirty has shrunk.
 func (s *Store) Changed() <-chan struct{} { return s.news }
 
-// Events returns what happened to verified pieces since the last call. They are doubtful, as if they
+// Events returns what happened to verified pieces since the last call. They are in doubt, as if they
 // had been at Open, and cannot be read any more: the caller hashes them and calls Commit or Discard.
 // They are those that Invalidate was called for, those of a file that the store saw to be changed by
-// somebody else, and those that a failed sync may have cost, and that were written again.
+// another program, and those that a failed sync may have cost, and that were written again.
 func (s *Store) Events() (events []state.Event) {
 	if !s.guard.enter() {
 		return nil
@@ -173,7 +173,7 @@ func (s *Store) Events() (events []state.Event) {
 	for p := range s.rechecks {
 		if s.states.onDisk(p) { // else sealing brings it back
 			delete(s.unsure, p)
-			s.doubtLocked(p)
+			s.invalidatePiece(p)
 			events = append(events, state.Event{Piece: p, To: state.InDoubt})
 		}
 	}

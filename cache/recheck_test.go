@@ -23,8 +23,8 @@ func (tor *torrent) recheck(t *testing.T, s *Store) (lost []int) {
 	t.Helper()
 	for range 100 {
 		for _, p := range untrusted(s) {
-			if s.Has(p) || !bitset.Set(s.Doubtful()).Has(p) {
-				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
+			if s.Has(p) || !bitset.Set(s.InDoubt()).Has(p) {
+				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.InDoubt()).Has(p))
 			}
 			if !tor.hash(s, p) {
 				lost = append(lost, p)

@@ -23,13 +23,13 @@ type scan struct {
 
 // run compares what the resume data says with what lies on disk, and sets
 // the store's first state. It decides in favour of hashing: a piece is held
-// only if somebody vouches for it and for all its files.
+// only if the snapshot vouches for it and for all its files.
 //
 // A file is trusted if it is in the very state that was recorded when the last
 // of what is held in it had been synced, or at a clean stop (fileStat). Any other
 // is hashed, be it that we wrote to it before a crash.
 //
-// A piece that is not held is doubtful where files reach over all of it and
+// A piece that is not held is in doubt where files reach over all of it and
 // not all of that is a hole, or where its hash is that of zeros; otherwise there
 // is nothing to hash.
 func (c *scan) run(info *metainfo.Info) {
@@ -78,7 +78,7 @@ func (c *scan) run(info *metainfo.Info) {
 					s.fileBytes[p.file] += p.n
 				}
 			}
-		case doubted:
+		case toHash:
 			s.states.set(piece, state.InDoubt)
 		}
 	}
@@ -132,7 +132,7 @@ type verdict int
 
 const (
 	nothing verdict = iota
-	doubted
+	toHash
 	held
 )
 
@@ -142,7 +142,7 @@ func (c *scan) judge(piece metainfo.Piece) verdict {
 	if snap != nil && snap.Blocks[piece] != nil {
 		switch some, all := c.restoreBlocks(piece, snap.Blocks[piece], c.trusts(piece)); {
 		case all:
-			return doubted // complete, but for the hash of the piece
+			return toHash // complete, but for the hash of the piece
 		case some:
 			return nothing // of the rest: it is fetched again
 		}
@@ -162,11 +162,11 @@ func (c *scan) judge(piece metainfo.Piece) verdict {
 	case snap != nil && snap.Held.Has(piece) && all:
 		return held
 	case !content:
-		return doubted // padding throughout: no peer is ever asked for it
+		return toHash // padding throughout: no peer is ever asked for it
 	case snap != nil && snap.Clean && all && !snap.InDoubt.Has(piece):
 		return nothing // known not to be verified
 	case c.look.anyData(off, n), c.look.zeros.has(piece):
-		return doubted
+		return toHash
 	}
 	return nothing
 }

@@ -6,9 +6,9 @@ import (
 )
 
 // restoreBlocks takes over what a snapshot tells of a piece, as far as the files
-// reach, and says whether that is all of it. Of files that are not trusted it
+// reach, and reports whether that is all of it. Of files that are not trusted it
 // takes those whose checksums are right, and no more of them than scanBytes:
-// it is called at opening, and somebody waits.
+// it is called at opening, and a user waits.
 func (c *scan) restoreBlocks(piece int, blocks resume.BlockSums, trusted bool) (some, all bool) {
 	s := c.s
 	n := s.lay.geo.NumBlocks(piece)

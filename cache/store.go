@@ -95,7 +95,7 @@ type Store struct {
 	dirtyFiles map[int]struct{}
 	dirtyDirs  map[string]struct{}
 	suspicion  suspicion        // of hashes that were taken before a file changed
-	distrusted map[int]struct{} // files of which a sync failed, until one works: nothing of them is journaled
+	unsyncable map[int]struct{} // files of which a sync failed, until one works: nothing of them is journaled
 	unsure     map[int]struct{} // pieces of which a failed sync may have cost something: they are not journaled
 	rewrites   map[int]struct{} // of these, sealed ones that are to be written again
 	rechecks   map[int]struct{} // sealed ones that Events is to return
@@ -123,19 +123,19 @@ func (s *Store) Held() []uint64 {
 	return s.states.those(s.lay.pieces, state.Piece.Readable)
 }
 
-// Doubtful returns the pieces that have bytes on disk which nobody vouches
-// for. Whoever opened the store hashes them (through Unverified), then calls
+// InDoubt returns the pieces that have bytes on disk which nobody vouches
+// for. The caller hashes them (through Unverified), and then calls
 // Commit or Discard. Pieces that are padding throughout are among them, too.
-func (s *Store) Doubtful() []uint64 {
+func (s *Store) InDoubt() []uint64 {
 	return s.states.those(s.lay.pieces, isInDoubt)
 }
 
 // Dirty is the number of bytes put and not yet written. It grows without
-// bound when the disk fails or is slower than the swarm: whoever puts holds
+// bound when the disk fails or is slower than the swarm: the caller of Put holds
 // back when it is too high, and goes on at [Store.Changed].
 func (s *Store) Dirty() int64 { return s.dirty.Load() }
 
-// ReadOnly says why nothing is written to the data folder, nil where it is. What
+// ReadOnly returns why nothing is written to the data folder, nil if it is. What
 // lies there is read and verified; what is fetched stays in memory.
 func (s *Store) ReadOnly() error { return s.resume.refused }
 

@@ -86,7 +86,7 @@ type batch struct {
 // syncBatch makes the sealed pieces durable: files, directories, journal, in
 // this order. What fails comes again, except that a file whose sync failed is
 // not trusted any more: the system may have dropped its data and would say
-// yes the next time (see regain).
+// yes the next time (see retry).
 func (y *syncer) syncBatch() error {
 	s := y.s
 	if err := y.journalLost(); err != nil {
@@ -108,8 +108,8 @@ func (y *syncer) syncBatch() error {
 		return err
 	}
 	bad, fileErr := y.syncFiles(b)
-	y.regain(b.files, bad)
-	y.distrust(bad)
+	y.retry(b.files, bad)
+	y.noteUnsyncable(bad)
 	y.giveBack(batch{files: bad}) // to learn when the disk works again
 	if err := y.syncDirs(b); err != nil {
 		y.giveBack(b)
@@ -201,12 +201,12 @@ func (y *syncer) syncFile(file int) error {
 	return h.f.Sync()
 }
 
-func (y *syncer) distrust(files map[int]struct{}) {
+func (y *syncer) noteUnsyncable(files map[int]struct{}) {
 	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for f := range files {
-		s.distrusted[f] = struct{}{}
+		s.unsyncable[f] = struct{}{}
 	}
 }
 
@@ -228,7 +228,7 @@ func (y *syncer) unsynced() bool {
 	s := y.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.dirtyFiles) > len(s.distrusted)
+	return len(s.dirtyFiles) > len(s.unsyncable)
 }
 
 // vouchFor returns the states of the files that were synced. Those that are
@@ -316,7 +316,7 @@ func (y *syncer) trustedLocked(piece int) bool {
 		return false
 	}
 	for f := range s.lay.filesOf(piece) {
-		if _, bad := s.distrusted[f]; bad {
+		if _, bad := s.unsyncable[f]; bad {
 			return false
 		}
 	}
@@ -363,7 +363,7 @@ func (y *syncer) publish() error {
 	for file, state := range states {
 		snap.Files[file] = state
 		if state == (resume.FileState{}) {
-			y.mistrust(snap, file) // somebody else changed it, and nobody read it since
+			y.invalidateIn(snap, file) // another program changed it, and nobody read it since
 		}
 	}
 	if err := s.resume.finish(snap); err != nil {
@@ -372,8 +372,8 @@ func (y *syncer) publish() error {
 	return nil
 }
 
-// mistrust makes a snapshot vouch for nothing in the file.
-func (y *syncer) mistrust(snap *resume.Snapshot, file int) {
+// invalidateIn makes a snapshot vouch for nothing in the file.
+func (y *syncer) invalidateIn(snap *resume.Snapshot, file int) {
 	s := y.s
 	first, last := s.lay.piecesOf(file)
 	for p := first; p <= last; p++ {

@@ -146,8 +146,8 @@ func TestFailedSync(t *testing.T) {
 		s = openStore(t, c, tor, Options{FS: disk})
 		for p := range tor.NumPieces() {
 			inOne := int64(p)*tor.PieceLength() < 100_000
-			if s.Has(p) == inOne || bitset.Set(s.Doubtful()).Has(p) != inOne {
-				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
+			if s.Has(p) == inOne || bitset.Set(s.InDoubt()).Has(p) != inOne {
+				t.Errorf("piece %d: held %v, doubtful %v", p, s.Has(p), bitset.Set(s.InDoubt()).Has(p))
 			}
 			if inOne && !tor.hash(s, p) {
 				t.Errorf("piece %d is wrong", p)

@@ -9,7 +9,7 @@ import (
 	"torrentfs/cache/vfs"
 )
 
-// ErrChanged is in the error of a read when somebody else changed, replaced
+// ErrChanged is in the error of a read when another program changed, replaced
 // or removed the file: its bytes are no longer those that were verified.
 var ErrChanged = errors.New("changed by another program")
 
@@ -24,7 +24,7 @@ const (
 
 // watch is the state that a file was left in by our own last change of it. What
 // was read from a file in another state is not what was verified: a change by
-// somebody else sets ctime, which nobody can put back.
+// another program sets ctime, which nobody can put back.
 //
 // While we write ourselves, and for the look after it, that does not tell; then
 // the system is asked who wrote ([vfs.Witness]), where it knows. The store's mu
@@ -35,10 +35,10 @@ type watch struct {
 	writers int         // changes of ours under way
 	gen     uint64      // of our changes, and of doubts
 	doubts  uint64      // times that it was taken for what it is
-	foreign bool        // somebody else changed it; until the next doubt
+	foreign bool        // another program changed it; until the next doubt
 	touched bool        // we changed it in this session
 	owned   bool        // the journal knows that it is ours
-	witness vfs.Witness // nil: nobody tells who writes
+	witness vfs.Witness // nil: the system does not tell who writes
 	heard   uint64      // changes by others that it told of
 	wrote   time.Time   // we did, last
 	lent    time.Time
@@ -65,7 +65,7 @@ func (s *Store) watchOf(file int) *watch {
 // settled reports whether the file is to be in the state that was seen.
 func (w *watch) settled() bool { return w.known && w.writers == 0 }
 
-// suspicious compares the file with what we left, and notes if somebody else
+// suspicious compares the file with what we left, and notes if another program
 // changed it; mu is held. gen is that of before st was taken.
 func (w *watch) suspicious(st resume.FileState, gone bool, gen uint64) bool {
 	switch {
@@ -154,7 +154,7 @@ func (s *Store) change(file int, h vfs.File, f func() error) error {
 	s.mu.Unlock()
 	err := f()
 	if s.changed(file, h, doubts) {
-		s.suspect(file)
+		s.invalidateFile(file)
 	}
 	return err
 }
@@ -187,7 +187,7 @@ func (s *Store) changed(file int, f vfs.File, doubts uint64) (foreign bool) {
 
 // vouch looks at a file by its name, after it was synced, and returns the mark
 // of its state for the journal: all that is held in it is there. It is 0 while
-// somebody writes to it, or if it is not as we left it; then it is doubted.
+// it is being written to, or if it is not as we left it; then it is doubted.
 func (s *Store) vouch(file int) (mark uint64, seen resume.FileState) {
 	s.mu.Lock()
 	w := s.watchOf(file)
@@ -201,7 +201,7 @@ func (s *Store) vouch(file int) (mark uint64, seen resume.FileState) {
 	}
 	s.mu.Unlock()
 	if foreign {
-		s.suspect(file)
+		s.invalidateFile(file)
 	}
 	return mark, seen
 }

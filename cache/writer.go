@@ -249,7 +249,7 @@ func (w *writer) writePart(items []item, p part) error {
 	return nil
 }
 
-// changeFile opens a payload file and changes it. A file that somebody else
+// changeFile opens a payload file and changes it. A file that another program
 // changed is doubted first, and opened anew: it may be another one now.
 func (s *Store) changeFile(file int, f func(vfs.File) error) error {
 	k := fileKey{s, file, true}
@@ -272,7 +272,7 @@ func (s *Store) changeFile(file int, f func(vfs.File) error) error {
 		if !errors.Is(err, ErrChanged) || try == 2 {
 			return err
 		}
-		s.suspect(file)
+		s.invalidateFile(file)
 	}
 }
 
@@ -324,7 +324,7 @@ func (s *Store) own(file int, f vfs.File) error {
 		return err
 	}
 	if other, known := s.place.holder(st.ID()); known && other != file {
-		s.suspect(other) // they may have been swapped
+		s.invalidateFile(other) // they may have been swapped
 	}
 	if err := s.place.alone(file, st.ID(), s.lay.files); err != nil {
 		return err

@@ -54,7 +54,7 @@ func TestHolesMayBeZeros(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := count(s.Doubtful()); got != want {
+		if got := count(s.InDoubt()); got != want {
 			t.Errorf("%s: %d pieces are to be hashed, want %d", name, got, want)
 		}
 		closeStore(t, s)

@@ -62,8 +62,8 @@ type Content interface {
 type PieceStates interface {
 	// Held is the set of pieces that need no hashing, at the time of opening.
 	Held() []uint64
-	// Doubtful is the set of pieces that have bytes on disk which nobody vouches for.
-	Doubtful() []uint64
+	// InDoubt is the set of pieces that have bytes on disk which nobody vouches for.
+	InDoubt() []uint64
 	// Has reports whether a piece is committed; it takes no lock.
 	Has(p metainfo.Piece) bool
 	// HasBlock reports whether a block is committed, by itself or with its piece.

@@ -93,8 +93,8 @@ func fullStore(info *metainfo.Info, data []byte) *memStore {
 	return s
 }
 
-func (s *memStore) Held() []uint64     { return append([]uint64(nil), s.have...) }
-func (s *memStore) Doubtful() []uint64 { return append([]uint64(nil), s.doubtful...) }
+func (s *memStore) Held() []uint64    { return append([]uint64(nil), s.have...) }
+func (s *memStore) InDoubt() []uint64 { return append([]uint64(nil), s.doubtful...) }
 
 func (s *memStore) Dirty() int64 {
 	s.mu.Lock()

@@ -47,7 +47,7 @@ func (x *pieceWork) adopt() {
 func (x *pieceWork) newLedger() *pieces.Ledger {
 	t := x.t
 	cfg := pieces.Config{
-		Pieces: t.info.NumPieces(), Held: t.store.Held(), InDoubt: t.store.Doubtful(), Leaves: t.trees != nil, Rand: t.rand,
+		Pieces: t.info.NumPieces(), Held: t.store.Held(), InDoubt: t.store.InDoubt(), Leaves: t.trees != nil, Rand: t.rand,
 		Blocks: t.info.NumBlocks, Committed: t.store.Has, Stored: x.stored,
 	}
 	if t.trees != nil {

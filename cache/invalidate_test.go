@@ -42,8 +42,8 @@ func (tor *torrent) recover(t *testing.T, s *Store, piece int, err error) (doubt
 func (tor *torrent) judge(t *testing.T, s *Store, doubted []int) []int {
 	t.Helper()
 	for _, p := range doubted {
-		if s.Has(p) || !bitset.Set(s.Doubtful()).Has(p) {
-			t.Errorf("piece %d: held %v, doubtful %v after Doubt", p, s.Has(p), bitset.Set(s.Doubtful()).Has(p))
+		if s.Has(p) || !bitset.Set(s.InDoubt()).Has(p) {
+			t.Errorf("piece %d: held %v, doubtful %v after Doubt", p, s.Has(p), bitset.Set(s.InDoubt()).Has(p))
 		}
 		if !tor.hash(s, p) {
 			tor.fetch(s, p)

@@ -18,7 +18,7 @@ import (
 const quiet = time.Minute
 
 // Invalidate withdraws the trust in a verified piece whose bytes could not be read,
-// for the given reason, and in all others of a file that somebody else
+// for the given reason, and in all others of a file that another program
 // changed, cut or removed. Such pieces cannot be read any more; Events tells of
 // them, unless others have withdrawn the trust before.
 func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
@@ -41,7 +41,7 @@ func (s *Store) Invalidate(piece metainfo.Piece, reason error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.doubtLocked(piece) {
+	if s.invalidatePiece(piece) {
 		doubtful = append(doubtful, piece)
 		s.withdrew()
 	}
@@ -67,9 +67,9 @@ func (s *Store) withdrew() {
 	signal(s.sync.sealKick)
 }
 
-// suspect withdraws the trust in all that a file holds which somebody else
+// invalidateFile withdraws the trust in all that a file holds which another program
 // changed, as Invalidate does. Events tells of the pieces.
-func (s *Store) suspect(file int) {
+func (s *Store) invalidateFile(file int) {
 	if s.disk.hanging(reading) != nil {
 		return
 	}
@@ -154,9 +154,9 @@ func (s *Store) suspected(piece, block int) bool {
 }
 
 // reconsider takes a file that is not as we left it for what it is now, and
-// says whether that is so. In the same step, so that nobody reads the one for the
+// says whether that is so. In the same step, so that no read takes the one for the
 // other, it withdraws the trust in what the file holds, and returns the pieces
-// that are doubtful by that. The next use opens it anew, by its name.
+// that are in doubt by that. The next use opens it anew, by its name.
 func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 	if s.lay.files[file].Length == 0 {
 		return nil, false
@@ -182,7 +182,7 @@ func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 		}
 		first, last := s.lay.piecesOf(file)
 		for p := first; p <= last; p++ {
-			if s.doubtLocked(p) {
+			if s.invalidatePiece(p) {
 				doubtful = append(doubtful, p)
 			}
 		}
@@ -202,12 +202,12 @@ func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {
 	return doubtful, foreign
 }
 
-// doubtLocked makes a verified piece doubtful, unless all of it waits in
+// invalidatePiece puts a verified piece in doubt, unless all of it waits in
 // memory for the disk; mu is held.
-func (s *Store) doubtLocked(piece int) bool {
+func (s *Store) invalidatePiece(piece int) bool {
 	if !s.states.readable(piece) {
 		s.suspectBlocks(piece)
-		if !s.doubtBlocks(piece) {
+		if !s.invalidateBlocks(piece) {
 			return false
 		}
 		s.become(piece, state.InDoubt)
