@@ -16,7 +16,7 @@ import (
 // the user's cache: the file has another name there, and other pieces. One that
 // was spoiled since is noticed: what is right of it is taken, the rest is
 // downloaded.
-func TestTwins(t *testing.T) {
+func TestDuplicates(t *testing.T) {
 	t.Parallel()
 	const size = 5<<20 + 4321
 	a := harness.MakeFile(t, size, 71).Create(t, "--v2")
