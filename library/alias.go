@@ -5,6 +5,7 @@ import (
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
 	"torrentfs/swarm"
 )
 
@@ -26,6 +27,17 @@ var ErrLocked = cache.ErrLocked
 // Locate finds the names under which a torrent's files lie in a folder, by index in the torrent's list;
 // for [torrentfs/verify.Options].
 func Locate(dir string, info *metainfo.Info) ([]string, error) { return cache.Locate(dir, info) }
+
+// Strategy is in which order the pieces of a torrent are fetched that nobody reads yet. What a reader waits for,
+// and what it will want soon, comes first in each.
+type Strategy picker.Order
+
+// The strategies.
+const (
+	RarestFirst = Strategy(picker.RarestFirst) // what the fewest peers have: best for the swarm, and the default
+	AsItComes   = Strategy(picker.AsItComes)   // any piece that a peer has
+	InOrder     = Strategy(picker.InOrder)     // from the first to the last
+)
 
 // Encryption is the policy on encrypted connections (Message Stream Encryption).
 type Encryption swarm.Encryption

@@ -53,10 +53,11 @@ type AddOptions struct {
 	// Select are the files to prefetch, by index in torrent order (BEP 53); none means all. The others are there, and
 	// fetched when they are read.
 	Select     []metainfo.IndexRange
-	ReadAhead  int64 // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
-	NoSeed     bool  // serve no peer
-	NoTrackers bool  // do not announce
-	NoWebSeeds bool  // ask no web server that the torrent names
+	Strategy   Strategy // in which order the rest is fetched, behind what is read
+	ReadAhead  int64    // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
+	NoSeed     bool     // serve no peer
+	NoTrackers bool     // do not announce
+	NoWebSeeds bool     // ask no web server that the torrent names
 	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that wants the same data
 	// folder is told. It is not secret.
 	Purpose string

@@ -10,6 +10,7 @@ import (
 
 	"torrentfs/cache"
 	"torrentfs/metainfo"
+	"torrentfs/picker"
 	"torrentfs/swarm"
 	"torrentfs/verify"
 )
@@ -68,7 +69,7 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
 		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: t.sources.all(), Peers: o.Peers, WebSeeds: webSeeds, Metadata: found,
-		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
+		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), Order: picker.Order(o.Strategy), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
 	})
 	if err != nil {
 		stop()

@@ -136,11 +136,14 @@ func (p *Picker) pickFresh(pr *peer) (blockID, bool) {
 	if p.pieces.fresh.len() == 0 || pr.noneAny && pr.noneGen == p.pieces.fresh.gen {
 		return 0, false
 	}
-	start := 0
-	if n := len(p.pieces.fresh.member); n > 0 {
+	start, pick := 0, p.pieces.fresh.pick
+	if p.order != RarestFirst {
+		pick = p.pieces.fresh.next
+	}
+	if n := len(p.pieces.fresh.member); n > 0 && p.order != InOrder {
 		start = p.rng.IntN(n)
 	}
-	piece := p.pieces.fresh.pick(pr.have, pr.seed, start, func(piece metainfo.Piece) bool { return p.mayTake(pr, piece) })
+	piece := pick(pr.have, pr.seed, start, func(piece metainfo.Piece) bool { return p.mayTake(pr, piece) })
 	if piece < 0 {
 		pr.noneAny, pr.noneGen = true, p.pieces.fresh.gen
 		return 0, false

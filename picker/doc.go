@@ -48,7 +48,7 @@
 //
 // # Background (background.go, rarest.go, partials.go)
 //
-// The peer's own piece, then partial pieces, then the rarest fresh one, never a piece that a reader waits for or is about to. A
+// The peer's own piece, then partial pieces, then the rarest fresh one (or what Config.Order wants instead, order.go), never a piece that a reader waits for or is about to. A
 // HAVE is one swap in an array grouped by availability; seeds are not counted. A piece that failed its hash is fetched from one
 // peer (retry.go), so that the next failure names the culprit.
 //

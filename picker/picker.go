@@ -16,8 +16,9 @@ const (
 // Picker schedules one torrent's requests. It belongs to one goroutine, does no I/O and reads no clock: every input carries the
 // time, which must not run backwards (an earlier one counts as the latest so far). The zero value is not usable.
 type Picker struct {
-	rng *rand.Rand
-	now float64 // seconds, of the last input
+	rng   *rand.Rand
+	order Order   // of fresh pieces
+	now   float64 // seconds, of the last input
 
 	pieces  pieces
 	peers   peers
@@ -41,6 +42,7 @@ func New(cfg Config, g metainfo.Geometry, seed uint64) *Picker {
 		cfg.ReadAhead = defaultReadAhead
 	}
 	p := &Picker{
+		order:   cfg.Order,
 		rng:     rand.New(rand.NewPCG(seed, 0x70696b6572)),
 		readers: readers{at: math.Inf(-1), readAhead: cfg.ReadAhead, reserve: reserve{until: math.Inf(1)}},
 		hedges:  hedges{tokens: hedgeBurst},

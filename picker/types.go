@@ -81,6 +81,7 @@ type Action struct {
 // Config says how a Picker works.
 type Config struct {
 	LeafVerified bool  // blocks verify one by one (BEP 52 leaf hashes): LeafVerified serves reads, not only Verified
+	Order        Order // of fresh pieces in the background
 	ReadAhead    int64 // most bytes of read-ahead, for all readers together; 0: 128 MiB; negative: none
 }
 

@@ -36,6 +36,7 @@ type TorrentConfig struct {
 	WebSeeds  []WebSeedOpener      // web servers that have the content; the first few are used
 	Prefetch  bool                 // download everything, not only what is read
 	Want      []metainfo.ByteRange // what to prefetch of it, in the piece space; nil: all
+	Order     picker.Order         // of what is prefetched
 	ReadAhead int64                // most bytes ahead of a sequential reader, 0 = the picker's default
 	NoUpload  bool                 // serve nobody
 	MaxPeers  int                  // connections, 0 = 80
@@ -175,7 +176,7 @@ func newTorrent(s *Session, cfg TorrentConfig, seed uint64) *Torrent {
 	t.hashes = newHashExchange(t)
 	t.pieces = newPieceWork(t)
 	t.uploads = newUploads(t)
-	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
+	t.picker = picker.New(picker.Config{LeafVerified: info.Hash.HasV2, Order: cfg.Order, ReadAhead: cfg.ReadAhead}, info.Geometry, seed)
 	t.timer = time.NewTimer(0)
 	t.traffic.measured = time.Now()
 	t.web = newWebSeeds(t)
