@@ -63,3 +63,5 @@ func (e *Encryption) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+func (s Strategy) String() string { return picker.Order(s).String() }

@@ -55,9 +55,7 @@ type AddOptions struct {
 	Select     []metainfo.IndexRange
 	Strategy   Strategy // in which order the rest is fetched, behind what is read
 	ReadAhead  int64    // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
-	NoSeed     bool     // serve no peer
 	NoTrackers bool     // do not announce
-	NoWebSeeds bool     // ask no web server that the torrent names
 	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that wants the same data
 	// folder is told. It is not secret.
 	Purpose string
@@ -71,6 +69,8 @@ type AddOptions struct {
 	KeepFree int64
 
 	OnUnavailable OnUnavailable // reads of files whose bytes do not come
+
+	noWebSeeds bool // tests: ask no web server that the torrent names
 }
 
 // ErrClosed is returned by a library that has been closed.

@@ -105,7 +105,7 @@ func TestThroughProxy(t *testing.T) {
 			awaitComplete(t, addTorrent(t, l, got, AddOptions{NoTrackers: true}))
 			got.WebSeeds = nil
 			l2 := openBehind(t, p, scheme)
-			tor := addTorrent(t, l2, mi, AddOptions{Peers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, NoWebSeeds: true})
+			tor := addTorrent(t, l2, mi, AddOptions{Peers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, noWebSeeds: true})
 			awaitComplete(t, tor)
 			asked := strings.Join(p.Targets(), " ")
 			for _, want := range []string{"tracker.example:80", "web.example:80", "127.0.0.1:1"} {

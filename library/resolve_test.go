@@ -73,7 +73,7 @@ func TestResolveDownloadAndKeep(t *testing.T) {
 	if last.Known == 0 || last.Size != int64(len(mi.Info.Bytes)) {
 		t.Errorf("last progress %+v", last)
 	}
-	awaitComplete(t, addTorrent(t, l, got, AddOptions{NoWebSeeds: true}))
+	awaitComplete(t, addTorrent(t, l, got, AddOptions{noWebSeeds: true}))
 	id := l.session.PeerID()
 	if err := l.Close(context.Background()); err != nil {
 		t.Fatal(err)

@@ -64,12 +64,12 @@ func (l *Library) openTorrent(mi *metainfo.MetaInfo, o AddOptions) (*Torrent, er
 	t.stop = stop
 	found := t.openSources(mi, o)
 	var webSeeds []swarm.WebSeedOpener
-	if !o.NoWebSeeds {
+	if !o.noWebSeeds {
 		webSeeds = l.webSeedOpeners(mi)
 	}
 	t.swarm, err = l.session.Add(swarm.TorrentConfig{
 		Info: mi.Info, PieceLayers: mi.PieceLayers, Store: store, Sources: t.sources.all(), Peers: o.Peers, WebSeeds: webSeeds, Metadata: found,
-		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), Order: picker.Order(o.Strategy), ReadAhead: o.ReadAhead, NoUpload: o.NoSeed, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
+		Prefetch: !o.NoPrefetch, Want: selectedRanges(mi.Info, o.Select), Order: picker.Order(o.Strategy), ReadAhead: o.ReadAhead, MaxPeers: l.cfg.PeerLimit, Memory: l.cfg.InFlight, Reads: t.reads,
 	})
 	if err != nil {
 		stop()
@@ -181,9 +181,6 @@ func (t *Torrent) Checked(ctx context.Context) error {
 
 // StopSeeding makes the torrent serve no peer any more. Reads and downloads go on.
 func (t *Torrent) StopSeeding() error { return t.l.session.StopUploading(t.swarm) }
-
-// Held is a snapshot of the verified pieces: piece i is bit i%64 of word i/64.
-func (t *Torrent) Held() []uint64 { return t.swarm.Held() }
 
 // Peers is a snapshot of the connections.
 func (t *Torrent) Peers() []swarm.PeerStats { return t.swarm.Peers() }

@@ -53,6 +53,18 @@ func newTree(t *Torrent, policy OnUnavailable) *tree {
 // Source is the torrent as a tree of files, for fs.Mount.
 func (t *Torrent) Source() fs.Source { return t.tree }
 
+// Open opens a file of the torrent by its path, as [metainfo.File] has it. Its ReadAt waits for the bytes that
+// are not here yet, until its context ends, and gets them before all else; reading on in order fetches ahead.
+// The error wraps [os.ErrNotExist] if there is no such file. The caller closes it.
+func (t *Torrent) Open(path string) (fs.File, error) {
+	for e, i := range t.tree.files {
+		if f := &t.info.Files[i]; f.Path == path && f.Symlink == "" {
+			return t.tree.Open(e)
+		}
+	}
+	return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
+}
+
 func (tr *tree) Name() string { return tr.t.info.Name }
 
 func (tr *tree) ID() [20]byte { return tr.t.info.Hash.Wire() }

@@ -249,7 +249,7 @@ func TestUnusableWebSeedsAreLeftOut(t *testing.T) {
 	if n := len(l.webSeedOpeners(&mi)); n != 1 {
 		t.Errorf("%d of 1 usable web seeds", n)
 	}
-	tor := addTorrent(t, l, &mi, AddOptions{NoWebSeeds: true})
+	tor := addTorrent(t, l, &mi, AddOptions{noWebSeeds: true})
 	if s := tor.WebSeeds(); len(s) != 0 {
 		t.Errorf("web seeds although there should be none: %+v", s)
 	}
