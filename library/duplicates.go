@@ -74,7 +74,7 @@ func (t *Torrent) duplicate(file int, folder vfs.FS, tw cache.Duplicate) swarm.D
 	first := t.info.PieceOf(f.Offset)
 	return swarm.Duplicate{
 		First: first, Pieces: t.info.PieceOf(f.Offset+f.Length-1) - first + 1, Path: filepath.Join(tw.DataDir, tw.Path),
-		Fill: func(piece int) error {
+		Fill: func(piece metainfo.Piece) error {
 			// For each piece anew: there may be thousands of files.
 			src, err := folder.OpenFile(tw.Path, os.O_RDONLY, 0)
 			if err != nil {

@@ -36,6 +36,9 @@ type Block struct {
 	Index int
 }
 
+// Begin is the block's offset in its piece, in bytes, as messages name it.
+func (b Block) Begin() int { return b.Index * BlockSize }
+
 // ByteRange is the bytes [Off, Off+Len) of the piece space.
 type ByteRange struct{ Off, Len int64 }
 
@@ -158,6 +161,16 @@ func (g *Geometry) BlockLen(piece Piece, block int) int {
 		panic("metainfo: block out of range")
 	}
 	return int(min(rest, BlockSize))
+}
+
+// BlockAt returns the block that a message names by its offset in the piece and its length (BEP 3), if there is such a
+// block as a whole. It takes any numbers.
+func (g *Geometry) BlockAt(piece Piece, begin, length int) (b Block, ok bool) {
+	if uint(piece) >= uint(g.numPieces) || begin < 0 || begin%BlockSize != 0 {
+		return Block{}, false
+	}
+	b = Block{Piece: piece, Index: begin / BlockSize}
+	return b, b.Index < g.NumBlocks(piece) && length == g.BlockLen(piece, b.Index)
 }
 
 // BlocksPerPiece is the number of blocks of a full piece.

@@ -117,3 +117,22 @@ func TestGeometryPanics(t *testing.T) {
 		}()
 	}
 }
+
+// A message names a block by its offset and length: BlockAt is the inverse of Begin and BlockLen, and takes any numbers.
+func TestBlockAt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pieceLength := rapid.SampledFrom([]int64{1, 100, BlockSize, 4 * BlockSize, 3*BlockSize + 100}).Draw(t, "piece length")
+		g := NewGeometry(pieceLength, rapid.Int64Range(1, 10*pieceLength).Draw(t, "size"))
+		want := Block{Piece: Piece(rapid.IntRange(0, int(g.NumPieces())-1).Draw(t, "piece"))}
+		want.Index = rapid.IntRange(0, g.NumBlocks(want.Piece)-1).Draw(t, "block")
+		n := g.BlockLen(want.Piece, want.Index)
+		if b, ok := g.BlockAt(want.Piece, want.Begin(), n); !ok || b != want {
+			t.Fatalf("%v of %d bytes: got %v, %v", want, n, b, ok)
+		}
+		any := rapid.OneOf(rapid.Int(), rapid.IntRange(-2, 5*BlockSize), rapid.SampledFrom([]int{0, BlockSize, n}))
+		piece, begin, length := Piece(any.Draw(t, "any piece")), any.Draw(t, "begin"), any.Draw(t, "length")
+		if b, ok := g.BlockAt(piece, begin, length); ok && (b.Piece != piece || b.Begin() != begin || g.BlockLen(piece, b.Index) != length) {
+			t.Fatalf("%d bytes at %d of piece %d: got %v", length, begin, piece, b)
+		}
+	})
+}

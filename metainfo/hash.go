@@ -162,7 +162,7 @@ type hashWorker struct {
 	leaves []SHA256
 }
 
-func (w *hashWorker) piece(ctx context.Context, piece int) error {
+func (w *hashWorker) piece(ctx context.Context, piece Piece) error {
 	l := &w.h.c.layout
 	w.v1.Reset()
 	w.leaves = w.leaves[:0]

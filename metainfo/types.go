@@ -83,7 +83,7 @@ type Info struct {
 
 // PieceSHA1 returns the hash of a piece. It is for v1 and hybrid torrents only
 // (Hash.HasV1), and panics on others.
-func (i *Info) PieceSHA1(piece int) SHA1 {
+func (i *Info) PieceSHA1(piece Piece) SHA1 {
 	return SHA1(i.pieces[piece*20 : piece*20+20])
 }
 

@@ -22,7 +22,7 @@ func (w *world) duplicateOf(file int, data []byte) (Duplicate, func() []int) {
 	var filled []int
 	return Duplicate{
 		First: first, Pieces: w.info.PieceOf(f.Offset+f.Length-1) - first + 1, Path: "duplicate of " + f.Path,
-		Fill: func(piece int) error {
+		Fill: func(piece metainfo.Piece) error {
 			mu.Lock()
 			filled = append(filled, piece)
 			mu.Unlock()
@@ -40,7 +40,7 @@ func (w *world) duplicateOf(file int, data []byte) (Duplicate, func() []int) {
 }
 
 // fill puts bytes on the store's disk that nobody vouches for.
-func (s *memStore) fill(piece int, data []byte) error {
+func (s *memStore) fill(piece metainfo.Piece, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.have.Has(piece) || s.put[piece].Count() > s.good[piece].Count() {
@@ -108,7 +108,7 @@ func TestDuplicateFaultsAreHeard(t *testing.T) {
 			duplicate, filled := w.duplicateOf(0, make([]byte, 1<<20))
 			tor := w.add(TorrentConfig{Prefetch: true})
 			fill := duplicate.Fill
-			duplicate.Fill = func(piece int) error {
+			duplicate.Fill = func(piece metainfo.Piece) error {
 				busy := make(chan struct{})
 				go tor.call(func() { close(busy); time.Sleep(ms) }) //nolint:errcheck // it was not closed
 				<-busy

@@ -9,6 +9,7 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/internal/fakepeer"
 	"torrentfs/internal/simnet"
+	"torrentfs/metainfo"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
 )
@@ -406,7 +407,7 @@ func TestDownloadSurvivesPartition(t *testing.T) {
 func TestRepeatedBitfieldAdds(t *testing.T) {
 	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
 		opt := w.options("aria2")
-		opt.Have = func(piece int) bool { return piece < 4 }
+		opt.Have = func(piece metainfo.Piece) bool { return piece < 4 }
 		p := w.serve(wan(10, 20*ms), opt)
 		tor := w.add(TorrentConfig{})
 		time.Sleep(time.Second)

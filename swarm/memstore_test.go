@@ -204,7 +204,7 @@ func (s *memStore) fails() bool {
 	return s.nth > 0 && s.reads%s.nth == 0
 }
 
-func (s *memStore) Commit(piece int) bool {
+func (s *memStore) Commit(piece metainfo.Piece) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.put[piece].Count(); n != s.info.NumBlocks(piece) && !s.doubtful.Has(piece) {
@@ -214,7 +214,7 @@ func (s *memStore) Commit(piece int) bool {
 	return true
 }
 
-func (s *memStore) Discard(piece int) {
+func (s *memStore) Discard(piece metainfo.Piece) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	copy(s.put[piece], s.good[piece])
@@ -250,7 +250,7 @@ func (s *memStore) HasBlock(at metainfo.Block) bool {
 	return s.have.Has(piece) || block < s.info.NumBlocks(piece) && s.good[piece].Has(block)
 }
 
-func (s *memStore) Blocks(yield func(piece int, blocks []uint64) bool) {
+func (s *memStore) Blocks(yield func(piece metainfo.Piece, blocks []uint64) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, g := range s.good {
@@ -260,7 +260,7 @@ func (s *memStore) Blocks(yield func(piece int, blocks []uint64) bool) {
 	}
 }
 
-func (s *memStore) Has(piece int) bool {
+func (s *memStore) Has(piece metainfo.Piece) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.have.Has(piece)

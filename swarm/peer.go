@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"torrentfs/internal/bitset"
+	"torrentfs/metainfo"
 	"torrentfs/picker"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
@@ -87,7 +88,7 @@ func (s *Session) discard(c *conn.Conn) {
 }
 
 // unreadable is called by a peer's writer if a committed piece could not be read.
-func (t *Torrent) unreadable(piece int, err error) {
+func (t *Torrent) unreadable(piece metainfo.Piece, err error) {
 	t.log.Debug("serve block", "piece", piece, "err", err)
 	if t.store.Has(piece) {
 		t.store.Invalidate(piece, err)

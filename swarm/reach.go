@@ -3,6 +3,8 @@ package swarm
 import (
 	"math"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // Reach is who could deliver a missing piece, as far as this moment shows.
@@ -53,7 +55,7 @@ func (t *Torrent) reach(first, last int) Reach {
 }
 
 // holders counts the connected peers that have a piece, and those of them that let us download.
-func (t *Torrent) holders(piece int) (holders, unchoked int) {
+func (t *Torrent) holders(piece metainfo.Piece) (holders, unchoked int) {
 	for _, c := range t.peers {
 		if c == nil || !c.remote.Has(piece) {
 			continue

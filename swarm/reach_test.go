@@ -3,13 +3,15 @@ package swarm
 import (
 	"testing"
 	"time"
+
+	"torrentfs/metainfo"
 )
 
 // Who has a piece, who may turn out to have it, and that nobody has it, can be told apart.
 func TestReachTellsWhoHasAPiece(t *testing.T) {
 	inWorld(t, 1<<20, 64<<10, Config{}, func(w *world) {
 		half := w.options("half")
-		half.Have = func(piece int) bool { return piece < 8 }
+		half.Have = func(piece metainfo.Piece) bool { return piece < 8 }
 		w.serve(wan(1000, 20*ms), half)
 		tor := w.add(TorrentConfig{})
 		if r := tor.Reach(0, 1); r.Piece != 0 || r.Holders != 0 || r.Prospects == 0 {

@@ -80,7 +80,7 @@ func (t *Torrent) handleMessage(c *peer, e conn.Event) error {
 	case wire.Cancel:
 		t.uploads.cancel(c, requestOf(e))
 	case wire.Reject:
-		if block, ok := t.blockOf(requestOf(e)); ok {
+		if block, ok := t.info.BlockAt(e.Piece, e.Begin, e.Length); ok {
 			t.picker.Rejected(now, c.id, block)
 		}
 	case wire.AllowedFast:
@@ -100,16 +100,7 @@ func requestOf(e conn.Event) conn.Request {
 	return conn.Request{Piece: e.Piece, Begin: e.Begin, Length: e.Length}
 }
 
-// blockOf is the block that a message names, if it is one that we may have asked for.
-func (t *Torrent) blockOf(r conn.Request) (block metainfo.Block, ok bool) {
-	b := r.Begin / blockSize
-	if r.Begin%blockSize != 0 || r.Piece >= t.info.NumPieces() || b >= t.info.NumBlocks(r.Piece) || r.Length != t.info.BlockLen(r.Piece, b) {
-		return metainfo.Block{}, false
-	}
-	return metainfo.Block{Piece: r.Piece, Index: b}, true
-}
-
-func (t *Torrent) handleHave(c *peer, piece int) {
+func (t *Torrent) handleHave(c *peer, piece metainfo.Piece) {
 	if !c.remote.Set(piece) {
 		return
 	}
@@ -177,14 +168,14 @@ func (t *Torrent) sendRequest(c *peer, block metainfo.Block) {
 		c.waitingSince = t.now()
 	}
 	c.Request(conn.Request{
-		Piece: block.Piece, Begin: block.Index * blockSize, Length: t.info.BlockLen(block.Piece, block.Index),
+		Piece: block.Piece, Begin: block.Begin(), Length: t.info.BlockLen(block.Piece, block.Index),
 	})
 	t.touch(c)
 }
 
 func (t *Torrent) sendCancel(c *peer, block metainfo.Block) {
 	t.post(c, func(b []byte) []byte {
-		return wire.AppendCancel(b, uint32(block.Piece), uint32(block.Index*blockSize), uint32(t.info.BlockLen(block.Piece, block.Index)))
+		return wire.AppendCancel(b, uint32(block.Piece), uint32(block.Begin()), uint32(t.info.BlockLen(block.Piece, block.Index)))
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/choke"
 	"torrentfs/swarm/conn"
 	"torrentfs/swarm/wire"
@@ -57,7 +58,7 @@ func (x *uploads) request(c *peer, u conn.Request) error {
 // servable is how many bytes of a piece may be asked for. Behind each file of a
 // v2 torrent libtorrent sees padding up to the end of the piece, and asks for it
 // with the file's last block: it is served as zeros.
-func (x *uploads) servable(piece int) int64 {
+func (x *uploads) servable(piece metainfo.Piece) int64 {
 	t := x.t
 	if !t.info.Hash.HasV1 {
 		return t.info.PieceLength()

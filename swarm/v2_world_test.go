@@ -368,7 +368,7 @@ func TestContradictionStopsTheTorrent(t *testing.T) {
 	})
 }
 
-func sha1Of(info *metainfo.Info, piece int) []byte {
+func sha1Of(info *metainfo.Info, piece metainfo.Piece) []byte {
 	h := info.PieceSHA1(piece)
 	return h[:]
 }

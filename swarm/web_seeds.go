@@ -8,7 +8,6 @@ import (
 	"torrentfs/internal/bitset"
 	"torrentfs/metainfo"
 	"torrentfs/picker"
-	"torrentfs/swarm/conn"
 	"torrentfs/swarm/hashes"
 	"torrentfs/swarm/peers"
 	"torrentfs/swarm/pieces/smartban"
@@ -32,7 +31,7 @@ type WebSeed interface {
 // may be called from any goroutine that Run waits for, and may block.
 type WebSeedHandler interface {
 	// Block takes a block that was requested, and the ownership of data.
-	Block(piece, begin int, data []byte)
+	Block(piece metainfo.Piece, begin int, data []byte)
 	// Reject says that a request is not answered by its block.
 	Reject(piece, begin, length int)
 	// Choke says that the server is to be left alone for a while, or may be
@@ -93,7 +92,7 @@ const (
 type webEvent struct {
 	web   *webPeer
 	kind  webEventKind
-	piece int // of a loss the first
+	piece metainfo.Piece // of a loss the first
 	begin int
 	n     int // of a loss the last piece
 	data  []byte
@@ -107,7 +106,7 @@ type webHandler struct {
 	w *webPeer
 }
 
-func (h webHandler) Block(piece, begin int, data []byte) {
+func (h webHandler) Block(piece metainfo.Piece, begin int, data []byte) {
 	if l := h.t.s.down; l != nil {
 		if err := l.WaitN(h.t.ctx, len(data)); err != nil {
 			return // the torrent is closed: nobody waits for the block
@@ -252,7 +251,7 @@ func (x *webSeeds) handle(e webEvent) {
 	case webBlock:
 		x.take(e)
 	case webReject:
-		if block, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n}); ok {
+		if block, ok := t.info.BlockAt(e.piece, e.begin, e.n); ok {
 			t.picker.Rejected(now, w.id, block)
 		}
 	case webChoke:
@@ -280,7 +279,7 @@ func (x *webSeeds) take(e webEvent) {
 	w.down.add(int64(e.n))
 	w.received += int64(e.n)
 	w.err, w.pause = nil, webPause
-	id, ok := t.blockOf(conn.Request{Piece: e.piece, Begin: e.begin, Length: e.n})
+	id, ok := t.info.BlockAt(e.piece, e.begin, e.n)
 	if !ok || t.picker.Received(t.now(), w.id, id) != picker.NewBlock {
 		t.pieces.wasted += int64(e.n)
 		return

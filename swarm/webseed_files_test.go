@@ -26,7 +26,7 @@ func TestChangedFileOnWebSeed(t *testing.T) {
 				changed := &w.info.Files[1]
 				from, to := w.info.PieceOf(changed.Offset), w.info.PieceOf(changed.Offset+changed.Length-1)
 				opt := w.options("has that file alone")
-				opt.Have = func(piece int) bool { return piece >= from && piece <= to }
+				opt.Have = func(piece metainfo.Piece) bool { return piece >= from && piece <= to }
 				w.serve(wan(1, 40*ms), opt)
 				tor := w.add(TorrentConfig{Prefetch: true, WebSeeds: openers(s)})
 				r := tor.NewReader(nil)

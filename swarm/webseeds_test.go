@@ -312,7 +312,7 @@ func TestFileMissingOnWebSeedComesFromPeers(t *testing.T) {
 			return missing
 		})
 		opt := w.options("half")
-		opt.Have = func(piece int) bool { return piece >= 16 && piece <= 32 } // where f001 lies
+		opt.Have = func(piece metainfo.Piece) bool { return piece >= 16 && piece <= 32 } // where f001 lies
 		w.serve(wan(5, 40*ms), opt)
 		tor := w.add(TorrentConfig{Prefetch: true, WebSeeds: openers(s)})
 		w.await(tor, time.Minute)

@@ -48,7 +48,7 @@ func NewHashes(mi *metainfo.MetaInfo) *Hashes {
 // Piece reads a piece and reports whether its content is right. It is not
 // known where the torrent has no v1 hashes and lacks the file's piece layer;
 // then nothing is read.
-func (h *Hashes) Piece(piece int, r io.Reader) (right, known bool) {
+func (h *Hashes) Piece(piece metainfo.Piece, r io.Reader) (right, known bool) {
 	n := h.info.PieceSize(piece)
 	if h.info.Hash.HasV1 {
 		sum := sha1.New() //nolint:gosec // BEP 3

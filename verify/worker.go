@@ -41,7 +41,7 @@ func (c *check) work(ctx context.Context) {
 }
 
 // credit notes a good piece for the files that it covers.
-func (c *check) credit(piece int) {
+func (c *check) credit(piece metainfo.Piece) {
 	c.good.Add(1)
 	for s := range c.info.Spans(int64(piece)*c.info.PieceLength(), c.info.PieceSize(piece)) {
 		c.verified[s.File].Add(s.Length)
@@ -50,7 +50,7 @@ func (c *check) credit(piece int) {
 
 // right reports whether a piece is there and has all hashes that the torrent
 // gives for it: the one of v1, the tree of v2, for a hybrid both.
-func (w *worker) right(ctx context.Context, piece int) bool {
+func (w *worker) right(ctx context.Context, piece metainfo.Piece) bool {
 	w.v1.Reset()
 	w.leaves = w.leaves[:0]
 	for s := range w.info.Spans(int64(piece)*w.info.PieceLength(), w.info.PieceSize(piece)) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -17,8 +18,8 @@ type HashAnswer struct {
 	Reject bool           // a reject is sent instead
 	Silent bool           // nothing is
 
-	Sent  func(piece int) bool      // whether the peer has sent a block of a piece
-	Asked func(piece int) time.Time // when it was first asked for one; zero: not yet
+	Sent  func(piece metainfo.Piece) bool      // whether the peer has sent a block of a piece
+	Asked func(piece metainfo.Piece) time.Time // when it was first asked for one; zero: not yet
 }
 
 // HashBehaviour spoils an answer. It is called with the peer's lock held, once
@@ -87,7 +88,7 @@ func (s *session) hashRequest(ask wire.HashRange) {
 		return
 	}
 	hashes, ok := p.opt.Hashes(ask)
-	a := HashAnswer{Ask: ask, N: p.hashAnswers, Hashes: hashes, Reject: !ok, Sent: func(piece int) bool { return p.sentOf[piece] }, Asked: func(piece int) time.Time { return p.askedOf[piece] }}
+	a := HashAnswer{Ask: ask, N: p.hashAnswers, Hashes: hashes, Reject: !ok, Sent: func(piece metainfo.Piece) bool { return p.sentOf[piece] }, Asked: func(piece metainfo.Piece) time.Time { return p.askedOf[piece] }}
 	p.hashAnswers++
 	for _, spoil := range p.opt.HashBehaviours {
 		spoil(&a)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -17,12 +18,12 @@ type Options struct {
 	Name        string   // "v" of the extension handshake
 	Size        int64    // of the piece space, bytes
 	PieceLength int64
-	PieceSize   func(piece int) int64 // of torrents with short pieces in the middle (v2); nil: only the last is short
-	Content     io.ReaderAt           // the piece space; the right bytes, also where the peer is to send others
+	PieceSize   func(piece metainfo.Piece) int64 // of torrents with short pieces in the middle (v2); nil: only the last is short
+	Content     io.ReaderAt                      // the piece space; the right bytes, also where the peer is to send others
 
 	// What it holds. Nil is everything: a seed. A leecher has func(int) bool {
 	// return false }; what it downloads it then has.
-	Have func(piece int) bool
+	Have func(piece metainfo.Piece) bool
 	// Want are the pieces to be downloaded, in order.
 	Want []int
 	// Depth is the number of requests that it keeps outstanding; 0 is 16.
@@ -94,7 +95,7 @@ func (o Options) withDefaults() Options {
 
 func (o *Options) numPieces() int { return int((o.Size + o.PieceLength - 1) / o.PieceLength) }
 
-func (o *Options) pieceSize(piece int) int64 {
+func (o *Options) pieceSize(piece metainfo.Piece) int64 {
 	if o.PieceSize != nil {
 		return o.PieceSize(piece)
 	}

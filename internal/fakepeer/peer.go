@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"torrentfs/metainfo"
 	"torrentfs/swarm/wire"
 )
 
@@ -153,7 +154,7 @@ func (p *Peer) Disconnect() {
 }
 
 // Announce makes the peer hold a piece from now on, and say so.
-func (p *Peer) Announce(piece int) {
+func (p *Peer) Announce(piece metainfo.Piece) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hold(piece)
@@ -186,7 +187,7 @@ func (p *Peer) Close() {
 }
 
 // hold adds a piece to what we have. mu is held.
-func (p *Peer) hold(piece int) {
+func (p *Peer) hold(piece metainfo.Piece) {
 	p.have[piece] = true
 	for _, s := range p.sessions {
 		if !s.opened { // its bitfield will tell

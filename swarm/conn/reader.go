@@ -95,7 +95,7 @@ func (c *Conn) decode(r *wire.Reader, m *wire.Message) (e Event, ok bool, err er
 		e, err = c.readBlock(r, e)
 		return e, err == nil, err
 	case wire.Reject:
-		if e.Piece < g.NumPieces() && isBlock(g, e) {
+		if isBlock(g, e) {
 			c.limit.answered()
 		}
 	case wire.Bitfield:
@@ -120,8 +120,8 @@ func (c *Conn) decode(r *wire.Reader, m *wire.Message) (e Event, ok bool, err er
 
 // isBlock reports whether an event names a whole block of a piece that exists.
 func isBlock(g *metainfo.Geometry, e Event) bool {
-	b := e.Begin / blockSize
-	return e.Begin%blockSize == 0 && b < g.NumBlocks(e.Piece) && e.Length == g.BlockLen(e.Piece, b)
+	_, ok := g.BlockAt(e.Piece, e.Begin, e.Length)
+	return ok
 }
 
 // keep keeps a message that cannot be understood without a geometry.

@@ -73,7 +73,10 @@ type Answerer struct {
 	scratch  []byte
 }
 
-type treeKey struct{ file, piece int } // piece of the file; -1: the file's tree above its pieces
+type treeKey struct {
+	file  int
+	piece metainfo.Piece // of the file; -1: the file's tree above its pieces
+}
 
 type cachedTree struct {
 	key  treeKey
@@ -182,7 +185,7 @@ func (a *Answerer) pieceLayer(ctx context.Context, q request, file, piece, base,
 
 // pieceTree is the tree above the leaves of a piece of the file, hashed from
 // its verified bytes if it is not at hand.
-func (a *Answerer) pieceTree(ctx context.Context, q request, file, piece int) (*metainfo.Tree, error) {
+func (a *Answerer) pieceTree(ctx context.Context, q request, file int, piece metainfo.Piece) (*metainfo.Tree, error) {
 	key := treeKey{file, piece}
 	if tree := a.cached(key); tree != nil {
 		return tree, nil

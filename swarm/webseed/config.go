@@ -25,7 +25,7 @@ var (
 // one blocks, its connection is not read. None is made after Run has returned.
 type Handler interface {
 	// Block takes a block that was requested, and the ownership of data.
-	Block(piece, begin int, data []byte)
+	Block(piece metainfo.Piece, begin int, data []byte)
 	// Reject says that a request is not answered: it was cancelled, or the
 	// server could not.
 	Reject(piece, begin, length int)

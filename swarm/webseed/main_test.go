@@ -111,7 +111,7 @@ func (a *answers) change(f func()) {
 	}
 }
 
-func (a *answers) Block(piece, begin int, data []byte) {
+func (a *answers) Block(piece metainfo.Piece, begin int, data []byte) {
 	a.change(func() {
 		r := request{piece, begin, len(data)}
 		if a.blocks[r] != nil {

@@ -36,7 +36,7 @@ func TestNoCommandsToLocalServers(t *testing.T) {
 		}
 	}))
 	s, a, _ := start(t, Config{URL: local, Info: tt.info, conns: 1, Dialer: &guard.Dialer{}})
-	get := func(piece int) { s.Request(piece, 0, metainfo.BlockSize) }
+	get := func(piece metainfo.Piece) { s.Request(piece, 0, metainfo.BlockSize) }
 	get(0) // a.bin
 	a.wait(t, "a block", func() bool { return len(a.blocks) == 1 })
 	for i, f := range tt.info.Files {

@@ -145,7 +145,7 @@ func (l *location) file(i int) (u *url.URL, ok bool) {
 }
 
 // part is the URL of a part of a piece (BEP 17).
-func (l *location) part(piece int, begin, length int64) *url.URL {
+func (l *location) part(piece metainfo.Piece, begin, length int64) *url.URL {
 	var q strings.Builder
 	if q.WriteString(l.base.RawQuery); q.Len() > 0 {
 		q.WriteByte('&')

@@ -47,12 +47,12 @@ func newMemStore(info *metainfo.Info) *memStore {
 	return s
 }
 
-func (s *memStore) block(piece, block int) []byte {
+func (s *memStore) block(piece metainfo.Piece, block int) []byte {
 	off := int64(piece)*s.info.PieceLength() + int64(block)*blockSize
 	return s.data[off : off+int64(s.info.BlockLen(piece, block))]
 }
 
-func (s *memStore) putBlock(piece, block int, data []byte) {
+func (s *memStore) putBlock(piece metainfo.Piece, block int, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.good[piece].Has(block) {
@@ -62,7 +62,7 @@ func (s *memStore) putBlock(piece, block int, data []byte) {
 }
 
 // discard drops what is not verified of a piece.
-func (s *memStore) discard(piece int) {
+func (s *memStore) discard(piece metainfo.Piece) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	copy(s.put[piece], s.good[piece])
@@ -78,7 +78,7 @@ func (s *memStore) Unverified(b metainfo.Block, scratch []byte) ([]byte, error) 
 	return append(scratch[:0], s.block(b.Piece, b.Index)...), nil
 }
 
-func (s *memStore) Commit(piece int) bool {
+func (s *memStore) Commit(piece metainfo.Piece) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stale > 0 {
