@@ -55,7 +55,7 @@ func newDiscovery() *discovery {
 // address of a family, that one is left out.
 func (d *discovery) openDHT(cfg Discovery, network *egress.Network, port *udpmux.Port, blocked func(netip.Addr) bool, log *slog.Logger) {
 	if cfg.DHTState != "" {
-		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so where it fails
+		_ = os.MkdirAll(filepath.Dir(cfg.DHTState), 0o755) // saving says so if it fails
 	}
 	c := dht.Config{
 		IPv4: port.IPv4(), IPv6: port.IPv6(), Bootstrap: cfg.DHTBootstrap, StateFile: cfg.DHTState,
@@ -77,7 +77,7 @@ func (d *discovery) openDHT(cfg Discovery, network *egress.Network, port *udpmux
 }
 
 // openPorts makes the mapper of the ports that peers and nodes come to: one
-// number, but where others have that for UDP. udp is 0 where there is none.
+// number, unless others have that for UDP. udp is 0 if there is none.
 func (d *discovery) openPorts(network *egress.Network, tcp, udp uint16, log *slog.Logger) {
 	c := portmap.Config{
 		Mappings: []portmap.Mapping{{Protocol: portmap.TCP, Port: tcp}},

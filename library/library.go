@@ -76,7 +76,7 @@ type AddOptions struct {
 // ErrClosed is returned by a library that has been closed.
 var ErrClosed = errors.New("library is closed")
 
-// ListenError says that the port for incoming peers could not be opened.
+// ListenError is that the port for incoming peers could not be opened.
 type ListenError struct {
 	Addr string
 	Err  error
@@ -85,7 +85,7 @@ type ListenError struct {
 func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.Addr, e.Err) }
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// DataError says that a torrent's data folder cannot be used.
+// DataError is that a torrent's data folder cannot be used.
 type DataError struct {
 	Dir string
 	Err error
@@ -168,7 +168,7 @@ func Open(cfg Config) (*Library, error) {
 	return l, nil
 }
 
-// Port is the TCP port for incoming peers, 0 where it does not listen.
+// Port is the TCP port for incoming peers, 0 if it does not listen.
 func (l *Library) Port() int { return l.port }
 
 // announcedPort is the port that trackers are told. Many refuse 0; who does not

@@ -22,7 +22,7 @@ const portTries = 8
 type listeners struct {
 	tcp    net.Listener // the session closes it; nil: we do not listen
 	utp    *utp.Socket  // likewise; nil: off
-	shared *udpmux.Port // the DHT's part of the UDP port; nil where there is no such port
+	shared *udpmux.Port // the DHT's part of the UDP port; nil if there is no such port
 
 	relayed chan struct{} // holds a token when a proxy has begun to relay the UDP port; nil: it is ours
 }
@@ -61,7 +61,7 @@ func (ls *listeners) share(udp net.PacketConn, cfg Config, c utp.Config) {
 	ls.utp = utp.New(udp, c)
 }
 
-// openRelay opens a UDP port at the proxy, where that has some. Peers and nodes
+// openRelay opens a UDP port at the proxy, if that has some. Peers and nodes
 // are reached by it; where they would reach us nobody knows, so nothing tells them.
 func (ls *listeners) openRelay(cfg Config, wantUDP bool, log *slog.Logger) error {
 	if !wantUDP || cfg.Network.out().NoRelay() != nil {
@@ -116,7 +116,7 @@ func listenBoth(network *egress.Network, addr string, wantUDP bool, log *slog.Lo
 	}
 }
 
-// port is the TCP port, 0 where there is none.
+// port is the TCP port, 0 if there is none.
 func (ls *listeners) port() int {
 	if ls.tcp == nil {
 		return 0

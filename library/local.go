@@ -20,7 +20,7 @@ type localPeers struct {
 
 	mu      sync.Mutex // guards what follows; a leaf
 	sinks   map[[20]byte]swarm.PeerSink
-	service *lsd.Service       // nil where there is no network that knows multicast
+	service *lsd.Service       // nil if there is no network that knows multicast
 	end     context.CancelFunc // ends it
 }
 

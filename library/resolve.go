@@ -23,7 +23,7 @@ type ResolveOptions struct {
 	Progress func(swarm.MetadataProgress)
 }
 
-// ErrMetadata says that peers gave metadata with the right hash that is no
+// ErrMetadata is that peers gave metadata with the right hash that is no
 // torrent which can be used.
 var ErrMetadata = errors.New("unusable metadata")
 

@@ -54,7 +54,7 @@ func selectedFiles(info *metainfo.Info, sel []metainfo.IndexRange) iter.Seq[int]
 }
 
 // Selected is closed once the files of [AddOptions.Select] are verified and on
-// disk; where none are selected, it is Complete.
+// disk; if none are selected, it is Complete.
 func (t *Torrent) Selected() <-chan struct{} { return t.selected }
 
 // fileComplete is called by the store for each file that is verified and written.

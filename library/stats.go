@@ -44,12 +44,12 @@ type BlockedRead struct {
 type TrackerStatus struct {
 	URL               string
 	Tier              int
-	Seeders, Leechers int // as the tracker counts them; -1 where it did not say
+	Seeders, Leechers int // as the tracker counts them; -1 if it did not say
 	Peers             int // addresses in its last answer
 	NextAnnounce      time.Time
 	Working           bool   // the last announce was answered
 	Err               error  // of the last announce, nil if it worked
-	Warning           string // of the last answer; "" where there was none
+	Warning           string // of the last answer; "" if there was none
 }
 
 // Stats takes a snapshot of the torrent.

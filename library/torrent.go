@@ -30,7 +30,7 @@ type Torrent struct {
 	tree     *tree
 	reads    *readOwner
 	prefetch bool      // everything is wanted
-	created  time.Time // see shownDate; shown where a file has no time of its own
+	created  time.Time // see shownDate; shown if a file has no time of its own
 
 	complete chan struct{} // every piece verified and durable
 	selected chan struct{} // the same of the selected files
@@ -116,7 +116,7 @@ func (t *Torrent) awaitComplete(ctx context.Context) {
 }
 
 // awaitDurable waits until everything in the ranges, which is verified, outlives a
-// crash, and says whether that is so; else ctx has ended. What a failed sync
+// crash, and reports whether that is so; else ctx has ended. What a failed sync
 // has cost is fetched again meanwhile.
 func (t *Torrent) awaitDurable(ctx context.Context, ranges []metainfo.ByteRange) bool {
 	said := false
@@ -166,7 +166,7 @@ func (t *Torrent) TopPath() string {
 	return t.info.Name
 }
 
-// ReadOnly says why nothing is written to the data directory, nil where it is.
+// ReadOnly tells why nothing is written to the data directory, nil if it is.
 func (t *Torrent) ReadOnly() error { return t.store.ReadOnly() }
 
 // Checked waits until everything found on disk has been hashed.

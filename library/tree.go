@@ -162,7 +162,7 @@ func (f *file) WillNeed(off int64, n int) { f.reader.WillNeed(f.meta.Offset+off,
 // PrefetchUrgent has a range fetched of which the first page alone is asked for.
 func (f *file) PrefetchUrgent(off int64, n int) { f.reader.PrefetchUrgent(f.meta.Offset+off, n) }
 
-// Ready says whether a read would not wait.
+// Ready reports whether a read would not wait.
 func (f *file) Ready(off int64, n int) bool {
 	if n == 0 {
 		return true

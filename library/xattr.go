@@ -16,11 +16,11 @@ const (
 	xattrPrefix       = "user.torrent."
 	xattrInfoHash     = xattrPrefix + "info_hash"    // hex
 	xattrState        = xattrPrefix + "state"        // see state
-	xattrProgress     = xattrPrefix + "progress"     // verified bytes in percent, 100 only where all is here
+	xattrProgress     = xattrPrefix + "progress"     // verified bytes in percent, 100 only if all is here
 	xattrVerified     = xattrPrefix + "verified"     // bytes
 	xattrSize         = xattrPrefix + "size"         // bytes
 	xattrAvailability = xattrPrefix + "availability" // copies that peers and we hold together
-	xattrWaiting      = xattrPrefix + "waiting"      // reads that wait, and what the oldest waits for; empty where none does
+	xattrWaiting      = xattrPrefix + "waiting"      // reads that wait, and what the oldest waits for; empty if none does
 	xattrPolicy       = xattrPrefix + "on_unavailable"
 	xattrPieceLength  = xattrPrefix + "piece_length" // bytes
 	xattrPeers        = xattrPrefix + "peers"        // connected; of the root directory alone
@@ -184,7 +184,7 @@ func (tr *tree) policy(file int) OnUnavailable {
 	return tr.unavailable
 }
 
-// policyOf is the policy of an object; where files below a directory have several, one of these.
+// policyOf is the policy of an object; if files below a directory have several, one of these.
 func (tr *tree) policyOf(o fs.Object) OnUnavailable {
 	for e := range o.Below {
 		if !o.Root {

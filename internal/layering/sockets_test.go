@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// networkDoors are the names of the standard library by which a program reaches the
+// networkCalls are the names of the standard library by which a program reaches the
 // network or asks for a name. Package egress alone uses them, so that nothing
 // leaves beside a proxy or another interface.
-var networkDoors = map[string][]string{
+var networkCalls = map[string][]string{
 	"net": {
 		"Dial", "DialIP", "DialTCP", "DialTimeout", "DialUDP", "Dialer", "Listen", "ListenConfig", "ListenIP", "ListenMulticastUDP",
 		"ListenPacket", "ListenTCP", "ListenUDP", "DefaultResolver", "Resolver", "LookupAddr", "LookupCNAME", "LookupHost", "LookupIP",
@@ -28,13 +28,13 @@ var networkDoors = map[string][]string{
 	"golang.org/x/sys/unix": {"Socket", "Connect"},
 }
 
-// doorkeepers are the packages that may use them, each with the reason.
-var doorkeepers = map[string]string{
+// mayCall are the packages that may use them, each with the reason.
+var mayCall = map[string]string{
 	"torrentfs/net/egress": "is the way out",
 }
 
-// openDoors are single files outside that may, with what they use and why.
-var openDoors = map[string]string{
+// exceptions are single files outside that may, with what they use and why.
+var exceptions = map[string]string{
 	"cmd/torrentfs/tracker.go net.ListenConfig": "the tracker is a server: who asks it comes to it",
 	"net/monitor/watch.go net.Interfaces":       "it reads our own addresses, and sends nothing",
 }
@@ -57,9 +57,9 @@ func shippedSources(t *testing.T) (all []sourcePackage) {
 	return all
 }
 
-// doorsOf are the doors that a file uses, as "package.Name". An http.Transport
+// callsOf are the network calls that a file uses, as "package.Name". An http.Transport
 // without a dialer of its own, and an http.Client without a transport, are such.
-func doorsOf(t *testing.T, name string) (used []string) {
+func callsOf(t *testing.T, name string) (used []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 	if err != nil {
@@ -85,7 +85,7 @@ func doorsOf(t *testing.T, name string) (used []string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
-			if path, name := pathOf(n); slices.Contains(networkDoors[path], name) {
+			if path, name := pathOf(n); slices.Contains(networkCalls[path], name) {
 				used = append(used, path+"."+name)
 			}
 		case *ast.CompositeLit:
@@ -123,21 +123,21 @@ func TestOneWayOut(t *testing.T) {
 			if strings.HasSuffix(f, "_test.go") {
 				continue
 			}
-			for _, door := range doorsOf(t, f) {
-				use := strings.TrimPrefix(p.path, module+"/") + "/" + filepath.Base(f) + " " + door
+			for _, call := range callsOf(t, f) {
+				use := strings.TrimPrefix(p.path, module+"/") + "/" + filepath.Base(f) + " " + call
 				found[use], found[p.path] = true, true
-				if doorkeepers[p.path] == "" && openDoors[use] == "" {
+				if mayCall[p.path] == "" && exceptions[use] == "" {
 					t.Errorf("%s: all traffic goes by package net/egress", use)
 				}
 			}
 		}
 	}
-	for use, why := range doorkeepers {
+	for use, why := range mayCall {
 		if !found[use] {
 			t.Errorf("%s needs no exception (%s)", use, why)
 		}
 	}
-	for use, why := range openDoors {
+	for use, why := range exceptions {
 		if !found[use] {
 			t.Errorf("%s needs no exception (%s)", use, why)
 		}
@@ -145,8 +145,8 @@ func TestOneWayOut(t *testing.T) {
 }
 
 // The test above finds what it looks for.
-func TestDoorsAreFound(t *testing.T) {
-	got := doorsOf(t, "testdata/doors.go")
+func TestNetworkCallsAreFound(t *testing.T) {
+	got := callsOf(t, "testdata/calls.go")
 	want := []string{
 		"net/http.DefaultClient", "net.Dialer", "net.DefaultResolver", "net/http.Client without Transport",
 		"net/http.Transport without DialContext", "golang.org/x/sys/unix.Socket",

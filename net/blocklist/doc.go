@@ -5,7 +5,7 @@
 // text (P2P, "description:first-last"), eMule's ipfilter (DAT, "first - last ,
 // level , description"), plain ranges, networks ("192.0.2.0/24") and single
 // addresses, each also compressed with gzip. A [List] never changes and may be
-// shared between goroutines; whoever wants another one replaces it.
+// shared between goroutines; a caller that wants another one replaces it.
 //
 // It never fetches anything, never resolves a name, and takes eight bytes of
 // memory for a range of IPv4 whatever its line says.

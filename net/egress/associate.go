@@ -13,11 +13,11 @@ import (
 // relaying is what is known of the proxy and datagrams.
 type relaying struct {
 	mu      sync.Mutex
-	none    error // by Check: why it relays none, and is not asked again; nil: it does, or nobody asked
+	none    error // by Check: why it relays none, and is not asked again; nil: it does, or was not asked
 	failing error // why it does not at the moment
 }
 
-// NoRelay is why no datagrams go through the proxy; nil where it relays them, or
+// NoRelay is why no datagrams go through the proxy; nil if it relays them, or
 // [Network.Check] did not ask.
 func (nw *Network) NoRelay() error {
 	switch {
@@ -32,8 +32,8 @@ func (nw *Network) NoRelay() error {
 }
 
 // OpenRelay opens a UDP port at the proxy, in the background. opened is called
-// each time that the proxy has agreed to it, and must not block; nil: nobody wants
-// to know. The error wraps ErrProxied where the proxy is known to relay nothing.
+// each time that the proxy has agreed to it, and must not block; nil: nothing wants
+// to know. The error wraps ErrProxied if the proxy is known to relay nothing.
 func (nw *Network) OpenRelay(opened func()) (*Relay, error) {
 	if !nw.Proxied() {
 		return nil, errors.New("open a UDP port at the proxy: there is none")

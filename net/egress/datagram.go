@@ -9,7 +9,7 @@ import (
 )
 
 // RelayOverhead is what a datagram takes on its way to the proxy beside its
-// payload and the headers of UDP and IP, at most, where it is for an address.
+// payload and the headers of UDP and IP, at most, if it is for an address.
 const RelayOverhead = 22
 
 // NameAddr is a host that the proxy is to look up, as an address that a [Relay]
@@ -39,7 +39,7 @@ func appendDatagram(b []byte, to net.Addr) ([]byte, error) {
 	return nil, fmt.Errorf("no address for a datagram: %v", to)
 }
 
-// parseDatagram takes the header off a datagram from the proxy, and says where
+// parseDatagram takes the header off a datagram from the proxy, and returns where
 // the proxy got it: an *net.UDPAddr, or a NameAddr from a proxy that repeats what
 // it was given. Fragments are refused, as RFC 1928 allows; nobody sends them.
 func parseDatagram(b []byte) (payload []byte, from net.Addr, err error) {

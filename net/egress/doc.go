@@ -22,7 +22,7 @@
 // has no way through must not find one beside. The handshakes are ours, since
 // golang.org/x/net/proxy neither tells a wrong password from a peer that is not
 // there, nor knows of datagrams, nor can it ask a proxy whether it would take us
-// before there is somebody to connect to.
+// before there is a peer to connect to.
 //
 // The Network owns its watcher, and knows the connections that it made over an
 // interface by weak pointers; a Relay owns the connection that keeps its

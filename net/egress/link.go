@@ -20,7 +20,7 @@ type link struct {
 	name     string
 	loopback bool
 	log      *slog.Logger
-	index    func() int // of the interface now, 0 where there is none; for tests
+	index    func() int // of the interface now, 0 if there is none; for tests
 	done     chan struct{}
 	once     sync.Once // closes done
 	wg       sync.WaitGroup

@@ -20,7 +20,7 @@ var (
 	ErrDown = errors.New("the network is down")
 )
 
-const dialTimeout = 15 * time.Second // of a connection, where its context sets no other
+const dialTimeout = 15 * time.Second // of a connection, if its context sets no other
 
 // Config says by what traffic goes. The zero value is the system's network.
 type Config struct {
@@ -100,12 +100,12 @@ func (nw *Network) Interface() string {
 }
 
 // Proxied reports whether there is a proxy. Then names are not to be looked up
-// but handed to DialContext, and there is nothing but outgoing TCP and, where
+// but handed to DialContext, and there is nothing but outgoing TCP and, if
 // the proxy has it, what a [Relay] carries.
 func (nw *Network) Proxied() bool { return nw != nil && nw.cfg.Proxy != nil }
 
-// Err is why nothing can go out at the moment; nil where it can, or where
-// nobody has tried.
+// Err is why nothing can go out at the moment; nil if it can, or if
+// nothing has tried.
 func (nw *Network) Err() error {
 	if nw == nil {
 		return nil
@@ -176,7 +176,7 @@ func (nw *Network) listen(ctx context.Context, network, addr string) (net.Listen
 	return c.Listen(ctx, network, addr)
 }
 
-// ListenPacket opens a UDP port. It is a *net.UDPConn, but where an interface is
+// ListenPacket opens a UDP port. It is a *net.UDPConn, unless an interface is
 // bound: then it is a [RebindingConn], because such a socket does not outlive the
 // interface.
 func (nw *Network) ListenPacket(ctx context.Context, network, addr string) (net.PacketConn, error) {
@@ -279,7 +279,7 @@ func (nw *Network) dialDNS(ctx context.Context, network, addr string) (net.Conn,
 	return nw.dialDirect(ctx, network, addr)
 }
 
-// control binds a socket before it is used; nil where there is no interface.
+// control binds a socket before it is used; nil if there is no interface.
 func (nw *Network) control() func(network, address string, c syscall.RawConn) error {
 	if nw == nil || nw.link == nil {
 		return nil

@@ -30,7 +30,7 @@ func (a *association) close() {
 }
 
 // Relay is a UDP port at a SOCKS5 proxy, a net.PacketConn: to an address that has
-// AddrPort, or to a [NameAddr]. Whoever we have sent to can answer; whether others
+// AddrPort, or to a [NameAddr]. A peer that we have sent to can answer; whether others
 // can reach it, and where, the proxy does not tell.
 //
 // It asks the proxy in the background, and again when the association has ended.

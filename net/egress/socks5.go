@@ -41,7 +41,7 @@ func (r refusal) Error() string {
 	return fmt.Sprintf("code %d", byte(r))
 }
 
-// Unwrap says whether the proxy's rules are against it, or it was not possible.
+// Unwrap tells whether the proxy's rules are against it, or it was not possible.
 func (r refusal) Unwrap() error {
 	if r == 2 {
 		return ErrProxyForbids
@@ -100,7 +100,7 @@ func connectSOCKS(rw io.ReadWriter, target string) error {
 }
 
 // associateSOCKS asks for a relay of datagrams, and returns where it is; that is
-// the zero AddrPort where the proxy gives a name. We do not say from where we
+// the zero AddrPort if the proxy gives a name. We do not say from where we
 // would send: a router on the way may change it.
 func associateSOCKS(rw io.ReadWriter) (netip.AddrPort, error) {
 	return askSOCKS(rw, appendAddrPort([]byte{socksVersion, socksAssociate, 0}, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)))

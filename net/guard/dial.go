@@ -32,7 +32,7 @@ type Dialer struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to a checked address; nil means the system's network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Via, where it is set, connects by name in place of Lookup and Dial: a
+	// Via, if it is set, connects by name in place of Lookup and Dial: a
 	// proxy that resolves names itself. See [CheckRemote].
 	Via func(ctx context.Context, network, hostport string) (net.Conn, error)
 }

@@ -13,7 +13,7 @@ var localSuffixes = []string{
 	"localhost", "local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa", "arpa",
 }
 
-// CheckRemote judges a host whose name somebody else will resolve, a proxy: what
+// CheckRemote judges a host whose name a proxy will resolve: what
 // it leads to cannot be seen. Addresses are judged as ever, private allows those
 // that are not public. Of names, those are refused (ErrForbidden) that lead
 // nowhere or into the proxy's own network: without a dot, or with an ending that

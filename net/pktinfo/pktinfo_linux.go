@@ -14,7 +14,7 @@ const Size = 64
 
 // Note has the system say of each datagram to which of our addresses it
 // came, which [Arrival] reads. Where the socket has one address it is not worth
-// asking, and where the system does not tell, nothing is lost but that.
+// asking, and if the system does not tell, nothing is lost but that.
 func Note(c *net.UDPConn) {
 	local, ok := c.LocalAddr().(*net.UDPAddr)
 	if !ok || !local.IP.IsUnspecified() {
@@ -35,7 +35,7 @@ func Note(c *net.UDPConn) {
 // Control is what kind of control message one is.
 type Control struct{ Level, Kind int32 }
 
-// Next takes the first control message off oob: ok is false where there is
+// Next takes the first control message off oob: ok is false if there is
 // no whole one.
 func Next(oob []byte) (c Control, data, rest []byte, ok bool) {
 	if len(oob) < unix.SizeofCmsghdr {
@@ -50,7 +50,7 @@ func Next(oob []byte) (c Control, data, rest []byte, ok bool) {
 }
 
 // Arrival is the address of ours that a datagram with these control messages came
-// to, where answers can be sent from it; else it is invalid.
+// to, if answers can be sent from it; else it is invalid.
 func Arrival(oob []byte) (ours netip.Addr) {
 	for c, data, rest, ok := Next(oob); ok; c, data, rest, ok = Next(rest) {
 		switch {
@@ -68,7 +68,7 @@ func Arrival(oob []byte) (ours netip.Addr) {
 }
 
 // AppendSource appends the control message that has a datagram leave from an
-// address of ours; nothing where it is invalid.
+// address of ours; nothing if it is invalid.
 func AppendSource(oob []byte, ours netip.Addr) []byte {
 	if !ours.IsValid() {
 		return oob

@@ -44,7 +44,7 @@ type Gateway interface {
 	Map(ctx context.Context, m Mapping, external uint16, life time.Duration) (port uint16, granted time.Duration, err error)
 	// Unmap removes a mapping that Map has made.
 	Unmap(ctx context.Context, m Mapping, external uint16) error
-	// External is the router's own address outside; it may be invalid where
+	// External is the router's own address outside; it may be invalid if
 	// the protocol tells it only with a mapping.
 	External(ctx context.Context) (netip.Addr, error)
 }
@@ -60,7 +60,7 @@ type Config struct {
 	Mappings    []Mapping
 	Description string // that the router shows its owner; empty means "torrentfs"
 	// Mapped is told of each new mapping, with the external port, and an
-	// address where the router names one. It must not block.
+	// address if the router names one. It must not block.
 	Mapped func(m Mapping, external netip.AddrPort)
 	Logger *slog.Logger // nil logs nothing
 
@@ -100,7 +100,7 @@ type Mapper struct {
 
 // Status is a snapshot of a Mapper.
 type Status struct {
-	Gateway  string     // protocol and router; empty where none was found
+	Gateway  string     // protocol and router; empty if none was found
 	External netip.Addr // the router's word for its address, if it gave one
 	Mapped   map[Mapping]uint16
 }

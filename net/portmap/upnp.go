@@ -21,7 +21,7 @@ import (
 
 const (
 	maxUPnPBody = 512 << 10 // bytes of any answer
-	portTries   = 4         // external ports that are tried where one is taken
+	portTries   = 4         // external ports that are tried if one is taken
 )
 
 // Codes of UPnP errors (WANIPConnection:2, 2.5).
@@ -200,7 +200,7 @@ func (g *upnp) Map(ctx context.Context, m Mapping, external uint16, life time.Du
 		case code == upnpOnlyPermanent && lease != 0:
 			lease = 0
 		case code == upnpConflict:
-			external = 1024 + (external*31+7)%60000 // somebody else has it: try elsewhere
+			external = 1024 + (external*31+7)%60000 // another host has it: try elsewhere
 		default:
 			return 0, 0, fmt.Errorf("request UPnP mapping: %w", err)
 		}

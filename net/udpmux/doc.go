@@ -3,7 +3,7 @@
 // others are told.
 //
 // A [Port] gives the DHT a socket for each address family ([Port.IPv4],
-// [Port.IPv6]) over a socket that somebody reads. That is package utp where
+// [Port.IPv6]) over a socket that another room reads. That is package utp if
 // there is uTP, since what comes is nearly all its own and it takes many packets
 // with one system call: it hands on what is no uTP packet ([Port.Deliver], as
 // utp.Config.Other). Else it is [Port.Serve]. The first byte tells the two

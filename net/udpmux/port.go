@@ -53,7 +53,7 @@ func families(a net.Addr) (v4, v6 bool) {
 	return v4, addr.IsValid() && !v4
 }
 
-// IPv4 is the DHT's socket for IPv4; nil where there is no such family.
+// IPv4 is the DHT's socket for IPv4; nil if there is no such family.
 // [Port.Close] ends it, and so does its own Close.
 func (p *Port) IPv4() net.PacketConn { return p.v4.conn() }
 
@@ -84,7 +84,7 @@ func (p *Port) Deliver(b []byte, from netip.AddrPort, ours netip.Addr) {
 	}
 }
 
-// Serve reads the socket until Close, where nobody else does. It owns the socket
+// Serve reads the socket until Close, if nothing else does. It owns the socket
 // from then on.
 func (p *Port) Serve() {
 	r := newReader(p.pc)

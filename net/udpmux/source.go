@@ -15,8 +15,8 @@ type Addr struct {
 	Ours netip.Addr // invalid: not known
 }
 
-// socketOf is the system's socket below pc, the one of the moment where it
-// outlives its interface; nil where there is none.
+// socketOf is the system's socket below pc, the one of the moment if it
+// outlives its interface; nil if there is none.
 func socketOf(pc net.PacketConn) *net.UDPConn {
 	switch c := pc.(type) {
 	case *net.UDPConn:
@@ -27,7 +27,7 @@ func socketOf(pc net.PacketConn) *net.UDPConn {
 	return nil
 }
 
-// send sends from one of our addresses, as the route has it where ours is invalid.
+// send sends from one of our addresses, as the route has it if ours is invalid.
 func send(pc net.PacketConn, b []byte, ours netip.Addr, to net.Addr) (int, error) {
 	u, ok := to.(interface{ AddrPort() netip.AddrPort })
 	c := socketOf(pc)

@@ -37,7 +37,7 @@ func newView(p *Port) *view {
 	}
 }
 
-// conn is v as an interface that is nil where v is.
+// conn is v as an interface that is nil if v is.
 func (v *view) conn() net.PacketConn {
 	if v == nil {
 		return nil
@@ -123,7 +123,7 @@ func (v *view) SetReadDeadline(t time.Time) error {
 }
 
 // WriteTo implements net.PacketConn. To an [*Addr] it answers from the address of
-// ours that is named there: whoever asked one address takes no answer from another.
+// ours that is named there: a host that asked one address takes no answer from another.
 func (v *view) WriteTo(b []byte, to net.Addr) (int, error) {
 	select {
 	case <-v.closed:

@@ -1,4 +1,4 @@
-// Package testdata opens doors in every way that the test knows.
+// Package testdata calls the network in every way that the test knows.
 package testdata
 
 import (
