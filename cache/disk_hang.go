@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"torrentfs/internal/leave"
 )
 
 // hangTime is how long the disk may take for one operation until it counts as
@@ -115,23 +117,22 @@ func (h *diskHealth) bounded(op, path string, f func() error) error {
 		return err
 	}
 	o := &operation{kind: reading, op: op, path: path, since: time.Now()}
-	done := make(chan error, 1)
-	go func() {
+	done := leave.Go(func() (struct{}, error) {
 		err := f()
 		h.answered(o)
-		done <- err
-	}()
+		return struct{}{}, err
+	})
 	timer := time.NewTimer(hangTime)
 	defer timer.Stop()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.Err
 	case <-timer.C:
 	}
 	if h.hangs(o) {
 		return o.err()
 	}
-	return <-done // it answered just now
+	return (<-done).Err // it answered just now
 }
 
 // hangs reports whether an error says that the disk hangs.
@@ -177,14 +178,13 @@ func (s *Store) readFile(dst []byte, p part) error {
 // closeInTime runs the rest of Close and leaves it behind if the disk does not
 // answer: it goes on then until the process ends.
 func (s *Store) closeInTime(rest func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- rest() }()
+	done := leave.Go(func() (struct{}, error) { return struct{}{}, rest() })
 	ticker := time.NewTicker(hangTime / 10)
 	defer ticker.Stop()
 	for begun := time.Now(); ; {
 		select {
-		case err := <-done:
-			return err
+		case r := <-done:
+			return r.Err
 		case <-ticker.C:
 			if err := s.disk.hanging(numDiskOps); err != nil && time.Since(begun) >= hangTime/2 {
 				return fmt.Errorf("not everything is written: %w", err)

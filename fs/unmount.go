@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"torrentfs/internal/leave"
 )
 
 // Wait returns when the mount has ended: unmounted by [Mounted.Unmount] or by anybody else. A mount that somebody has
@@ -128,22 +130,7 @@ func (m *Mounted) unmountSoon(ctx context.Context, point string) error {
 
 // bounded runs f, which may hang in the kernel, and gives up on it when ctx ends.
 func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
+	return leave.Run(ctx, 0, f)
 }
 
 func unmountBounded(ctx context.Context, path string, lazy bool) error {

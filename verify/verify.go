@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"torrentfs/internal/leave"
 	"torrentfs/metainfo"
 )
 
@@ -62,26 +63,11 @@ var (
 // Data hashes what lies in dir, in the torrent's own layout, against mi. The
 // error is for a check that could not be made, not for its outcome.
 func Data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (*Report, error) {
-	type outcome struct {
-		report *Report
-		err    error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		r, err := data(ctx, mi, dir, opt)
-		done <- outcome{r, err}
-	}()
-	select {
-	case o := <-done:
-		return o.report, o.err
-	case <-ctx.Done():
-	}
-	select {
-	case o := <-done:
-		return o.report, o.err
-	case <-time.After(leaveAfter):
+	r, err := leave.Run(ctx, leaveAfter, func() (*Report, error) { return data(ctx, mi, dir, opt) })
+	if err != nil && err == context.Cause(ctx) { // it was left behind
 		return nil, fmt.Errorf("verify %s: %w", mi.Info.Name, context.Cause(ctx))
 	}
+	return r, err
 }
 
 // leaveAfter is how long a disk may take to answer when the caller has had

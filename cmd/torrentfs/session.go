@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"torrentfs/internal/leave"
 	"torrentfs/library"
 	"torrentfs/metainfo"
 )
@@ -307,30 +308,11 @@ const diskPatience = 10 * time.Second
 
 // addOnce adds the torrent. It says so if the disk does not answer, and leaves
 // that behind when ctx ends.
-func (s *session) addOnce(ctx context.Context, o library.AddOptions) (t *library.Torrent, err error) {
-	done := make(chan struct{})
+func (s *session) addOnce(ctx context.Context, o library.AddOptions) (*library.Torrent, error) {
 	begun := time.Now()
-	go func() {
-		defer close(done)
-		t, err = s.lib.Add(ctx, s.meta, o)
-	}()
-	timer := time.NewTimer(diskPatience)
+	timer := time.AfterFunc(diskPatience, func() { s.app.warnOfSilence(s.dir, begun) })
 	defer timer.Stop()
-	for {
-		select {
-		case <-done:
-			return t, err
-		case <-timer.C:
-			s.app.warnOfSilence(s.dir, begun)
-		case <-ctx.Done():
-			select {
-			case <-done:
-				return t, err
-			case <-time.After(time.Second):
-				return nil, context.Cause(ctx)
-			}
-		}
-	}
+	return leave.Run(ctx, time.Second, func() (*library.Torrent, error) { return s.lib.Add(ctx, s.meta, o) })
 }
 
 // close stops the library cleanly: what was verified is on disk afterwards.

@@ -25,6 +25,7 @@ var floors = map[string]int{
 
 	"metainfo/bencode": -1, // the guarded decoder, which floor 0 shares
 	"internal/bitset":  -1, // pieces and blocks as sets, which all floors share
+	"internal/leave":   -1, // calls that may hang, which all floors share
 	"internal/budget":  -1, // token buckets, which all floors share
 	"metainfo":         0,
 	"swarm/wire":       0,
