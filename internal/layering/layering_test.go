@@ -252,6 +252,7 @@ var commandImports = map[string]string{
 	"fs/mounttable":     "umount looks for mounts of other processes",
 	"metainfo/bencode":  "a hint tells a file that is no .torrent from one that is refused",
 	"internal/safetext": "the log goes out by it",
+	"internal/leave":    "it ends although a disk does not answer",
 	"internal/version":  "it prints the version",
 }
 
