@@ -135,7 +135,7 @@ func describe(mi *metainfo.MetaInfo) description {
 		Nodes:       mi.Nodes,
 		Comment:     mi.Comment,
 		CreatedBy:   mi.CreatedBy,
-		Magnet:      magnetOf(mi),
+		Magnet:      mi.Magnet().String(),
 	}
 	if info.Hash.HasV1 {
 		d.InfoHashV1 = hex.EncodeToString(info.Hash.V1[:])

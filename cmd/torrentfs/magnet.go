@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"torrentfs/cmd/torrentfs/internal/ui"
@@ -20,14 +19,6 @@ type magnetDescription struct {
 	WebSeeds   []string `json:"web_seeds,omitempty"`
 	Sources    []string `json:"sources,omitempty"` // of its .torrent
 	Peers      []string `json:"peers,omitempty"`
-}
-
-// magnetOf is the link to a torrent, with its trackers and web seeds.
-func magnetOf(mi *metainfo.MetaInfo) string {
-	m := metainfo.Magnet{
-		Hash: mi.Info.Hash, Name: mi.Info.Name, Trackers: slices.Concat(mi.Trackers...), WebSeeds: mi.WebSeeds,
-	}
-	return m.String()
 }
 
 func describeMagnet(m *metainfo.Magnet) magnetDescription {
