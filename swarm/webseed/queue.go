@@ -113,7 +113,7 @@ func (s *Seed) take(ctx context.Context) (*run, context.Context) {
 		case <-s.work:
 		}
 		s.mu.Lock()
-		if len(s.queue) == 0 {
+		if len(s.queue) == 0 || s.choked {
 			s.mu.Unlock()
 			continue
 		}

@@ -224,24 +224,28 @@ func (s *Seed) choke(choked bool) {
 // tried again.
 func (s *Seed) serve(ctx, runCtx context.Context, f *run) (again <-chan struct{}) {
 	err := s.fetch(runCtx, f)
-	canceled := runCtx.Err() != nil && context.Cause(runCtx) == context.Canceled
 	fail, ok := errors.AsType[*failure](err)
-	if err != nil && !canceled && !errors.Is(err, errLost) && (!ok || !fail.fatal) {
-		if again = s.fewer(f, err); again != nil {
-			return again
-		}
-	}
-	s.finish(f)
-	switch {
-	case ok && fail.fatal:
+	if ok && fail.fatal {
+		s.finish(f)
 		select {
 		case s.failed <- fail:
 		case <-ctx.Done():
 		}
 		return nil
-	case err == nil || canceled || errors.Is(err, errLost):
+	}
+	canceled := runCtx.Err() != nil && context.Cause(runCtx) == context.Canceled
+	if err == nil || canceled || errors.Is(err, errLost) {
+		s.finish(f)
 		return nil
-	case !ok:
+	}
+	if again = s.fewer(f, err); again != nil {
+		return again
+	}
+	s.mu.Lock()
+	s.choked = true // no worker begins another run before tend knows
+	s.mu.Unlock()
+	s.finish(f)
+	if !ok {
 		fail = &failure{err: err}
 	}
 	select {
