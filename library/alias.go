@@ -24,12 +24,12 @@ type (
 // ErrLocked is that another process has the torrent's data folder; see [AddOptions.Purpose].
 var ErrLocked = cache.ErrLocked
 
-// Locate finds the names under which a torrent's files lie in a folder, by index in the torrent's list;
-// for [torrentfs/verify.Options].
+// Locate finds the names under which a torrent's files lie in a folder, by index in the torrent's
+// list; for [torrentfs/verify.Options].
 func Locate(dir string, info *metainfo.Info) ([]string, error) { return cache.Locate(dir, info) }
 
-// Strategy is in which order the pieces of a torrent are fetched that nobody reads yet. What a reader waits for,
-// and what it will want soon, comes first in each.
+// Strategy is in which order the pieces of a torrent are fetched that nobody reads yet. What a
+// reader waits for, and what it will want soon, comes first in each.
 type Strategy picker.Order
 
 // The strategies.

@@ -12,9 +12,10 @@ import (
 	"torrentfs/net/guard"
 )
 
-// ReadBlocklists reads lists of addresses, files and URLs, for [Config.Blocked]. They may be PeerGuardian
-// text, eMule's ipfilter, plain ranges, networks or addresses, and compressed with gzip. Any error is
-// final: who asks for a list does not want to go on without it. No names give nil.
+// ReadBlocklists reads lists of addresses, files and URLs, for [Config.Blocked]. They may be
+// PeerGuardian text, eMule's ipfilter, plain ranges, networks or addresses, and compressed with
+// gzip. Any error is final: who asks for a list does not want to go on without it. No names give
+// nil.
 func (n *Network) ReadBlocklists(ctx context.Context, names []string) (blocked func(netip.Addr) bool, err error) {
 	if len(names) == 0 {
 		return nil, nil

@@ -30,7 +30,8 @@ type Proxy = egress.Proxy
 // ParseProxy parses socks5://[USER:PASSWORD@]HOST:PORT or http://…; no error quotes it.
 func ParseProxy(url string) (*Proxy, error) { return egress.ParseProxy(url) }
 
-// ProxyError is why a proxy cannot be used. It may wrap [ErrProxyAuth], [ErrProxyForbids] or [ErrNoProxy].
+// ProxyError is why a proxy cannot be used. It may wrap [ErrProxyAuth], [ErrProxyForbids] or
+// [ErrNoProxy].
 type ProxyError struct {
 	Proxy *Proxy
 	Err   error
@@ -44,23 +45,23 @@ type NetworkConfig struct {
 	Interface string           // that all sockets are bound to; "" binds none
 	Proxy     *Proxy           // that all goes through, and nothing beside it; nil: none
 	DNS       []netip.AddrPort // name servers; none: those of the system
-	// Trust are hosts, addresses and networks of this machine or its network that the user trusts: trackers
-	// and web seeds may be there, with any path.
+	// Trust are hosts, addresses and networks of this machine or its network that the user trusts:
+	// trackers and web seeds may be there, with any path.
 	Trust  []string
 	Logger *slog.Logger // nil: silent
 }
 
-// Network is what a process reaches others by, and whom its user trusts. It gets what users name: torrents
-// by their URLs, blocklists, the addresses of peers. Methods may be called from any goroutine. A nil
-// Network is the system's, and trusts nobody.
+// Network is what a process reaches others by, and whom its user trusts. It gets what users name:
+// torrents by their URLs, blocklists, the addresses of peers. Methods may be called from any
+// goroutine. A nil Network is the system's, and trusts nobody.
 type Network struct {
 	egress *egress.Network // nil: the system's
 	guard  *guard.Trust
 	log    *slog.Logger
 }
 
-// OpenNetwork opens a network, which [Network.Close] ends after the library that uses it. A proxy is asked
-// whether it would take us: the error is then a [*ProxyError], or the cause of ctx.
+// OpenNetwork opens a network, which [Network.Close] ends after the library that uses it. A proxy
+// is asked whether it would take us: the error is then a [*ProxyError], or the cause of ctx.
 func OpenNetwork(ctx context.Context, cfg NetworkConfig) (*Network, error) {
 	n := &Network{log: cfg.Logger}
 	if n.log == nil {
@@ -104,7 +105,8 @@ func (n *Network) RelaysUDP() error {
 	return nil
 }
 
-// Proxied reports whether all goes through a proxy: then nobody reaches us, and names are not looked up here.
+// Proxied reports whether all goes through a proxy: then nobody reaches us, and names are not
+// looked up here.
 func (n *Network) Proxied() bool { return n.out().Proxied() }
 
 // out is what sockets are opened by; nil is the system's.
@@ -150,8 +152,8 @@ const (
 	linkPeerTimeout = 5 * time.Second
 )
 
-// LinkPeers are the peers that a magnet link names (x.pe, BEP 9). Addresses count as written; a name must
-// lead to public ones. What cannot be used is left out.
+// LinkPeers are the peers that a magnet link names (x.pe, BEP 9). Addresses count as written; a
+// name must lead to public ones. What cannot be used is left out.
 func (n *Network) LinkPeers(ctx context.Context, m *metainfo.Magnet) []netip.AddrPort {
 	if m == nil || len(m.Peers) == 0 {
 		return nil

@@ -40,8 +40,9 @@ type magnetRedirect struct{ link string }
 
 func (magnetRedirect) Error() string { return "redirect to a magnet link" }
 
-// FetchError is why something that the user named by its URL could not be got. It wraps what the network
-// says, [ErrForbidden] if the URL leads to a place that only the user may name, or [ErrTooSlow].
+// FetchError is why something that the user named by its URL could not be got. It wraps what the
+// network says, [ErrForbidden] if the URL leads to a place that only the user may name, or
+// [ErrTooSlow].
 type FetchError struct {
 	URL string // without its secrets
 	Err error
@@ -55,9 +56,9 @@ type readError struct{ error }
 
 func (e *readError) Unwrap() error { return e.error }
 
-// fetch hands the answer of a URL that the user named to read, which bounds how much it takes of it. The
-// host that the user named may be anywhere; what it redirects to must be public, or trusted. No error shows
-// what the URL may hold of secrets.
+// fetch hands the answer of a URL that the user named to read, which bounds how much it takes of
+// it. The host that the user named may be anywhere; what it redirects to must be public, or
+// trusted. No error shows what the URL may hold of secrets.
 func (n *Network) fetch(ctx context.Context, u *url.URL, timeout time.Duration, read func(answer) error) error {
 	inner, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w: not complete after %v", ErrTooSlow, timeout))
 	defer cancel()

@@ -26,23 +26,30 @@ const (
 
 // Config is what a library is opened with. Its zero value works.
 type Config struct {
-	DataDir     string                // where the torrents' own layout lies
-	DataRoots   []string              // folders of other torrents' data folders: files complete there are taken, not downloaded
-	MetadataDir string                // where Resolve keeps metadata; "" keeps none
-	MemoryCache int64                 // bytes of verified blocks kept in memory; 0 = DefaultMemoryCache
-	InFlight    int64                 // bytes of a torrent requested or received and not yet on disk; 0 = the engine's default
-	ListenAddr  string                // address for incoming peers, TCP and UDP, e.g. ":6881"; "" = ":0" (any free port); "-" = do not listen
-	MaxDownload int64                 // payload bytes per second over all torrents; 0 = unlimited
-	MaxUpload   int64                 // likewise
-	Encryption  Encryption            // policy on Message Stream Encryption
-	PeerLimit   int                   // connected peers per torrent; 0 = DefaultPeerLimit
-	OpenFiles   int                   // payload files kept open; 0 = the cache's default
+	DataDir     string   // where the torrents' own layout lies
+	DataRoots   []string // folders of data folders: what is complete there is not downloaded
+	MetadataDir string   // where Resolve keeps metadata; "" keeps none
+
+	MemoryCache int64 // bytes of verified blocks in memory; 0 = DefaultMemoryCache
+	InFlight    int64 // bytes of a torrent under way and not yet on disk; 0 = the engine's default
+	OpenFiles   int   // payload files kept open; 0 = the cache's default
+
+	// ListenAddr is the address for incoming peers, TCP and UDP, such as ":6881"; "" is any free
+	// port, "-" is none.
+	ListenAddr  string
+	PeerLimit   int   // connected peers per torrent; 0 = DefaultPeerLimit
+	MaxDownload int64 // payload bytes per second over all torrents; 0 = unlimited
+	MaxUpload   int64 // likewise
+	Encryption  Encryption
 	DisableUTP  bool                  // TCP alone
 	Blocked     func(netip.Addr) bool // addresses to have nothing to do with; cheap. nil: none
-	TrustPeers  []netip.Addr          // peers that are not public and yet may be asked of a proxy
-	Discovery   Discovery
-	Network     *Network // that all traffic takes; nil: the system's. With a proxy nobody reaches us; uTP, the DHT and UDP trackers are there if it relays UDP
-	Logger      *slog.Logger
+	TrustPeers  []netip.Addr          // not public, and yet a proxy may be asked for them
+	Discovery   Discovery             // of peers, beside trackers
+
+	// Network is what all traffic takes; nil is the system's. Behind a proxy nobody reaches us; uTP,
+	// the DHT and UDP trackers are there if it relays UDP.
+	Network *Network
+	Logger  *slog.Logger // nil: silent
 }
 
 // AddOptions is how one torrent is run.
@@ -50,14 +57,14 @@ type AddOptions struct {
 	DataDir    string           // "" = the library's
 	Peers      []netip.AddrPort // known beforehand, tried at once
 	NoPrefetch bool             // fetch only what is read, and its read-ahead
-	// Select are the files to prefetch, by index in torrent order (BEP 53); none means all. The others are there, and
-	// fetched when they are read.
+	// Select are the files to prefetch, by index in torrent order (BEP 53); none means all. The
+	// others are there, and fetched when they are read.
 	Select     []metainfo.IndexRange
 	Strategy   Strategy // in which order the rest is fetched, behind what is read
-	ReadAhead  int64    // most bytes fetched ahead of a sequential reader; 0 = the scheduler's default, negative = none
+	ReadAhead  int64    // most bytes ahead of a reader in order; 0 = the default, negative = none
 	NoTrackers bool     // do not announce
-	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that wants the same data
-	// folder is told. It is not secret.
+	// Purpose is what it is run for, such as "torrentfs mount on /mnt/film": another process that
+	// wants the same data folder is told. It is not secret.
 	Purpose string
 	// Overwrite takes whatever lies under the torrent's names for its own.
 	// Without it, files with none of the torrent's content are left as they

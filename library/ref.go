@@ -34,8 +34,8 @@ var (
 	ErrWebPage      = errors.New("it is a web page, not a torrent")
 )
 
-// RefError is why what a name leads to is no torrent. It wraps [ErrEmpty], [ErrWebPage], an error of package
-// metainfo, or one of the system.
+// RefError is why what a name leads to is no torrent. It wraps [ErrEmpty], [ErrWebPage], an error
+// of package metainfo, or one of the system.
 type RefError struct {
 	Name string // without the secrets of a URL
 	Err  error
@@ -44,8 +44,9 @@ type RefError struct {
 func (e *RefError) Error() string { return "read torrent " + e.Name + ": " + e.Err.Error() }
 func (e *RefError) Unwrap() error { return e.Err }
 
-// ParseRef finds out what a user means: the path or file: URL of a .torrent, which it reads, a URL, a magnet
-// link, or an info-hash in hex (v1, v2) or base32 (v1). A file of that name comes first. It asks nobody.
+// ParseRef finds out what a user means: the path or file: URL of a .torrent, which it reads, a URL,
+// a magnet link, or an info-hash in hex (v1, v2) or base32 (v1). A file of that name comes first.
+// It asks nobody.
 func ParseRef(name string) (Ref, error) {
 	if strings.TrimSpace(name) == "" {
 		return Ref{}, fmt.Errorf("open torrent: %w", ErrNoName)
@@ -79,8 +80,8 @@ func ParseRef(name string) (Ref, error) {
 	return ReadRef(f, path)
 }
 
-// ReadRef reads what is said to be a torrent: a .torrent, or a text or a web page that has one magnet link.
-// Its errors are [*RefError]s about name.
+// ReadRef reads what is said to be a torrent: a .torrent, or a text or a web page that has one
+// magnet link. Its errors are [*RefError]s about name.
 func ReadRef(r io.Reader, name string) (Ref, error) {
 	ref, err := readRef(r)
 	if err != nil {
@@ -129,10 +130,10 @@ func linkOfPage(page string) (Ref, error) {
 	return Ref{Magnet: found}, nil
 }
 
-// Fetch gets a .torrent by its URL, or the magnet link that the URL leads to. What comes from the Internet
-// loses the trackers and web seeds that are written as addresses of this machine or network, unless the
-// user trusts them. Errors are [*FetchError]s about the way there and [*RefError]s about what was got; if
-// ctx ends, its cause.
+// Fetch gets a .torrent by its URL, or the magnet link that the URL leads to. What comes from the
+// Internet loses the trackers and web seeds that are written as addresses of this machine or
+// network, unless the user trusts them. Errors are [*FetchError]s about the way there and
+// [*RefError]s about what was got; if ctx ends, its cause.
 func (n *Network) Fetch(ctx context.Context, raw string) (Ref, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil || u.Hostname() == "" {

@@ -53,9 +53,10 @@ func newTree(t *Torrent, policy OnUnavailable) *tree {
 // Source is the torrent as a tree of files, for fs.Mount.
 func (t *Torrent) Source() fs.Source { return t.tree }
 
-// Open opens a file of the torrent by its path, as [metainfo.File] has it. Its ReadAt waits for the bytes that
-// are not here yet, until its context ends, and gets them before all else; reading on in order fetches ahead.
-// The error wraps [os.ErrNotExist] if there is no such file. The caller closes it.
+// Open opens a file of the torrent by its path, as [metainfo.File] has it. Its ReadAt waits for the
+// bytes that are not here yet, until its context ends, and gets them before all else; reading on in
+// order fetches ahead. The error wraps [os.ErrNotExist] if there is no such file. The caller closes
+// it.
 func (t *Torrent) Open(path string) (fs.File, error) {
 	for e, i := range t.tree.files {
 		if f := &t.info.Files[i]; f.Path == path && f.Symlink == "" {

@@ -7,8 +7,8 @@ import (
 	"torrentfs/metainfo"
 )
 
-// Order is in which order fresh pieces are taken in the background. What reads wait for, and their read-ahead, come first in
-// each.
+// Order is in which order fresh pieces are taken in the background. What reads wait for, and their
+// read-ahead, come first in each.
 type Order uint8
 
 // The orders.

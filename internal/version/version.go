@@ -12,7 +12,8 @@ const (
 	UserAgent = "torrentfs/" + Number
 	// PeerID begins our peer ids (BEP 20): two letters, and a digit for each part of the number.
 	PeerID = "-TF0100-"
-	// DHT is the client in messages of the DHT (BEP 5, "v"): two letters, and two bytes of the number.
+	// DHT is the client in messages of the DHT (BEP 5, "v"): two letters, and two bytes of the
+	// number.
 	DHT = "tf\x00\x01"
 )
 

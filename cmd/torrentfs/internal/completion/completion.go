@@ -11,8 +11,8 @@ import (
 
 // Write writes the script for a shell, bash, zsh or fish.
 //
-// Two tags of the model's values count: complete tells what an argument names (torrent, dir, file or
-// command), and values what it may be.
+// Two tags of the model's values count: complete tells what an argument names (torrent, dir, file
+// or command), and values what it may be.
 func Write(w io.Writer, shell string, k *kong.Kong) error {
 	commands := completionModel(k)
 	var b strings.Builder

@@ -13,7 +13,8 @@ import (
 	"torrentfs/cmd/torrentfs/internal/ui"
 )
 
-// Minimum is the least size of a demonstration: it leaves the large file large enough to have a middle.
+// Minimum is the least size of a demonstration: it leaves the large file large enough to have a
+// middle.
 const Minimum = 1 << 20
 
 // Options is what a demonstration is run with.
@@ -25,7 +26,8 @@ type Options struct {
 	V2, Hybrid bool      // the kind of torrent; v1 if neither is set
 	Keep       bool      // leave the files
 
-	// Mounted reports whether a mount of ours is at a directory, and Unmount takes away one that was left.
+	// Mounted reports whether a mount of ours is at a directory, and Unmount takes away one that
+	// was left.
 	Mounted func(dir string) (bool, error)
 	Unmount func(ctx context.Context, dir string) error
 }
@@ -73,7 +75,8 @@ type demo struct {
 	announce string // URL of the tracker
 }
 
-// Run shows every step on o.Out and cleans up. An error of a step is an [*Error] if more is known of it.
+// Run shows every step on o.Out and cleans up. An error of a step is an [*Error] if more is known
+// of it.
 func Run(ctx context.Context, o Options) (err error) {
 	self, err := os.Executable()
 	if err != nil {

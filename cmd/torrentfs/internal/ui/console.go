@@ -25,7 +25,8 @@ type ConsoleHandler struct {
 	w  io.Writer
 }
 
-// NewConsoleHandler makes a handler whose lines for w begin at a level; plain leaves out the colours.
+// NewConsoleHandler makes a handler whose lines for w begin at a level; plain leaves out the
+// colours.
 func NewConsoleHandler(w io.Writer, level slog.Leveler, plain bool) *ConsoleHandler {
 	return &ConsoleHandler{level: level, plain: plain, mu: new(sync.Mutex), w: w}
 }
