@@ -154,7 +154,7 @@ func (s *Store) suspected(piece, block int) bool {
 }
 
 // reconsider takes a file that is not as we left it for what it is now, and
-// says whether that is so. In the same step, so that no read takes the one for the
+// reports whether that is so. In the same step, so that no read takes the one for the
 // other, it withdraws the trust in what the file holds, and returns the pieces
 // that are in doubt by that. The next use opens it anew, by its name.
 func (s *Store) reconsider(file int) (doubtful []int, foreign bool) {

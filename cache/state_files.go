@@ -25,7 +25,7 @@ type stateFiles struct {
 	id   resume.Identity
 	base string // stateDir/<info-hash>
 
-	// refused says why the folder takes no resume data, nil where it does. Then nothing is vouched for, and no
+	// refused is why the folder takes no resume data, nil if it does. Then nothing is vouched for, and no
 	// payload is written: [Store.beforeWrite] fails, and the rest does nothing. Set before use.
 	refused error
 
