@@ -25,7 +25,7 @@ func (p *Picker) request(pr *peer, b blockID, flags uint8) {
 	if pt.sole && pt.owner < 0 {
 		pt.owner = pr.id
 	}
-	p.emit(Action{Kind: Request, Peer: pr.id, Block: p.pieces.block(b), On: flags&(flagUrgent|flagReadAhead) != 0})
+	p.emit(Action{Kind: Request, Peer: pr.id, Block: metainfo.Block{Piece: piece, Index: block}, On: flags&(flagUrgent|flagReadAhead) != 0})
 }
 
 // owes reports whether a peer may still send a block: the only way in which it could be asked for it twice.
@@ -41,8 +41,9 @@ func (p *Picker) cancel(pr *peer, i int) {
 	x.flags |= flagCancelled
 	x.seq = pr.requested
 	pr.cancelled++
-	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: p.pieces.block(x.block)})
-	p.releaseBlock(x.block)
+	b := p.pieces.block(x.block)
+	p.emit(Action{Kind: Cancel, Peer: pr.id, Block: b})
+	p.release(b)
 }
 
 // take removes request i from the ring and its hold from the block.
@@ -50,17 +51,17 @@ func (p *Picker) take(pr *peer, i int) request {
 	x := pr.ring.remove(i)
 	p.peers.inflight--
 	if x.live() {
-		p.releaseBlock(x.block)
+		p.release(p.pieces.block(x.block))
 	} else {
 		pr.cancelled--
 	}
 	return x
 }
 
-func (p *Picker) releaseBlock(b blockID) {
-	piece, block := p.pieces.split(b)
-	if pt := p.pieces.part(piece); pt != nil && p.pieces.unhold(pt, block) {
-		p.freed(piece)
+// release takes one live request off a block.
+func (p *Picker) release(b metainfo.Block) {
+	if pt := p.pieces.part(b.Piece); pt != nil && p.pieces.unhold(pt, b.Index) {
+		p.freed(b.Piece)
 	}
 }
 
@@ -120,7 +121,7 @@ func (p *Picker) Received(now time.Duration, id PeerID, block metainfo.Block) Ve
 	b := p.pieces.id(piece, index)
 	if i := pr.ring.find(b); i >= 0 {
 		p.answeredBefore(pr, i)
-		x := p.takeAnswered(pr, pr.ring.find(b))
+		x := p.takeAnswered(pr, pr.ring.find(b), block)
 		pr.followBursts(p.now, &x)
 		pr.observe(p.now, &x)
 		switch {
@@ -151,20 +152,19 @@ func (p *Picker) Received(now time.Duration, id PeerID, block metainfo.Block) Ve
 	return NewBlock
 }
 
-// takeAnswered is take for a request whose block is about to be stored: the block is not given back in between.
-func (p *Picker) takeAnswered(pr *peer, i int) request {
+// takeAnswered is take for a request whose block, b, is about to be stored: the block is not given back in between.
+func (p *Picker) takeAnswered(pr *peer, i int, b metainfo.Block) request {
 	x := pr.ring.at(i)
 	if !x.live() {
 		return p.take(pr, i)
 	}
-	piece, block := p.pieces.split(x.block)
-	pt := p.pieces.part(piece)
-	if pt == nil || pt.have.Has(block) {
+	pt := p.pieces.part(b.Piece)
+	if pt == nil || pt.have.Has(b.Index) {
 		return p.take(pr, i)
 	}
 	p.peers.inflight--
-	n := pt.holders(block)
-	pt.req[n-1].Clear(block)
+	n := pt.holders(b.Index)
+	pt.req[n-1].Clear(b.Index)
 	pt.live--
 	if n == 1 {
 		if pt.free++; pt.free == 1 {
