@@ -428,3 +428,31 @@ func TestAnyEvents(t *testing.T) {
 func compareBlocks(a, b metainfo.Block) int {
 	return cmp.Or(cmp.Compare(a.Piece, b.Piece), cmp.Compare(a.Index, b.Index))
 }
+
+// A block and its number in the picker name each other, in every torrent that package metainfo lets pass; what is no block is told
+// apart, and a range is cut to the torrent.
+func TestGeometryNumbers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		length := rapid.OneOf(rapid.Int64Range(1, 5*BlockSize), rapid.SampledFrom([]int64{BlockSize, 1 << 20, metainfo.MaxPieceLength})).Draw(t, "piece length")
+		most := min(metainfo.MaxBlocks/((length+BlockSize-1)/BlockSize), metainfo.MaxPieces) * length
+		g := geometry{Geometry: metainfo.NewGeometry(length, rapid.Int64Range(1, most).Draw(t, "size"))}
+		b := metainfo.Block{Piece: metainfo.Piece(rapid.IntRange(0, int(g.NumPieces())-1).Draw(t, "piece"))}
+		b.Index = rapid.IntRange(0, g.NumBlocks(b.Piece)-1).Draw(t, "block")
+		if !g.hasBlock(b) || g.block(g.id(b.Piece, b.Index)) != b {
+			t.Fatalf("%v is block %v", b, g.block(g.id(b.Piece, b.Index)))
+		}
+		for _, x := range []metainfo.Block{{Piece: -1}, {Piece: g.NumPieces()}, {Piece: b.Piece, Index: -1}, {Piece: b.Piece, Index: g.NumBlocks(b.Piece)}} {
+			if g.hasBlock(x) {
+				t.Fatalf("%v is a block", x)
+			}
+		}
+		r := metainfo.ByteRange{Off: rapid.Int64().Draw(t, "off"), Len: rapid.Int64().Draw(t, "len")}
+		if off, end := g.clip(r); off < 0 || off > end || end > g.Size() {
+			t.Fatalf("%v is cut to [%d, %d)", r, off, end)
+		}
+		off := b.Begin()
+		if at := g.pieceAfter(int64(b.Piece)*length + int64(off)); off == 0 && at != b.Piece || off > 0 && at != min(b.Piece+1, g.NumPieces()) {
+			t.Fatalf("the piece after %v is %d", b, at)
+		}
+	})
+}
