@@ -30,20 +30,7 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	if opt.UnverifiedMemory == 0 {
 		opt.UnverifiedMemory = DefaultUnverifiedMemory
 	}
-	s := &Store{
-		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
-		log:   cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
-		guard: newCloseGuard(), states: newPieceStates(lay.pieces), untold: make(map[int]struct{}),
-		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
-		fileBytes: make([]int64, len(lay.files)), stats: make([]resume.FileState, len(lay.files)),
-		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
-		unsyncable: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}), rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
-		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
-		watches:   make(map[int]*watch),
-		news:      make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	s.write, s.sync, s.locks.s = newWriter(s), newSyncer(s), s
-	s.disk = diskHealth{log: s.log, onError: opt.OnError, stuck: make(map[*operation]struct{})}
+	s := newStore(c, lay, opt)
 	if s.fs == nil {
 		if s.fs, err = vfs.Open(opt.DataDir); err != nil {
 			return nil, err
@@ -83,4 +70,24 @@ func (c *Cache) open(info *metainfo.Info, opt Options) (_ *Store, err error) {
 	go s.write.writeLoop(empties[atOpen:])
 	go s.sync.syncLoop()
 	return s, nil
+}
+
+// newStore makes a store that has not looked at its folder yet.
+func newStore(c *Cache, lay *layout, opt Options) *Store {
+	s := &Store{
+		cache: c, lay: lay, opt: opt, fs: opt.FS, ord: c.last.Add(1),
+		log:   cmp.Or(opt.Logger, slog.New(slog.DiscardHandler)),
+		guard: newCloseGuard(), states: newPieceStates(lay.pieces), untold: make(map[int]struct{}),
+		complete: newSharedBits(len(lay.files)), pieces: make(map[int]*pieceBuf),
+		fileBytes: make([]int64, len(lay.files)), stats: make([]resume.FileState, len(lay.files)),
+		dirtyFiles: make(map[int]struct{}), dirtyDirs: make(map[string]struct{}),
+		unsyncable: make(map[int]struct{}), unsure: make(map[int]struct{}), rewrites: make(map[int]struct{}),
+		rechecks: make(map[int]struct{}), filling: make(map[int]struct{}), pins: make(map[int]*pin),
+		suspicion: suspicion{blocks: make(map[int]bitset.Set), files: make(map[int]struct{})},
+		watches:   make(map[int]*watch),
+		news:      make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	s.write, s.sync, s.locks.s = newWriter(s), newSyncer(s), s
+	s.disk = diskHealth{log: s.log, onError: opt.OnError, stuck: make(map[*operation]struct{})}
+	return s
 }
