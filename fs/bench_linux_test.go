@@ -39,7 +39,8 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// TestFiguresBounce compares the bounce with plain waiting, for data that arrives over a line of a certain speed.
+// TestFiguresBounce compares the bounce with plain waiting, for data that arrives over a line of a
+// certain speed.
 func TestFiguresBounce(t *testing.T) {
 	requireBench(t)
 	const size = 64 << 20
@@ -93,9 +94,9 @@ func latencies(t *testing.T, path string, n, count int) (p50, p99 time.Duration)
 	return took[count/2].Round(time.Microsecond), took[count*99/100].Round(time.Microsecond)
 }
 
-// TestFiguresNative compares each way to serve a read with the same reads of an ordinary file: from the disk, from our
-// memory while the kernel's cache of the mount is empty, and from the kernel's cache. The rows take turns, and each
-// figure is the best of several: the machine may be shared.
+// TestFiguresNative compares each way to serve a read with the same reads of an ordinary file: from
+// the disk, from our memory while the kernel's cache of the mount is empty, and from the kernel's
+// cache. The rows take turns, and each figure is the best of several: the machine may be shared.
 func TestFiguresNative(t *testing.T) {
 	requireBench(t)
 	runtime.LockOSThread()
@@ -209,8 +210,8 @@ func randomReads(f *os.File) (float64, error) {
 	return count / time.Since(begin).Seconds(), nil
 }
 
-// TestFiguresPassthrough compares by CPU time, which a busy machine disturbs less: the reads of a complete file are all
-// the reader's own work.
+// TestFiguresPassthrough compares by CPU time, which a busy machine disturbs less: the reads of a
+// complete file are all the reader's own work.
 func TestFiguresPassthrough(t *testing.T) {
 	requireBench(t)
 	runtime.LockOSThread()
@@ -246,7 +247,8 @@ func threadCPU() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// TestFiguresMetadata lists a directory of 100,000 files, twice, beside one of the file system that holds temporary files.
+// TestFiguresMetadata lists a directory of 100,000 files, twice, beside one of the file system that
+// holds temporary files.
 func TestFiguresMetadata(t *testing.T) {
 	requireBench(t)
 	const count = 100_000

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFiguresHotReads times single reads of 4 KiB of what our memory holds and the kernel's does not.
+// TestFiguresHotReads times single reads of 4 KiB of what our memory holds and the kernel's does
+// not.
 func TestFiguresHotReads(t *testing.T) {
 	requireBench(t)
 	const size, count = 128 << 20, 10_000

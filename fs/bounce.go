@@ -5,12 +5,13 @@ import "time"
 const (
 	// bounceMemorySize is how many bounced ranges an inode remembers.
 	bounceMemorySize = 32
-	// bounceMemoryTime is for how long: who asks for the same range again after that has read something else since.
+	// bounceMemoryTime is how long it remembers them: a reader that asks for the same range after
+	// that has read something else since.
 	bounceMemoryTime = 30 * time.Second
-	// orderlyReads is how many reads in a row make a handle one that reads in order.
+	// orderlyReads is the number of reads in a row after which a handle counts as reading in order.
 	orderlyReads = 1
-	// orderlyGap is how far apart reads in order may lie: the kernel keeps several requests in flight and we may see
-	// them in any order.
+	// orderlyGap is how far apart reads in order may lie: the kernel keeps several requests in
+	// flight and we may see them in any order.
 	orderlyGap = 1 << 20
 )
 
@@ -20,8 +21,8 @@ type history struct {
 	run int   // reads in a row that went on from there
 }
 
-// note takes one read into the handle's history and reports whether the handle reads in order. Single pages do not count:
-// they are what follows a bounce.
+// note adds one read to the handle's history and reports whether the handle reads in order. Single
+// pages do not count: they follow a bounce.
 func (h *handle) note(off int64, n int) bool {
 	if n <= pageSize() {
 		return false
@@ -45,13 +46,13 @@ func (y *history) note(off int64, n int) bool {
 	return ordered
 }
 
-// bounces decides whether to fail a read unseen, and if so remembers it. It must be a
-// request that the kernel sent ahead of need: larger than a page, of a cached handle; and one that was not failed lately,
-// because the kernel asks a second time for what somebody waits for.
+// bounces decides whether to fail a read unseen, and if so remembers it. It must be a read-ahead:
+// larger than a page, of a cached handle. It must not have been failed lately, because the kernel
+// asks a second time if a reader waits.
 func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	f := h.fs
 	switch {
-	case n <= pageSize(), direct, h.ready == nil, h.hints == nil, !f.again.Load():
+	case n <= pageSize(), direct, h.ready == nil, h.hints == nil, !f.refaults.Load():
 		return false
 	case f.opt.Bounce == BounceOff:
 		return false
@@ -63,9 +64,9 @@ func (h *handle) bounces(off int64, n int, direct, sequential bool) bool {
 	return h.inode.bounceOnce(off, n, time.Now())
 }
 
-// pageWanted hints at the rest of a bounced range when its first page is asked for: somebody reads the range from its
-// begin. A page fault asks for a page in the middle of what the kernel would have read around it, of which nobody may
-// want any more.
+// pageWanted hints at the rest of a bounced range when its first page is asked for: the range is
+// then being read from its start. A page fault asks for a page in the middle of what the kernel
+// would have read around it; the rest of that may not be needed.
 func (h *handle) pageWanted(off int64) {
 	if h.hints == nil {
 		return

@@ -7,9 +7,10 @@ import (
 	"sync"
 )
 
-// DefaultDeniedReaders are programs that read whatever they find, to index it or to paint a small picture of it. A name is
-// that of the process or of its executable. "name:argument" asks for the base name of the first argument too, for
-// programs that run others' code: KDE's workers do everything from copying to thumbnails.
+// DefaultDeniedReaders are programs that read all files they find, to index them or to make
+// thumbnails. A name is that of the process or of its executable. "name:argument" asks for the base
+// name of the first argument too, for programs that run others' code: KDE's workers do everything
+// from copying to thumbnails.
 func DefaultDeniedReaders() []string {
 	return []string{
 		// Indexers of desktops: GNOME, KDE, macOS, and Recoll.
@@ -32,10 +33,10 @@ func DefaultDeniedReaders() []string {
 // maxComm is how much of a process's name the kernel keeps.
 const maxComm = 15
 
-// program is what a process runs, as far as it can be seen.
+// program is what is known of the program that a process runs.
 type program struct {
 	comm string // of the process, not of the thread; at most maxComm bytes
-	exe  string // base name of the executable, "" if that is not ours to see
+	exe  string // base name of the executable, "" if we may not see it
 	arg  string // base name of the first argument
 }
 
@@ -56,7 +57,7 @@ func (p program) isAny(names []string) (name string, ok bool) {
 	return names[i], true
 }
 
-// denials is who may not read incomplete files, and who was told so.
+// denials holds which programs may not read incomplete files, and which of them were logged.
 type denials struct {
 	names []string // immutable
 
@@ -68,7 +69,7 @@ func (d *denials) init(names []string) {
 	d.names, d.told = names, make(map[string]bool)
 }
 
-// first reports whether this name was not told before.
+// first reports whether this name was not logged before.
 func (d *denials) first(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

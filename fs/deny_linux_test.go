@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// copyOf puts a copy of a program where a test can give it any name.
+// copyOf copies a program, so that a test can give it any name.
 func copyOf(t *testing.T, program, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -29,7 +29,8 @@ func copyOf(t *testing.T, program, name string) string {
 	return out
 }
 
-// A program on the list opens complete files alone. It is known by its name, however long, and told of once.
+// A program on the list opens complete files alone. It is known by its name, however long, and told
+// of once.
 func TestDenyReaders(t *testing.T) {
 	const long = "localsearch-extractor-3" // the kernel keeps 15 bytes of it
 	s := startServer(t, serverConfig{
@@ -57,7 +58,7 @@ func TestDenyReaders(t *testing.T) {
 			t.Errorf("%s %v: denied %v, want %v", c.program, c.args, got, c.denied)
 		}
 	}
-	// Whoever shares nothing but the first bytes of a name may read.
+	// A program that shares only the first bytes of a name may read.
 	blocked := exec.Command(copyOf(t, "cat", "tumblerd2"), s.path("missing"))
 	if err := blocked.Start(); err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func TestDenyReaders(t *testing.T) {
 	}
 }
 
-// The errno says that it is no accident, to programs that would try again after EIO.
+// The errno is not EIO, after which programs would try again.
 func TestDeniedReaderGetsEACCES(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's table of mounts escapes some bytes of a name and leaves others, such as the white space of other scripts.
-// A server finds its mount by any name.
+// The kernel's table of mounts escapes some bytes of a name and leaves others, such as the white
+// space of other scripts. A server finds its mount by any name.
 func TestMountpointsOfAnyName(t *testing.T) {
 	for _, name := range []string{
 		"a space", "a\ttab", "a\nnewline", "\rreturn\r", "form\f\vfeed", `back\slash\040`, "#hash", "no-break\u00a0space", "\u3000 \u2028\u0085",
@@ -37,8 +37,8 @@ func TestMountpointsOfAnyName(t *testing.T) {
 	}
 }
 
-// A lazy unmount tells a server nothing, and the kernel keeps the mount for whoever uses it. The server ends
-// nevertheless, and its readers get EIO.
+// A lazy unmount tells a server nothing, and the kernel keeps the mount while it is in use. The
+// server ends nevertheless, and its readers get EIO.
 func TestDetachedByOthersAsRoot(t *testing.T) {
 	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
@@ -65,7 +65,8 @@ func TestDetachedByOthersAsRoot(t *testing.T) {
 	s.ask("leaks")
 }
 
-// A copy in another mount namespace keeps the file system alive in the kernel, and the server is told nothing either.
+// A copy in another mount namespace keeps the file system alive in the kernel, and the server is
+// told nothing either.
 func TestUnmountedButInOtherNamespacesAsRoot(t *testing.T) {
 	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 100}}})
@@ -91,8 +92,8 @@ func TestUnmountedButInOtherNamespacesAsRoot(t *testing.T) {
 	s.stop()
 }
 
-// A mount that was bound to a second place, or whose directory was renamed, is dead there when its server ends. It goes
-// everywhere.
+// A mount that was bound to a second place, or whose directory was renamed, is dead there when its
+// server ends. It goes everywhere.
 func TestUnmountEverywhereAsRoot(t *testing.T) {
 	needRoot(t)
 	base := t.TempDir()

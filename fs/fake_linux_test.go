@@ -14,7 +14,8 @@ import (
 	"torrentfs/fs"
 )
 
-// pattern fills p with what a fake file of that seed holds at off: each byte depends on its file and its offset.
+// pattern fills p with what a fake file of that seed holds at off: each byte depends on its file
+// and its offset.
 func pattern(p []byte, seed uint64, off int64) {
 	word := func(off int64) uint64 {
 		x := (uint64(off)>>3 + seed*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
@@ -68,7 +69,7 @@ func (s *fakeSource) OnComplete(f func(int)) {
 	s.onComplete = f
 }
 
-// complete writes file i to dir, or to where it was before, and announces it.
+// complete writes file i to dir, or to its earlier place, and announces it.
 func (s *fakeSource) complete(i int, dir string) error {
 	d := s.files[i]
 	path := filepath.Join(dir, fmt.Sprint("backing", i))
@@ -108,7 +109,7 @@ type fakeData struct {
 	have    int64           // bytes from the start that are there
 	free    int64           // Unix nanoseconds at which the line is free
 	blocks  map[int64]int64 // beyond have: block → Unix nanoseconds at which it is there
-	image   []byte          // where memory is set
+	image   []byte          // set if memory is
 	backing *os.File
 	changed chan struct{}
 	asked   atomic.Int64
@@ -146,7 +147,8 @@ func (d *fakeData) writeTo(path string) error {
 	return nil
 }
 
-// ask starts the arrival of the blocks of a range, and returns when the last is there; zero means at once, negative never.
+// ask starts the arrival of the blocks of a range, and returns when the last is there; zero means
+// at once, negative never.
 func (d *fakeData) ask(off, end int64) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

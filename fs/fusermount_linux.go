@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountByHelper lets fusermount3 mount, and takes the descriptor of the device from it. What it says goes into the error:
-// its exit code alone tells nobody anything, and a process in the background has no standard error.
+// mountByHelper lets fusermount3 mount, and takes the descriptor of the device from it. What it
+// says goes into the error: its exit code alone explains nothing, and a process in the background
+// has no standard error.
 func mountByHelper(f *fileSystem, mountpoint string, options *fuse.MountOptions) (*fuse.Server, error) {
 	helper, err := fusermount()
 	if err != nil {
@@ -44,7 +45,8 @@ func mountByHelper(f *fileSystem, mountpoint string, options *fuse.MountOptions)
 	return server, nil
 }
 
-// helperOptions are the options as fusermount3 takes them, separated by commas; those of an option are escaped.
+// helperOptions are the options as fusermount3 takes them, separated by commas; those of an option
+// are escaped.
 func helperOptions(options *fuse.MountOptions) string {
 	all := append([]string(nil), options.Options...)
 	if options.AllowOther {
@@ -72,7 +74,8 @@ func helperFailure(said string, err error) error {
 	return errors.New("fusermount3: " + strings.Join(lines, "; "))
 }
 
-// receiveDescriptor takes a descriptor that was sent over a socket. No process that we start inherits it.
+// receiveDescriptor takes a descriptor that was sent over a socket. No process that we start
+// inherits it.
 func receiveDescriptor(socket int) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(socket, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
@@ -90,8 +93,8 @@ func receiveDescriptor(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// mayMountOn says in words what fusermount3 wants of a directory: that a plain user may write to it, and, where others
-// may as well, owns it.
+// mayMountOn returns an error that explains what fusermount3 requires of a directory: a plain user
+// can write to it, and, if others can as well, owns it.
 func mayMountOn(path string) error {
 	uid := os.Geteuid()
 	if uid == 0 {

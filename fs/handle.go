@@ -18,7 +18,7 @@ type handle struct {
 	id     nodeID
 	size   int64
 	inode  *inode
-	memory MemoryFile // nil where file is none; so are the next two
+	memory MemoryFile // nil if file is none; so are the next two
 	ready  ReadyFile
 	hints  Prefetcher
 	passed bool // handed to the kernel
@@ -45,7 +45,8 @@ func newHandle(f *fileSystem, id nodeID, n *node, file File, in *inode) *handle 
 	return h
 }
 
-// begin counts a read in; false means that the handle is closed. The channel ends with the next FLUSH.
+// begin counts a read in; false means that the handle is closed. The channel ends with the next
+// FLUSH.
 func (h *handle) begin() (flushed <-chan struct{}, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,8 +66,9 @@ func (h *handle) end() {
 	}
 }
 
-// flush ends the waits of read-ahead. Somebody closed a descriptor: in cached mode that is the only sign that a reader is
-// gone, for its RELEASE comes only after its last READ is answered. Others who share the handle ask again.
+// flush ends the waits of read-ahead. A descriptor was closed: in cached mode that is the only sign
+// that a reader is gone, because its RELEASE comes only after its last READ is answered. Other
+// readers that share the handle ask again.
 func (h *handle) flush() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,7 +78,8 @@ func (h *handle) flush() {
 	}
 }
 
-// close closes the file after the last read. It may be called again; the first call that sees the reads end closes.
+// close closes the file after the last read. It may be called again; the first call that sees the
+// reads end closes.
 func (h *handle) close(ctx context.Context) error {
 	h.mu.Lock()
 	if !h.closed {
@@ -212,7 +215,7 @@ func (f *fileSystem) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	f.retire(context.Background(), h)
 }
 
-// retire closes a handle that is in the table no more.
+// retire closes a handle that is no longer in the table.
 func (f *fileSystem) retire(ctx context.Context, h *handle) {
 	if err := h.close(ctx); err != nil {
 		f.log.Warn("close file", "path", f.tree.path(h.id.index()), "err", err)

@@ -8,9 +8,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// inodeNumbers derives inode numbers from the source and the path, so that they survive a remount: backup programs and
-// NFS clients know files by them. A cryptographic hash, because the paths are a stranger's: two files of one number
-// would pass for hard links.
+// inodeNumbers derives inode numbers from the source and the path, so that they survive a remount:
+// backup programs and NFS clients know files by them. A cryptographic hash, because the paths are a
+// stranger's: two files of one number would pass for hard links.
 type inodeNumbers struct{ buf []byte }
 
 func newInodeNumbers(id [20]byte) *inodeNumbers { return &inodeNumbers{buf: id[:]} }
@@ -26,9 +26,9 @@ func (n *inodeNumbers) of(path string) uint64 {
 	return ino
 }
 
-// nodeID is how the kernel names an inode. Each node has two: a file that completes while it is open needs a second
-// kernel inode for passthrough, for one kernel inode is either cached or passed through (see passthrough.go). The root is
-// always 1.
+// nodeID is how the kernel names an inode. Each node has two: a file that completes while it is
+// open needs a second kernel inode for passthrough, for one kernel inode is either cached or passed
+// through (see passthrough.go). The root is always 1.
 type nodeID uint64
 
 func makeNodeID(i nodeIndex, second bool) nodeID {
@@ -42,8 +42,8 @@ func makeNodeID(i nodeIndex, second bool) nodeID {
 func (id nodeID) index() nodeIndex { return nodeIndex(id >> 1) }
 func (id nodeID) twin() nodeID     { return id ^ 1 }
 
-// attributes fills in what stat shows. It shows the finished file, whatever is missing: programs that find fewer blocks
-// than bytes, or a hole, write zeros instead of reading.
+// attributes fills in what stat shows. It shows the finished file even if parts are missing:
+// programs that find fewer blocks than bytes, or a hole, write zeros instead of reading.
 func (f *fileSystem) attributes(n *node, out *fuse.Attr) {
 	out.Ino = n.ino
 	out.Mtime, out.Mtimensec = uint64(n.mtime), n.nsec
@@ -52,7 +52,8 @@ func (f *fileSystem) attributes(n *node, out *fuse.Attr) {
 	out.Owner = fuse.Owner{Uid: f.opt.Owner.UID, Gid: f.opt.Owner.GID}
 	out.Nlink = 1
 	umask := uint32(f.opt.Umask.Perm())
-	// Write bits, although nobody can write: a copy takes them over, and its owner wants to delete it one day.
+	// Write bits, although writes are refused: a copy takes them over, and its owner must be able
+	// to delete it.
 	switch n.kind {
 	case kindDir:
 		out.Mode = fuse.S_IFDIR | 0o755&^umask

@@ -21,8 +21,9 @@ func readerStateOf(pid uint32) readerState {
 	return readerStateIn(status)
 }
 
-// procIsOurs reports whether /proc numbers processes as this process's own pid namespace does. After
-// "unshare --pid" without a mount of /proc it does not, and a number found there is another process.
+// procIsOurs reports whether /proc numbers processes as this process's own pid namespace does.
+// After "unshare --pid" without a mount of /proc it does not, and a number found there is another
+// process.
 var procIsOurs = sync.OnceValue(func() bool {
 	self, err := os.Readlink("/proc/self")
 	return err == nil && self == strconv.Itoa(os.Getpid())
@@ -66,8 +67,9 @@ func readerStateIn(status []byte) readerState {
 
 func signalBit(s unix.Signal) uint64 { return 1 << (s - 1) }
 
-// asked are the signals by which somebody asks a program to end. They end a read also in a program that handles them:
-// the handler runs only after the read. Other handled signals do not: runtimes and timers send them all the time.
+// asked are the signals that ask a program to end. They end a read also in a program that handles
+// them: the handler runs only after the read. Other handled signals do not: runtimes and timers
+// send them all the time.
 const asked = 1<<(unix.SIGINT-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGHUP-1) | 1<<(unix.SIGQUIT-1)
 
 // harmless are the signals that by default stop, continue, or do nothing.

@@ -66,7 +66,7 @@ func TestSignalsThatEndARead(t *testing.T) {
 	}
 }
 
-// A child that has ended and that nobody has waited for is gone; a live one is not.
+// A child that has ended and was not yet waited for is gone; a live one is not.
 func TestReaderGone(t *testing.T) {
 	if readerStateOf(uint32(os.Getpid())) == readerGone {
 		t.Error("this very process is said to be gone")

@@ -14,7 +14,8 @@ import (
 	"torrentfs/fs"
 )
 
-// SIGTERM, which a server answers by Unmount, ends a mount that is in use: readers fail, the directory is free.
+// SIGTERM, which a server answers by Unmount, ends a mount that is in use: readers fail, the
+// directory is free.
 func TestUnmountWithBlockedReaders(t *testing.T) {
 	for name, bounce := range map[string]fs.Bounce{"auto": fs.BounceAuto, "off": fs.BounceOff} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestUnmountLeavesNothing(t *testing.T) {
 	s.ask("leaks")
 }
 
-// Whoever else unmounts: the server notices and Wait returns.
+// The mount is unmounted by another program: the server notices and Wait returns.
 func TestUnmountedByOthersAsRoot(t *testing.T) {
 	needRoot(t)
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 1 << 20}}})
@@ -102,7 +103,8 @@ func TestUnmountedByOthersAsRoot(t *testing.T) {
 	s.ask("leaks")
 }
 
-// A file that completes while it is open: old handles go on, new ones are passed through, no open ever fails.
+// A file that completes while it is open: old handles go on, new ones are passed through, no open
+// ever fails.
 func TestCompletionWhileOpenAsRoot(t *testing.T) {
 	needRoot(t)
 	const size = 300_000
@@ -201,8 +203,9 @@ func TestPassthroughServesNoReadsAsRoot(t *testing.T) {
 	}
 }
 
-// A file that the kernel serves by itself is not lent to further opens once another program has changed it: the open that finds
-// this out, and those after it, read what the source vouches for, from the same inode number, while the first handle is open.
+// A file that the kernel serves by itself is not lent to further opens once another program has
+// changed it: the open that finds this out, and those after it, read what the source vouches for,
+// from the same inode number, while the first handle is open.
 func TestChangedBackingFileIsNotLentAsRoot(t *testing.T) {
 	needRoot(t)
 	const size = 1 << 20
@@ -242,7 +245,7 @@ func TestChangedBackingFileIsNotLentAsRoot(t *testing.T) {
 	}
 }
 
-// Without the privilege, or where it is not wanted, the same file is served by reads.
+// Without the privilege, or with NoPassthrough, the same file is served by reads.
 func TestNoPassthrough(t *testing.T) {
 	const size = 1 << 20
 	s := startServer(t, serverConfig{NoPassthrough: true, Files: []fileConfig{{Path: "a", Size: size, Complete: true}}})

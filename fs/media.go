@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// Players and probes read the head of a film, then its end, where many an mp4 and mkv keeps the index without which
-// nothing can be shown, then go to where they want to begin. Each of these steps waits for the swarm. So the end is asked
-// for as soon as somebody reads the head.
+// Players and probes read the head of a film, then its end, where many mp4 and mkv files keep the
+// index, then the position to play from. Each of these steps waits for the swarm. So the end is
+// asked for as soon as the head is read.
 
 const (
 	mediaHead    = 1 << 20 // a first read up to here is one of the head
@@ -18,7 +18,7 @@ const (
 	mediaShare   = 512 // of the file is index, about
 )
 
-// mediaTail is where the index of a file may be that does not begin with it.
+// mediaTail is the range at the end of a file that may hold its index.
 func mediaTail(name string, size int64) (off int64, n int, ok bool) {
 	if size < mediaLeast {
 		return 0, 0, false
@@ -32,7 +32,7 @@ func mediaTail(name string, size int64) (off int64, n int, ok bool) {
 	return 0, 0, false
 }
 
-// wholeReaders are programs that go through a file from its begin to its end: its end can wait.
+// wholeReaders are programs that read a file from start to end: its end can wait.
 func wholeReaders() []string {
 	return []string{
 		"cp", "mv", "cat", "dd", "install", "rsync", "scp", "sftp-server", "rclone", "restic", "borg", "tar", "bsdtar", "cpio",

@@ -29,8 +29,8 @@ func (s oneFile) ID() [20]byte           { return [20]byte{1} }
 func (s oneFile) Entries() []Entry       { return []Entry{s.entry} }
 func (s oneFile) Open(int) (File, error) { return s.file, nil }
 
-// Whoever begins to read a film is given its end early, once; small files, other files, other places and what is here
-// already cause nothing.
+// When a film's head is read, its end is prefetched, once; small files, other files, other places
+// and what is here already cause nothing.
 func TestMediaHint(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {

@@ -18,13 +18,14 @@ import (
 // ErrMountpoint is wrapped by errors about the directory to mount on.
 var ErrMountpoint = errors.New("unusable mount point")
 
-// ErrNoFUSE is wrapped by errors that say why this machine or this user cannot mount.
+// ErrNoFUSE is wrapped by errors that explain why this machine or this user cannot mount.
 var ErrNoFUSE = errors.New("FUSE is not available")
 
 const (
 	// unmountLimit bounds Unmount as a whole.
 	unmountLimit = time.Second
-	// busyLimit is for how long Unmount hopes that readers, whose reads have just failed, close their files.
+	// busyLimit is how long Unmount waits for readers, whose reads have just failed, to close their
+	// files.
 	busyLimit = 300 * time.Millisecond
 	// closeLimit bounds the wait for a File that ignores its context.
 	closeLimit = 250 * time.Millisecond
@@ -43,14 +44,14 @@ type Mounted struct {
 	helpers    sync.WaitGroup // goroutines that end with the mount
 	ended      chan struct{}  // the kernel is through with us and all is closed
 	ready      chan struct{}  // closed when device is known
-	lost       chan struct{}  // closed when it is mounted nowhere, though somebody may still use it
+	lost       chan struct{}  // closed when it is mounted nowhere, though it may still be in use
 
 	unmountMu sync.Mutex
 	detached  chan struct{} // closed when unmounted although files are still open
 }
 
-// Mount shows src at the directory mountpoint. The mount answers when it returns. What a crashed process has left on
-// the mount point is removed first. ctx bounds the mounting only.
+// Mount shows src at the directory mountpoint. The mount answers when it returns. What a crashed
+// process has left on the mount point is removed first. ctx bounds the mounting only.
 func Mount(ctx context.Context, mountpoint string, src Source, opt Options) (*Mounted, error) {
 	opt = opt.withDefaults()
 	mountpoint, err := CheckMountpoint(ctx, mountpoint, opt.Logger)
@@ -89,7 +90,7 @@ func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
 		FsName:               opt.FSName,
 		Name:                 "torrentfs",
 		AllowOther:           opt.AllowOther,
-		MaxWrite:             1 << 20, // reads too: whoever raises read_ahead_kb gets requests of 1 MiB
+		MaxWrite:             1 << 20, // reads too: with a larger read_ahead_kb requests are up to 1 MiB
 		MaxBackground:        65535,   // blocked read-ahead must never keep another file's from starting
 		CongestionThreshold:  64,
 		MaxStackDepth:        stackDepth(opt),
@@ -106,7 +107,8 @@ func serverOptions(f *fileSystem, opt Options) *fuse.MountOptions {
 	}
 }
 
-// access is what the kernel takes the mount for. It passes setxattr on to writable mounts alone.
+// access is the mount's read-write mode for the kernel, which passes setxattr on only to writable
+// mounts.
 func access(opt Options) string {
 	if opt.SetXattr {
 		return "rw"
@@ -142,7 +144,7 @@ func (m *Mounted) waitReady(ctx context.Context, server *fuse.Server) error {
 			return 0, fmt.Errorf("wait for mount: %w", err)
 		}
 		var st syscall.Stat_t
-		err := apart(func() error {
+		err := withOwnDescriptors(func() error {
 			if err := quietPoll(m.mountpoint); err != nil {
 				return err
 			}
@@ -171,7 +173,7 @@ func (m *Mounted) tune(ctx context.Context) {
 	}
 	if canBounce {
 		err := f.probeBounce(ctx, m.mountpoint)
-		f.again.Store(err == nil)
+		f.refaults.Store(err == nil)
 		if err != nil {
 			f.log.Debug("read-ahead waits for all of its bytes", "err", err)
 		}
@@ -182,9 +184,10 @@ func (m *Mounted) tune(ctx context.Context) {
 // Stats may be called at any time.
 func (m *Mounted) Stats() Stats { return m.fs.stats() }
 
-// CheckMountpoint makes sure that path is a directory to mount on, and removes what a crash has left there, as [Mount]
-// does: it can be asked before the long work that comes before a mount. It returns the absolute path without symbolic
-// links: the kernel knows the mount by that, and unmounting follows none. Its errors wrap [ErrMountpoint].
+// CheckMountpoint makes sure that path is a directory to mount on, and removes what a crash has
+// left there, as [Mount] does: it can be called before the long work that comes before a mount. It
+// returns the absolute path without symbolic links: the kernel knows the mount by that, and
+// unmounting follows none. Its errors wrap [ErrMountpoint].
 func CheckMountpoint(ctx context.Context, path string, log *slog.Logger) (string, error) {
 	if path == "" {
 		return "", fmt.Errorf("mount: %w: its name is empty (name a directory)", ErrMountpoint)
@@ -263,7 +266,7 @@ func lookAt(path string) (place, error) {
 	return at, err
 }
 
-// warnNotEmpty tells that files will be hidden. The mount goes on: it is the user's directory.
+// warnNotEmpty logs that files will be hidden. The mount goes on: it is the user's directory.
 func warnNotEmpty(ctx context.Context, path string, log *slog.Logger) {
 	names, _ := bounded(ctx, func() ([]string, error) {
 		dir, err := os.Open(path)

@@ -26,8 +26,8 @@ const (
 	fuseConf   = "/etc/fuse.conf"
 )
 
-// startServer mounts and answers the kernel's first request. Root calls mount(2) itself; others, and root without the
-// privilege, ask fusermount3.
+// startServer mounts and answers the kernel's first request. Root calls mount(2) itself; others,
+// and root without the privilege, ask fusermount3.
 func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, error) {
 	options := serverOptions(f, opt)
 	if os.Geteuid() == 0 {
@@ -48,8 +48,8 @@ func startServer(f *fileSystem, mountpoint string, opt Options) (*fuse.Server, e
 	return server, nil
 }
 
-// mountDirectly calls mount(2). The descriptor of the device is never inherited by another process, which would keep the
-// mount alive, and hanging, after our death.
+// mountDirectly calls mount(2). The descriptor of the device is never inherited by another process,
+// which would keep the mount alive, and hanging, after our death.
 func mountDirectly(f *fileSystem, mountpoint string, options *fuse.MountOptions) (*fuse.Server, error) {
 	fd, err := unix.Open(deviceFile, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -88,7 +88,8 @@ func explainDevice(err error) error {
 	return fmt.Errorf("%w: open %s: %w", ErrNoFUSE, deviceFile, err)
 }
 
-// checkHelper says in words what fusermount3 would only hint at. fusermount3 opens the device as the user.
+// checkHelper explains an error that fusermount3 would only hint at. fusermount3 opens the device
+// as the user.
 func checkHelper(opt Options) error {
 	if _, err := fusermount(); err != nil {
 		return fmt.Errorf("%w: fusermount3 is not installed (package fuse3); without it only root can mount", ErrNoFUSE)
@@ -126,7 +127,7 @@ func fusermount() (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// unmount unmounts whatever is on top at path; lazily, it takes it out of sight even if it is in use.
+// unmount unmounts what is on top at path; if lazy, it detaches it even if it is in use.
 func unmount(ctx context.Context, path string, lazy bool) error {
 	flags := unix.UMOUNT_NOFOLLOW
 	if lazy {
@@ -151,8 +152,8 @@ func unmount(ctx context.Context, path string, lazy bool) error {
 	return nil
 }
 
-// reach asks whoever serves path, if anybody does. A plain stat would be answered by the kernel, which remembers the
-// attributes of a mount whose process is long dead.
+// reach asks the server of the mount at path, if there is one. A plain stat would be answered by
+// the kernel, which remembers the attributes of a mount whose process is dead.
 func reach(path string) error {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
@@ -162,8 +163,9 @@ func reach(path string) error {
 	return &os.PathError{Op: "stat", Path: path, Err: err}
 }
 
-// abortLater returns what ends the kernel's side of a detached mount, where that is allowed: those who still have files
-// open get ENOTCONN at once. It must be called before the mount is detached: its number may be another's after that.
+// abortLater returns a function that ends the kernel's side of a detached mount, if that is
+// allowed: programs with open files get ENOTCONN at once. It must be called before the mount is
+// detached: after that its number may be reused.
 func abortLater(device uint64) (abort func()) {
 	c, err := mounttable.OpenConnection(mounttable.Device(device))
 	if err != nil {
@@ -175,14 +177,16 @@ func abortLater(device uint64) (abort func()) {
 	}
 }
 
-// pointsOf lists where the mount with that device number is in sight. It asks the kernel's table, not the mount.
+// pointsOf lists the visible mount points of the mount with that device number. It reads the
+// kernel's table and does not touch the mount.
 func pointsOf(_ string, device uint64) ([]string, error) {
 	mounts, err := mounttable.Own()
 	return mounttable.Points(mounts, mounttable.Device(device)), err
 }
 
-// watchTable closes lost when the mount is nowhere in this process's mount namespace any more: a lazy unmount tells the
-// server nothing, and the kernel keeps a mount that is in use or that has copies in other namespaces.
+// watchTable closes lost when the mount is nowhere in this process's mount namespace any more: a
+// lazy unmount tells the server nothing, and the kernel keeps a mount that is in use or that has
+// copies in other namespaces.
 func (m *Mounted) watchTable(stop <-chan struct{}) error {
 	device, gone := mounttable.Device(m.device), false
 	return mounttable.Watch(stop, func() {
@@ -194,8 +198,9 @@ func (m *Mounted) watchTable(stop <-chan struct{}) error {
 	})
 }
 
-// quietPoll makes the kernel learn that nothing here can be polled, by a system call that Go's scheduler knows to be
-// slow: its network poller asks by one that it does not, and would wait for itself if this process read its own mount.
+// quietPoll makes the kernel learn that nothing here can be polled, by a system call that Go's
+// scheduler knows to be slow: its network poller asks by one that it does not, and would wait for
+// itself if this process read its own mount.
 func quietPoll(mountpoint string) error {
 	// go-fuse answers for this name.
 	fd, err := unix.Open(filepath.Join(mountpoint, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -206,7 +211,7 @@ func quietPoll(mountpoint string) error {
 	return unix.Close(fd)
 }
 
-// warnTimeouts tells of limits that would end reads which wait for peers.
+// warnTimeouts logs limits that would end reads which wait for peers.
 func warnTimeouts(log *slog.Logger) {
 	for _, name := range []string{"default_request_timeout", "max_request_timeout"} {
 		value, err := os.ReadFile("/proc/sys/fs/fuse/" + name)

@@ -24,7 +24,7 @@ func TestAttributes(t *testing.T) {
 			{Path: "t/sub/empty"},
 			{Path: "t/link", Symlink: "sub/empty"},
 		},
-		Owner: &fs.Owner{UID: 1234, GID: 4321}, Umask: 0o050, // others are let in: a plain user gives the files to somebody else
+		Owner: &fs.Owner{UID: 1234, GID: 4321}, Umask: 0o050, // others are let in: a plain user gives the files to another user
 	})
 	for _, want := range []struct {
 		path        string
@@ -162,7 +162,7 @@ func TestXattrs(t *testing.T) {
 	}
 }
 
-// Attributes can be set where the mount allows it, and nothing else can be written there.
+// Attributes can be set if the mount allows it, and nothing else can be written.
 func TestSetXattr(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 9}}, Xattrs: true, SetXattr: true})
 	set := func(name, value string, flags int) error {
@@ -331,7 +331,7 @@ func TestMountThroughSymlink(t *testing.T) {
 	}
 }
 
-// Other users are let in only where that is asked for.
+// Other users are let in only with AllowOther.
 func TestAllowOtherAsRoot(t *testing.T) {
 	needRoot(t)
 	for _, allow := range []bool{false, true} {
@@ -350,7 +350,8 @@ func TestAllowOtherAsRoot(t *testing.T) {
 	}
 }
 
-// A plain user mounts through fusermount3. Where /dev/fuse is closed to users, a private mount namespace opens it.
+// A plain user mounts through fusermount3. Where /dev/fuse is closed to users, a private mount
+// namespace opens it.
 func TestPlainUserAsRoot(t *testing.T) {
 	needRoot(t)
 	base, err := os.MkdirTemp("", "torrentfs-user")

@@ -35,7 +35,7 @@ func unmount(_ context.Context, path string, lazy bool) error {
 	return os.NewSyscallError("unmount", unix.Unmount(path, flags))
 }
 
-// reach asks whoever serves path; a plain stat may be answered from memory.
+// reach asks the server of the mount at path; a plain stat may be answered from memory.
 func reach(path string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

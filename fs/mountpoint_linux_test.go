@@ -54,7 +54,7 @@ func TestPlainUserMountpointAsRoot(t *testing.T) {
 	}
 }
 
-// mountpointsMain tells for each argument whether it can be mounted on.
+// mountpointsMain prints for each argument whether it can be mounted on.
 func mountpointsMain() {
 	for _, path := range os.Args[1:] {
 		_, err := fs.CheckMountpoint(context.Background(), path, slog.New(slog.DiscardHandler))

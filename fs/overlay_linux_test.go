@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An overlayfs can be mounted above a mount whose data lies on an ordinary disk, passthrough and all: its files can be
-// read, and changed in the upper layer.
+// An overlayfs can be mounted above a mount whose data lies on an ordinary disk, passthrough and
+// all: its files can be read, and changed in the upper layer.
 func TestOverlayAboveAsRoot(t *testing.T) {
 	needRoot(t)
 	disk := t.TempDir()

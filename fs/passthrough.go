@@ -8,15 +8,17 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// The kernel takes all handles of one of its inodes either cached (it sends READs) or passed through (it reads the
-// backing file itself), and fails an open that mixes the two. So
+// The kernel takes all handles of one of its inodes either cached (it sends READs) or passed
+// through (it reads the backing file itself), and fails an open that mixes the two. So
 //
 //   - an open is passed through if the file is complete and no cached handle of the inode is open;
-//   - while passed handles are open all opens are passed through, to the same backing id, as long as the file is the one
-//     that was lent: after another program changed it, lookups name the twin, and the open fails with ESTALE, upon which the
-//     kernel looks the name up again and opens what it finds;
-//   - a file that completes while cached handles are open gets a second inode (its twin): lookups name the twin from then
-//     on, and the kernel is told to look the name up again. It has the same inode number for everybody who asks.
+//   - while passed handles are open all opens are passed through, to the same backing id, as long
+//     as the file is the one that the kernel was given: after another program changed it, lookups
+//     name the second inode, and the open fails with ESTALE, upon which the kernel looks the name
+//     up again and opens what it finds;
+//   - a file that completes while cached handles are open gets a second inode: lookups name that
+//     one from then on, and the kernel is told to look the name up again. Both have the same inode
+//     number.
 
 // inode is the state of one of the kernel's inodes while it has open handles.
 type inode struct {
@@ -81,14 +83,14 @@ func (t *inodeTable) ids() []nodeID {
 	return ids
 }
 
-// admit decides how the kernel serves a new handle. It is false if that cannot be on this inode any more; then the handle
-// is not open.
+// admit decides how the kernel serves a new handle. It is false if that cannot be on this inode any
+// more; then the handle is not open.
 func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) bool {
 	backing, complete := f.backingOf(h.file)
 	in, refused := h.inode, false
 	in.mu.Lock()
 	switch {
-	case in.passed > 0 && !complete: // what the kernel has is not to be lent any more
+	case in.passed > 0 && !complete: // the kernel must be given no more handles of that file
 		in.mu.Unlock()
 		f.swap.leave(h.id)
 		return false
@@ -117,7 +119,7 @@ func (f *fileSystem) admit(h *handle, out *fuse.OpenOut) bool {
 		return true
 	}
 	if !complete {
-		// It may have completed since we asked: whoever reported that did not see this handle yet.
+		// It may have completed since we asked: that report did not see this handle yet.
 		_, complete = f.backingOf(h.file)
 	}
 	if complete {
@@ -150,11 +152,11 @@ func (f *fileSystem) backingOf(file File) (*os.File, bool) {
 	return b.Backing()
 }
 
-// idOf says which of a node's two inodes lookups name now.
+// idOf returns which of a node's two inodes lookups name now.
 func (f *fileSystem) idOf(i nodeIndex) nodeID { return makeNodeID(i, f.swap.swapped(i)) }
 
-// complete is what a CompletionSource calls. An inode with cached handles needs a twin; others are passed through at
-// their next open as they are.
+// complete is what a CompletionSource calls. An inode with cached handles needs a second one;
+// others are passed through at their next open.
 func (f *fileSystem) complete(entry int) {
 	if entry < 0 || !f.passthrough.Load() || f.isClosing() {
 		return
@@ -167,8 +169,9 @@ func (f *fileSystem) complete(entry int) {
 	}
 }
 
-// swapper moves names from one inode to its twin. The kernel may wait for an answer of ours while it takes a
-// notification, so this has a goroutine of its own and holds no lock meanwhile.
+// swapper moves names from one inode of a node to the other. The kernel may wait for an answer of
+// ours while it takes a notification, so this has a goroutine of its own and holds no lock
+// meanwhile.
 type swapper struct {
 	second []atomic.Uint32 // a bit per node: lookups name its second inode
 
@@ -196,7 +199,7 @@ func (s *swapper) toggle(i nodeIndex) {
 	}
 }
 
-// leave has lookups name the other inode, if they name this one.
+// leave makes lookups name the other inode, if they name this one.
 func (s *swapper) leave(id nodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,13 +240,13 @@ func (f *fileSystem) runSwapper(done <-chan struct{}) {
 	}
 }
 
-// swapInode gives a node its other inode if that serves, and has the kernel look up the name anew in any case: it may
-// have missed an earlier notification while a lookup was on its way.
+// swapInode gives a node its other inode if that helps. It always makes the kernel look up the name
+// again, which may have missed an earlier notification while a lookup was on its way.
 func (f *fileSystem) swapInode(i nodeIndex) {
 	id := f.idOf(i)
 	if f.inodes.hasCached(id) {
 		if f.inodes.hasCached(id.twin()) {
-			return // neither can be passed through before somebody closes
+			return // neither can be passed through before a handle is closed
 		}
 		f.swap.toggle(i)
 	}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probePassthrough asks the kernel whether we may hand it backing files. It refuses without CAP_SYS_ADMIN in the first
-// user namespace, and before Linux 6.9.
+// probePassthrough asks the kernel whether we may hand it backing files. It refuses without
+// CAP_SYS_ADMIN in the first user namespace, and before Linux 6.9.
 func (f *fileSystem) probePassthrough() error {
 	if f.server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
 		return syscall.ENOTSUP
@@ -27,8 +27,8 @@ func (f *fileSystem) probePassthrough() error {
 	return nil
 }
 
-// registerBacking hands a complete file to the kernel. Where the kernel will not have it (a backing file on a stacked
-// file system, say) the handle is served by READs.
+// registerBacking hands a complete file to the kernel. If the kernel refuses it (a backing file on
+// a stacked file system, say) the handle is served by READs.
 func (f *fileSystem) registerBacking(h *handle, file *os.File) (id int32, ok bool) {
 	conn, err := file.SyscallConn()
 	if err != nil {

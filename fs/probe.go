@@ -21,8 +21,8 @@ const (
 	probeLimit  = 2 * time.Second
 )
 
-// probeFile is a file that exists while a mount is being tried: every read of more than a page of it fails, as a bounced
-// read does. A kernel that reads it to the byte nevertheless can be bounced.
+// probeFile is a file that exists while a mount is being tried: every read of more than a page of
+// it fails, as a bounced read does. A kernel that nevertheless reads all of it can be bounced.
 type probeFile struct {
 	name    string
 	bounced atomic.Int64
@@ -62,15 +62,16 @@ func (f *fileSystem) readProbe(in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fu
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
-// fillProbe writes the probe's contents: each 8 bytes hold their own offset. off and len(p) are multiples of 8.
+// fillProbe writes the probe's contents: each 8 bytes hold their own offset. off and len(p) are
+// multiples of 8.
 func fillProbe(p []byte, off int64) {
 	for i := 0; i+8 <= len(p); i += 8 {
 		binary.LittleEndian.PutUint64(p[i:], uint64(off)+uint64(i))
 	}
 }
 
-// probeBounce tries whether this kernel asks again, page by page, for a read-ahead that failed. A kernel that does not
-// costs us the bounce and nothing else; the probe is bounded in time.
+// probeBounce tries whether this kernel asks again, page by page, for a read-ahead that failed.
+// With a kernel that does not, reads are not bounced. The probe is bounded in time.
 func (f *fileSystem) probeBounce(ctx context.Context, mountpoint string) error {
 	p := &probeFile{name: fmt.Sprintf(".torrentfs-probe-%d-%d", os.Getpid(), time.Now().UnixNano())}
 	f.probe.Store(p)
@@ -79,7 +80,7 @@ func (f *fileSystem) probeBounce(ctx context.Context, mountpoint string) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { // ends with the mount, at the latest
-		done <- apart(func() error { return readProbeFile(filepath.Join(mountpoint, p.name)) })
+		done <- withOwnDescriptors(func() error { return readProbeFile(filepath.Join(mountpoint, p.name)) })
 	}()
 	select {
 	case err := <-done:

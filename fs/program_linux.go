@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// programOf looks at the process that the thread pid belongs to. What cannot be seen, because it is gone, somebody
-// else's or in a foreign pid namespace (pid is 0 then), is left empty and matches no name.
+// programOf looks at the process that the thread pid belongs to. What cannot be seen is left empty
+// and matches no name: the process is gone, another user's, or in a foreign pid namespace (pid is 0
+// then).
 func programOf(pid uint32) program {
 	if pid == 0 {
 		return program{}

@@ -2,5 +2,5 @@
 
 package fs
 
-// programOf knows nothing here.
+// programOf cannot see the program here.
 func programOf(uint32) program { return program{} }

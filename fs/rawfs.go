@@ -9,14 +9,15 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// fileSystem answers the kernel's requests. It speaks go-fuse's raw protocol rather than its tree of inodes: our tree is
-// immutable and complete, so an inode costs nothing until it is opened and nothing has to be remembered or forgotten.
+// fileSystem answers the kernel's requests. It speaks go-fuse's raw protocol rather than its tree
+// of inodes: our tree is immutable and complete, so an inode costs nothing until it is opened and
+// nothing has to be remembered or forgotten.
 type fileSystem struct {
-	fuse.RawFileSystem // ENOSYS for whatever is not defined here
+	fuse.RawFileSystem // ENOSYS for what is not defined here
 
 	// immutable after newFileSystem
 	src   Source
-	xattr XattrSource // nil where the source has none
+	xattr XattrSource // nil if the source has none
 	opt   Options
 	log   *slog.Logger
 	tree  *tree
@@ -29,12 +30,12 @@ type fileSystem struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 
-	handles handleTable
-	inodes  inodeTable
-	swap    swapper
-	deny    denials
-	probe   atomic.Pointer[probeFile] // set while the mount is being tried
-	again   atomic.Bool               // the kernel was seen to ask again for a failed read-ahead
+	handles  handleTable
+	inodes   inodeTable
+	swap     swapper
+	deny     denials
+	probe    atomic.Pointer[probeFile] // set while the mount is being tried
+	refaults atomic.Bool               // the kernel was seen to ask again for a failed read-ahead
 
 	counters struct {
 		reads, memory, bounced, opens, passthrough, denied atomic.Uint64
@@ -84,7 +85,7 @@ func (f *fileSystem) isClosing() bool {
 	}
 }
 
-// node returns the node that the kernel names, or nil: what the kernel sends is trusted no further than this.
+// node returns the node that the kernel names, or nil if there is none.
 func (f *fileSystem) node(id uint64) (nodeIndex, *node) {
 	i := nodeID(id).index()
 	if uint64(i) != id>>1 || int(i) >= len(f.tree.nodes) {
@@ -144,7 +145,7 @@ func (f *fileSystem) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	return fuse.OK
 }
 
-// StatFs is honest: as large as the torrent, and full.
+// StatFs shows a file system as large as the torrent, and full.
 func (f *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	const block = 4096
 	out.Bsize, out.Frsize = block, block
@@ -154,7 +155,8 @@ func (f *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.Statf
 	return fuse.OK
 }
 
-// OpenDir keeps no state: an offset says all. Kernels that can are told never to ask again, and then cache directories.
+// OpenDir keeps no state: the offset is enough. Kernels that can are told never to ask again, and
+// then cache directories.
 func (f *fileSystem) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if f.noOpendir {
 		return fuse.ENOSYS
@@ -206,8 +208,8 @@ func (f *fileSystem) readDir(in *fuse.ReadIn, emit func(fuse.DirEntry, nodeIndex
 	return fuse.OK
 }
 
-// Lseek is left to the kernel, which takes a file for one piece of data up to its end. Holes are never shown: cp and tar
-// would write zeros.
+// Lseek is left to the kernel, which takes a file for one piece of data up to its end. Holes are
+// never shown: cp and tar would write zeros.
 func (f *fileSystem) Lseek(<-chan struct{}, *fuse.LseekIn, *fuse.LseekOut) fuse.Status {
 	return fuse.ENOSYS
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// pageSize is the size of the smallest read that the kernel sends for a cached file: a request of this size, or less at
-// the end of the file, may have an application waiting for each of its bytes.
+// pageSize is the size of the smallest read that the kernel sends for a cached file: a request of
+// this size, or less at the end of the file, may have an application waiting for each of its bytes.
 func pageSize() int { return os.Getpagesize() }
 
-// Read answers one READ. It answers in full or fails: the application would take a short answer for the end of the file.
+// Read answers one READ. It answers in full or fails: the application would take a short answer for
+// the end of the file.
 func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	if in.NodeId == probeNodeID {
 		return f.readProbe(in, buf)
@@ -53,12 +54,12 @@ func (f *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		h.pageWanted(off)
 	}
 	ctx := newReadContext(in.Pid, cancel, f.closing, flushed)
-	ctx.alone = direct || n <= pageSize() || !f.again.Load() || h.inode.wasBounced(off, n)
+	ctx.foreground = direct || n <= pageSize() || !f.refaults.Load() || h.inode.wasBounced(off, n)
 	ctx.waiting = &f.counters.waiting
 	return h.readAt(ctx, buf[:n], off)
 }
 
-// readAt waits for bytes. It tidies up even after a panic of the File, which costs one reader an EIO.
+// readAt waits for bytes. It cleans up even after a panic of the File; that one reader gets EIO.
 func (h *handle) readAt(ctx *readContext, p []byte, off int64) (fuse.ReadResult, fuse.Status) {
 	waiting := &h.fs.counters.waiting
 	waiting.Add(1)
@@ -95,7 +96,7 @@ func (h *handle) readFailed(ctx *readContext, off int64, got, want int, err erro
 	}
 	level := h.fs.log.Warn
 	if errors.Is(err, ErrUnavailable) {
-		level = h.fs.log.Debug // as the user wished; the source says why
+		level = h.fs.log.Debug // as the user chose; the source logs why
 	}
 	level("read file", "path", h.fs.tree.path(h.id.index()), "offset", off, "got", got, "want", want, "err", err)
 	return fuse.EIO

@@ -178,7 +178,7 @@ func alignedBuffer(n int) []byte {
 	return b[skip : skip+n]
 }
 
-// Whatever is missing, a file is one piece of data up to its end.
+// Even with bytes missing, a file is one piece of data up to its end.
 func TestNoHoles(t *testing.T) {
 	const size = 1 << 20
 	s := startServer(t, serverConfig{Files: []fileConfig{
@@ -207,7 +207,8 @@ func TestNoHoles(t *testing.T) {
 	}
 }
 
-// A kernel that asks for a whole window of read-ahead still gives a reader its page as soon as that page is there.
+// A kernel that asks for a whole window of read-ahead still gives a reader its page as soon as that
+// page is there.
 func TestReadWaitsForItsPageOnly(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 1 << 20, Missing: true}}})
 	s.ask("release 0 4096")
@@ -288,7 +289,8 @@ func TestFailedReads(t *testing.T) {
 	}
 }
 
-// Reads in order wait for their read-ahead as a whole, but for the first: page by page they would be slow.
+// Reads in order wait for their read-ahead as a whole, but for the first: page by page they would
+// be slow.
 func TestReadsInOrderAreHardlyBounced(t *testing.T) {
 	const size = 8 << 20
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: size, Missing: true, Delay: time.Millisecond}}})
@@ -302,8 +304,8 @@ func TestReadsInOrderAreHardlyBounced(t *testing.T) {
 	}
 }
 
-// Nothing is asked of a source that no reader wants: a page fault asks for its page alone, however much the kernel would
-// have read around it, and a read(2) for its own range.
+// Nothing is asked of a source that no reader wants: a page fault asks for its page alone, however
+// much the kernel would have read around it, and a read(2) for its own range.
 func TestNobodyAsksForMoreThanIsRead(t *testing.T) {
 	const size, block = 8 << 20, 16 << 10
 	s := startServer(t, serverConfig{Files: []fileConfig{

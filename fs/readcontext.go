@@ -18,26 +18,27 @@ var (
 	errUnseen      = errors.New("reader lives in a foreign pid namespace")
 )
 
-// readContext ends when the wait for one READ should: a signal ends the caller, its handle is flushed, or the mount ends. Most reads never wait, so it costs nothing before somebody asks for Done.
+// readContext ends when the wait for one READ should: a signal ends the caller, its handle is
+// flushed, or the mount ends. Most reads never wait, so it costs nothing before Done is called.
 type readContext struct {
 	// immutable
 	pid                      uint32
 	cancel, closing, flushed <-chan struct{}
-	alone                    bool          // an application may wait for this very request: a flush ends it only if its thread is gone
+	foreground               bool          // an application may wait for it: a flush ends it only if its thread is gone
 	waiting                  *atomic.Int64 // reads that wait now; nil counts as few
 	stateOf                  func(pid uint32) readerState
 
 	mu      sync.Mutex
 	err     error
-	done    chan struct{} // nil before somebody asks
+	done    chan struct{} // nil before Done is called
 	stop    chan struct{} // closed by finish
 	watcher sync.WaitGroup
 }
 
 var _ context.Context = (*readContext)(nil)
 
-// newReadContext makes the context of one READ of the thread pid. cancel ends with an INTERRUPT; flushed may be nil. The
-// caller must call finish.
+// newReadContext makes the context of one READ of the thread pid. cancel ends with an INTERRUPT;
+// flushed may be nil. The caller must call finish.
 func newReadContext(pid uint32, cancel, closing, flushed <-chan struct{}) *readContext {
 	return &readContext{pid: pid, cancel: cancel, closing: closing, flushed: flushed, stateOf: readerStateOf}
 }
@@ -56,7 +57,7 @@ func (c *readContext) Done() <-chan struct{} {
 	return c.done
 }
 
-// Err says why the context ended: an error that is both ours and [context.Canceled].
+// Err returns why the context ended: an error that is both ours and [context.Canceled].
 func (c *readContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +97,7 @@ func (c *readContext) watch() {
 			c.fail(ErrClosed)
 			return
 		case <-flushed:
-			if !c.alone {
+			if !c.foreground {
 				look.Stop()
 				c.fail(errReaderGone)
 				return
@@ -119,12 +120,13 @@ func (c *readContext) watch() {
 	}
 }
 
-// look reports why the reader waits no longer, if it does not.
+// look returns why the reader no longer waits, or nil if it waits.
 //
-// The kernel sends one INTERRUPT for a request, with the first signal of any kind. A program that handles the signal
-// (Go's runtime signals itself all the time) must not see its read fail, and a later signal that ends it is not
-// announced. For what the kernel reads ahead there is no INTERRUPT at all: the reader waits for the page, deaf to all
-// signals but those that kill it at once. So the reader is looked at now and then, until the read ends.
+// The kernel sends one INTERRUPT for a request, with the first signal of any kind. A program that
+// handles the signal (Go's runtime signals itself all the time) must not see its read fail, and a
+// later signal that ends it is not announced. For read-ahead there is no INTERRUPT at all: the
+// reader waits for the page, and only signals that kill it at once reach it. So the reader's state
+// is polled until the read ends.
 func (c *readContext) look(waited time.Duration, interrupted, leaving bool) error {
 	switch c.stateOf(c.pid) {
 	case readerEnds:
@@ -135,25 +137,26 @@ func (c *readContext) look(waited time.Duration, interrupted, leaving bool) erro
 			return errInterrupted
 		}
 		// The kernel asks again for the page that is needed, and that request can be interrupted.
-		if !c.alone && waited >= unseenLimit {
+		if !c.foreground && waited >= unseenLimit {
 			return errUnseen
 		}
 	case readerGone:
 		if interrupted {
 			return errInterrupted
 		}
-		// Its thread ended, which flushed the file. Nobody waits for the page but threads that ask for it again by
-		// themselves.
-		if leaving || !c.alone {
+		// Its thread ended, which flushed the file. Other threads that wait for the page ask for it
+		// again by themselves.
+		if leaving || !c.foreground {
 			return errReaderGone
 		}
 	}
 	return nil
 }
 
-// interruptPoll is how soon an interrupted reader is looked at again, and maxInterruptPoll how late: a person who presses
-// ^C waits for it. Readers that nothing was heard of are looked at as often as maxInterruptPoll if they are few, and
-// never more than a thousand times per second in all.
+// interruptPoll is the first pause before an interrupted reader is looked at again, and
+// maxInterruptPoll the longest: a person who presses ^C waits for it. Readers without an interrupt
+// are looked at every maxInterruptPoll if they are few, and at most a thousand times per second in
+// all.
 const (
 	interruptPoll    = 25 * time.Millisecond
 	maxInterruptPoll = 200 * time.Millisecond
@@ -162,7 +165,7 @@ const (
 	unseenLimit = time.Second
 )
 
-// idlePause is the time to the next look at a reader of which nothing was heard.
+// idlePause is the time to the next look at a reader without an interrupt.
 func (c *readContext) idlePause() time.Duration {
 	pause := maxInterruptPoll
 	if c.waiting != nil {

@@ -2,8 +2,8 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-// Everything that would change the file system. The mount is read-only, so these arrive only with [Options.SetXattr], for
-// which the kernel must take the mount for a writable one, or after somebody has remounted it.
+// Everything that would change the file system. The mount is read-only, so these arrive only with
+// [Options.SetXattr], which shows the kernel a writable mount, or after a remount.
 
 func (f *fileSystem) SetAttr(<-chan struct{}, *fuse.SetAttrIn, *fuse.AttrOut) fuse.Status {
 	return fuse.EROFS

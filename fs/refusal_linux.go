@@ -12,7 +12,7 @@ import (
 // privileges is what decides who may mount.
 type privileges struct {
 	root       bool
-	mayMount   bool // no container has taken CAP_SYS_ADMIN away from us and from all that we start
+	mayMount   bool // CAP_SYS_ADMIN was not taken from us and from all that we start, as in a container
 	noNewPrivs bool // set-uid programs, fusermount3 first of all, gain nothing
 }
 
@@ -22,13 +22,13 @@ func ownPrivileges() privileges {
 	return privileges{root: os.Geteuid() == 0, mayMount: err != nil || bound == 1, noNewPrivs: noNew == 1}
 }
 
-// explainRefusal adds what to do to the refusal of a mount, where that can be told.
+// explainRefusal adds to the refusal of a mount what to do about it, if that is known.
 func explainRefusal(err error) error { return ownPrivileges().explain(err) }
 
 func (p privileges) explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.EPERM) && p.root && p.mayMount:
-		return err // asked again by way of fusermount3
+		return err // tried again with fusermount3
 	case !p.mayMount:
 		return fmt.Errorf("%w: nobody in here may mount: this container was started without the capability SYS_ADMIN "+
 			"(--cap-add SYS_ADMIN, for Docker also --security-opt apparmor=unconfined): %w", ErrNoFUSE, err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whoever may not mount is told what to change.
+// The error of a refused mount explains what to change.
 func TestRefusalsAreExplained(t *testing.T) {
 	refused := func(errno syscall.Errno) error { return os.NewSyscallError("mount", errno) }
 	helper := errors.New("fusermount exited with code 256")

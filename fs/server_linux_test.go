@@ -26,7 +26,7 @@ import (
 	"torrentfs/fs/mounttable"
 )
 
-// deadline bounds whatever a test waits for. It is no claim about speed.
+// deadline bounds all that a test waits for. It makes no claim about speed.
 const deadline = 20 * time.Second
 
 // serverConfig tells a server what to mount.
@@ -84,7 +84,8 @@ func (c *serverConfig) source() (*fakeSource, error) {
 	return s, nil
 }
 
-// xattrSource has an attribute that says what it was asked about, and one that can be set for files.
+// xattrSource has an attribute that says what it was asked about, and one that can be set for
+// files.
 type xattrSource struct {
 	*fakeSource
 	colour *atomic.Pointer[string]
@@ -215,7 +216,7 @@ func obey(line string, c *serverConfig, s *fakeSource, m *fs.Mounted) string {
 		if err = m.Unmount(context.Background()); err == nil {
 			err = m.Wait()
 		}
-	case "wait": // until somebody else ends the mount
+	case "wait": // until another program ends the mount
 		err = m.Wait()
 	case "leaks":
 		// The goroutine that reads stdin, and those of signal.Notify, are the test's own.
@@ -337,7 +338,8 @@ func startServerAs(t *testing.T, c serverConfig, wrap func(*exec.Cmd)) *server {
 	return s
 }
 
-// line reads the server's next answer; a server that gives none is killed, which frees whoever waits on its mount.
+// line reads the server's next answer; a server that gives none is killed, which frees what waits
+// on its mount.
 func (s *server) line() string {
 	watchdog := time.AfterFunc(deadline, func() { _ = s.cmd.Process.Kill() })
 	defer watchdog.Stop()

@@ -49,9 +49,10 @@ func TestSignalsFreeReader(t *testing.T) {
 	}
 }
 
-// catchingReader reads a file from its beginning, and handles the signals that ask a program to end. It prints the error
-// that ended it, and its handler's signal. It is a program of one thread: in others, Go's among them, any thread may take the
-// signal, and the one that reads is none the wiser, on this file system as on others.
+// catchingReader reads a file from its beginning, and handles the signals that ask a program to
+// end. It prints the error that ended it, and its handler's signal. It is a program of one thread:
+// in others, Go's among them, any thread may take the signal, and the one that reads is none the
+// wiser, on this file system as on others.
 const catchingReader = `
 use Fcntl;
 $| = 1;
@@ -61,7 +62,8 @@ my ($at, $n) = 0;
 do { print "at $at\n"; $n = sysread($file, my $data, 64 << 10); $at += $n } while $n;
 print $! + 0, " SIG$caught\n";`
 
-// A program that handles the signal sees EINTR, and its handler runs, whatever kind of request the read waits for.
+// A program that handles the signal sees EINTR, and its handler runs, for each kind of request that
+// the read waits for.
 func TestHandledRequestsToEndFreeReader(t *testing.T) {
 	const missing = 8 << 20
 	for name, c := range map[string]struct {
@@ -120,7 +122,8 @@ func TestHandledRequestsToEndFreeReader(t *testing.T) {
 	}
 }
 
-// selfAs is this very binary in another role. The race detector would have it sleep for a second at its end.
+// selfAs is this very binary in another role. The race detector would have it sleep for a second at
+// its end.
 func selfAs(t *testing.T, role string, env ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -137,7 +140,8 @@ var timerSignals = []syscall.Signal{
 	unix.SIGURG, unix.SIGCHLD, unix.SIGALRM, unix.SIGWINCH, unix.SIGPROF, unix.SIGVTALRM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGIO,
 }
 
-// signalledReaderMain reads one page with a handler for such signals, and prints what the system call answered.
+// signalledReaderMain reads one page with a handler for such signals, and prints what the system
+// call answered.
 func signalledReaderMain() {
 	handled := make(chan os.Signal, 1)
 	for _, s := range timerSignals {
@@ -153,7 +157,8 @@ func signalledReaderMain() {
 	fmt.Println(n, err, checkBytes(b, 1, 0))
 }
 
-// A signal that the reader handles is none of our business: Go programs send themselves SIGURG all the time.
+// A signal that the reader handles is none of our business: Go programs send themselves SIGURG all
+// the time.
 func TestHandledSignalsDoNotEndRead(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
 	reader := selfAs(t, "signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
@@ -185,7 +190,8 @@ func TestHandledSignalsDoNotEndRead(t *testing.T) {
 	}
 }
 
-// A killing signal after a handled one is not announced by the kernel; it must free the reader all the same.
+// A killing signal after a handled one is not announced by the kernel; it must free the reader all
+// the same.
 func TestKillAfterHandledSignal(t *testing.T) {
 	s := startServer(t, serverConfig{Files: []fileConfig{{Path: "a", Size: 8 << 20, Missing: true}}})
 	reader := selfAs(t, "signalled", "TORRENTFS_TEST_FILE="+s.path("a"))
@@ -206,7 +212,8 @@ func TestKillAfterHandledSignal(t *testing.T) {
 	eventually(t, "no read waits", func() bool { return s.stats().Waiting == 0 })
 }
 
-// Whoever shares a descriptor with one who closes it goes on reading, and sees no EINTR: Go's own reads would hide it.
+// A process that shares a descriptor with one that closes it goes on reading, and sees no EINTR:
+// Go's own reads would hide it.
 func TestFlushOfSharedHandle(t *testing.T) {
 	for name, c := range map[string]struct {
 		bounce fs.Bounce

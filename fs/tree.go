@@ -28,8 +28,8 @@ const (
 // nodeIndex indexes tree.nodes. The root is 0.
 type nodeIndex uint32
 
-// node is one file, link or directory. A torrent may have a million of them, so a node is 48 bytes without pointers, and
-// all names lie in one arena.
+// node is one file, link or directory. A torrent may have a million of them, so a node is 48 bytes
+// without pointers, and all names lie in one arena.
 type node struct {
 	ino     uint64
 	size    int64 // of a directory: the number of its subdirectories
@@ -43,7 +43,8 @@ type node struct {
 	kind    kind
 }
 
-// tree is the immutable shape of a mount. The children of a directory are neighbours, sorted by name.
+// tree is the immutable shape of a mount. The children of a directory are neighbours, sorted by
+// name.
 type tree struct {
 	nodes []node
 	arena []byte
@@ -117,7 +118,8 @@ func checkEntry(e *Entry) error {
 	return nil
 }
 
-// comparePaths orders by path element: a directory's files are neighbours whatever bytes their names have.
+// comparePaths orders by path element: a directory's files are neighbours for any bytes in their
+// names.
 func comparePaths(a, b string) int {
 	n := min(len(a), len(b))
 	for i := range n {
@@ -143,7 +145,8 @@ type treeBuilder struct {
 	arena   bytes.Buffer
 }
 
-// dirRange is a directory whose children are still to be made: its paths are order[lo:hi], behind a prefix.
+// dirRange is a directory whose children are still to be made: its paths are order[lo:hi], behind a
+// prefix.
 type dirRange struct {
 	dir    nodeIndex
 	lo, hi int
@@ -198,7 +201,8 @@ func (b *treeBuilder) build() (*tree, error) {
 	return t, nil
 }
 
-// group finds the paths from lo on that share the next path element, and whether that is a directory.
+// group finds the paths from lo on that share the next path element, and whether that is a
+// directory.
 func (b *treeBuilder) group(d dirRange, lo int) (name string, hi int, isDir bool) {
 	rest := b.entries[b.order[lo]].Path[d.prefix:]
 	name, _, isDir = strings.Cut(rest, "/")
@@ -234,7 +238,8 @@ func (b *treeBuilder) describe(n *node, e uint32) {
 	}
 }
 
-// dateDirs gives each directory the time of the newest thing in it. Children come after their parents.
+// dateDirs gives each directory the time of the newest thing in it. Children come after their
+// parents.
 func (b *treeBuilder) dateDirs() {
 	for i := len(b.nodes) - 1; i > 0; i-- {
 		n, p := &b.nodes[i], &b.nodes[b.nodes[i].parent]

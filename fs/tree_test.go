@@ -50,7 +50,8 @@ func TestEmptyTree(t *testing.T) {
 	}
 }
 
-// drawEntries makes a set of paths in which no file is also a directory. Names are such that '/' sorts among them.
+// drawEntries makes a set of paths in which no file is also a directory. Names are such that '/'
+// sorts among them.
 func drawEntries(rt *rapid.T) []Entry {
 	name := rapid.StringMatching(`[ab!.0~é-]{1,3}`).Filter(func(s string) bool { return s != "." && s != ".." })
 	paths := rapid.SliceOfN(rapid.SliceOfN(name, 1, 4), 0, 60).Draw(rt, "paths")
@@ -74,7 +75,8 @@ func drawEntries(rt *rapid.T) []Entry {
 	return entries
 }
 
-// Every path leads to its entry, every listing holds exactly what was put there, and times and counts add up.
+// Every path leads to its entry, every listing holds exactly what was put there, and times and
+// counts add up.
 func TestTreeHoldsItsEntries(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		entries := drawEntries(rt)

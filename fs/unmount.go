@@ -9,8 +9,8 @@ import (
 	"torrentfs/internal/leave"
 )
 
-// Wait returns when the mount has ended: unmounted by [Mounted.Unmount] or by anybody else. A mount that somebody has
-// detached while it was in use ends as Unmount ends it: its readers get EIO.
+// Wait returns when the mount has ended: unmounted by [Mounted.Unmount] or by another program. A
+// mount that was detached while in use ends as Unmount ends it: its readers get EIO.
 func (m *Mounted) Wait() error {
 	select {
 	case <-m.ended:
@@ -21,10 +21,11 @@ func (m *Mounted) Wait() error {
 	return nil
 }
 
-// Unmount ends the mount within a second. All reads fail first, those in flight and those to come. If files are still open
-// then, the mount is detached: the directory is free and every [File] is closed, but the kernel may keep asking, and get
-// EIO, until the last of its handles is closed. Wherever else it was bound or moved to, it goes as well. Unmounting what
-// is unmounted already is no error.
+// Unmount ends the mount within a second. All reads fail first, those in flight and those to come.
+// If files are still open then, the mount is detached: the directory is free and every [File] is
+// closed, but the kernel may keep asking, and get EIO, until the last of its handles is closed.
+// Bind mounts of it, and the places it was moved to, are unmounted as well. Unmounting twice is no
+// error.
 func (m *Mounted) Unmount(ctx context.Context) error {
 	m.fs.close()
 	m.unmountMu.Lock()
@@ -51,18 +52,18 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	return nil
 }
 
-// maxMounts bounds how often a mount is looked for that may be bound to further directories.
+// maxMounts bounds the rounds in which a mount's further bind mounts are looked for.
 const maxMounts = 64
 
-// takeAway unmounts wherever this mount is in sight of this process. Somebody may have detached it and put another in its
-// place, which stays.
+// takeAway unmounts all mount points of this mount that this process sees. Another mount that has
+// taken its place stays.
 func (m *Mounted) takeAway(ctx context.Context) error {
 	busy, cancel := context.WithTimeout(ctx, busyLimit)
 	defer cancel()
 	for range maxMounts {
 		points, err := m.points(ctx)
 		if err != nil {
-			return m.unmountPoint(ctx, busy, m.mountpoint) // nothing tells better
+			return m.unmountPoint(ctx, busy, m.mountpoint)
 		}
 		if len(points) == 0 || m.isOver() {
 			return nil
@@ -90,7 +91,7 @@ func (m *Mounted) unmountPoint(ctx, busy context.Context, point string) error {
 	return nil
 }
 
-// points are where the mount is, the last made first.
+// points are the mount's mount points, the last made first.
 func (m *Mounted) points(ctx context.Context) ([]string, error) {
 	if m.device == 0 { // it never answered
 		return nil, errors.ErrUnsupported
@@ -109,7 +110,7 @@ func (m *Mounted) isOver() bool {
 	}
 }
 
-// unmountSoon unmounts a point as soon as nobody uses it, or gives up.
+// unmountSoon unmounts a point as soon as it is no longer in use, or gives up.
 func (m *Mounted) unmountSoon(ctx context.Context, point string) error {
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		if m.isOver() {

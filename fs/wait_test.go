@@ -59,7 +59,7 @@ func TestReadContextEnds(t *testing.T) {
 	}{
 		"closing":   {func(_, closing, _ chan struct{}) { close(closing) }, ErrClosed},
 		"flushed":   {func(_, _, flushed chan struct{}) { close(flushed) }, errReaderGone},
-		"interrupt": {func(cancel, _, _ chan struct{}) { close(cancel) }, errInterrupted}, // nobody is pid 0
+		"interrupt": {func(cancel, _, _ chan struct{}) { close(cancel) }, errInterrupted}, // no process has pid 0
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestReadContextLooksAtReader(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cancel, flushed := make(chan struct{}), make(chan struct{})
 				ctx := newReadContext(7, cancel, make(chan struct{}), flushed)
-				ctx.alone, ctx.stateOf = c.alone, func(uint32) readerState { return c.state }
+				ctx.foreground, ctx.stateOf = c.alone, func(uint32) readerState { return c.state }
 				defer ctx.finish()
 				done := ctx.Done()
 				if c.interrupted {

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// xattrPrefix is before all names that a source has. Whatever else is asked for is answered without asking it.
+	// xattrPrefix begins all names that a source has. Other names are answered without asking it.
 	xattrPrefix = "user.torrent."
 	// xattrAll is an attribute that holds all others, a line for each.
 	xattrAll = "user.torrent"
 )
 
-// noXattr is the answer for a name that nothing here has. Security labels and ACLs are asked for with every file of an
-// ls -l. Told that there are none, it asks again for the next file; told that this file system has no such thing, it asks
-// no more.
+// noXattr is the answer for a name that nothing here has. Security labels and ACLs are asked for
+// with every file of an ls -l. Told that there are none, it asks again for the next file; told that
+// this file system has no such thing, it asks no more.
 func noXattr(name string) fuse.Status {
 	for _, family := range []string{"security.", "system.", "trusted."} {
 		if strings.HasPrefix(name, family) {
@@ -28,7 +28,8 @@ func noXattr(name string) fuse.Status {
 	return fuse.ENOATTR
 }
 
-// ErrXattrValue is wrapped by errors about values that an attribute cannot have; the caller gets EINVAL.
+// ErrXattrValue is wrapped by errors about values that an attribute cannot have; the caller gets
+// EINVAL.
 var ErrXattrValue = errors.New("unusable attribute value")
 
 // Object is what an extended attribute belongs to.
@@ -37,25 +38,27 @@ type Object struct {
 	Entry int
 	// Root is set for the root directory of the mount.
 	Root bool
-	// Below goes through the entries below a directory, at any depth and in no order; of a file or a link it is the
-	// entry itself.
+	// Below goes through the entries below a directory, at any depth and in no order; of a file or
+	// a link it is the entry itself.
 	Below iter.Seq[int]
 }
 
-// XattrSource is a [Source] with extended attributes. Only names that begin with "user.torrent." are asked for.
+// XattrSource is a [Source] with extended attributes. Only names that begin with "user.torrent."
+// are asked for.
 type XattrSource interface {
-	// ListXattr returns the names of the attributes. They are not listed by listxattr(2), because programs that copy
-	// files would store them on the copies: who wants to see them asks by name, or for all by "user.torrent".
+	// ListXattr returns the names of the attributes. They are not listed by listxattr(2), because
+	// programs that copy files would store them on the copies: programs ask for one by name, or for
+	// all by "user.torrent".
 	ListXattr(o Object) []string
-	// GetXattr returns the value of one attribute; ok is false where there is none of that name.
+	// GetXattr returns the value of one attribute; ok is false if there is none of that name.
 	GetXattr(o Object, name string) (value []byte, ok bool)
 }
 
-// XattrSetter is an [XattrSource] some of whose attributes can be changed, where [Options.SetXattr] lets the kernel pass
-// such requests on.
+// XattrSetter is an [XattrSource] some of whose attributes can be changed, if [Options.SetXattr] is
+// set.
 type XattrSetter interface {
-	// SetXattr changes an attribute, or takes its value back to the default where value is nil. An error that is
-	// [ErrXattrValue] is the caller's EINVAL, any other EPERM.
+	// SetXattr changes an attribute, or resets it to the default if value is nil. The caller gets
+	// EINVAL for [ErrXattrValue], EPERM for any other error.
 	SetXattr(o Object, name string, value []byte) error
 }
 
@@ -123,7 +126,7 @@ func (f *fileSystem) ListXAttr(<-chan struct{}, *fuse.InHeader, []byte) (uint32,
 	return 0, fuse.OK
 }
 
-// putXattr answers with the size alone where the caller left no room at all.
+// putXattr answers with the size alone if the caller left no room at all.
 func putXattr(dest, value []byte) (uint32, fuse.Status) {
 	if len(dest) < len(value) {
 		return uint32(len(value)), fuse.ERANGE
@@ -131,7 +134,8 @@ func putXattr(dest, value []byte) (uint32, fuse.Status) {
 	return uint32(copy(dest, value)), fuse.OK
 }
 
-// SetXAttr arrives only where the mount is writable for the kernel, by [Options.SetXattr] or by somebody's remount.
+// SetXAttr arrives only if the mount is writable for the kernel, by [Options.SetXattr] or by a
+// remount.
 func (f *fileSystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
 	const create = 1 // XATTR_CREATE
 	if in.Flags&create != 0 && strings.HasPrefix(name, xattrPrefix) {

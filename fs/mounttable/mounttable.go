@@ -10,13 +10,14 @@ type Mount struct {
 	ID     int
 	Device string // major:minor, the same for all mounts of one file system
 	Root   string // what of the file system is mounted: "/" unless it is a bind mount of a directory or file
-	Point  string // where, as this process's root sees it
+	Point  string // mount point, as this process's root sees it
 	Type   string // such as "fuse.torrentfs"
 	Source string
 }
 
-// Parse reads a table in the form of /proc/PID/mountinfo, see proc_pid_mountinfo(5). Mounts on one point come in the
-// order in which they were made: the last is the one in sight. Lines that it does not understand are left out.
+// Parse reads a table in the form of /proc/PID/mountinfo, see proc_pid_mountinfo(5). Mounts on one
+// point come in the order in which they were made: the last is the one in sight. Lines that it does
+// not understand are left out.
 func Parse(table string) []Mount {
 	var mounts []Mount
 	for line := range strings.Lines(table) {
@@ -78,7 +79,7 @@ func At(mounts []Mount, point string) (m Mount, ok bool) {
 	return m, ok
 }
 
-// Points returns where a file system is mounted and in sight, the last made first.
+// Points returns the visible mount points of a file system, the last made first.
 func Points(mounts []Mount, device string) []string {
 	var points []string
 	for i := len(mounts) - 1; i >= 0; i-- {

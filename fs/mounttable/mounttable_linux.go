@@ -33,9 +33,9 @@ type Process struct {
 	Name string // of its program; at most 15 bytes, which it chose itself
 }
 
-// OtherNamespaces returns one process of each other mount namespace whose table has what is looked for: copies of mounts
-// are made with the namespace and stay when the original is unmounted. Namespaces without a process that can be seen are
-// not found.
+// OtherNamespaces returns one process of each other mount namespace whose table has what is looked
+// for: copies of mounts are made with the namespace and stay when the original is unmounted.
+// Namespaces without a process that can be seen are not found.
 func OtherNamespaces(has func([]Mount) bool) []Process {
 	own, _ := os.Readlink("/proc/self/ns/mnt")
 	var found []Process
@@ -62,7 +62,8 @@ func OtherNamespaces(has func([]Mount) bool) []Process {
 	return found
 }
 
-// Users returns the processes that have something open below a directory, or are in it. Those of others cannot be seen.
+// Users returns the processes that have something open below a directory, or are in it. Those of
+// others cannot be seen.
 func Users(dir string) []Process {
 	within := func(name string) bool {
 		return name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/")
@@ -111,7 +112,8 @@ func nameOf(proc string) string {
 // calm is how long Watch rests after a change, in milliseconds: some machines mount all the time.
 const calm = 50
 
-// Watch calls changed at once and after each change of this process's mount table, until stop is closed.
+// Watch calls changed at once and after each change of this process's mount table, until stop is
+// closed.
 func Watch(stop <-chan struct{}, changed func()) error {
 	table, err := unix.Open(OwnTable, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

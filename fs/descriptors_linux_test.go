@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is closed while a thread is apart, or after it, is closed: the other
-// end hears of it.
+// What is closed while a thread has its own descriptor table, or after it, is closed: the other end
+// hears of it.
 func TestApartKeepsNothingOpen(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,7 +30,7 @@ func TestApartKeepsNothingOpen(t *testing.T) {
 	}
 	inside, leave, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- apart(func() error {
+		done <- withOwnDescriptors(func() error {
 			close(inside)
 			<-leave
 			return nil
@@ -52,10 +52,10 @@ func TestApartKeepsNothingOpen(t *testing.T) {
 	}
 }
 
-// The runtime works on after the main thread went apart, which cannot end.
+// The runtime works on after the main thread, which cannot end, got its own descriptor table.
 func TestApartOnEveryThread(t *testing.T) {
 	for range 4 * runtime.GOMAXPROCS(0) {
-		if err := apart(func() error {
+		if err := withOwnDescriptors(func() error {
 			if unix.Gettid() == os.Getpid() {
 				t.Log("on the main thread")
 			}
