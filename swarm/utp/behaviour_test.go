@@ -279,7 +279,7 @@ func TestWindowIsEnforced(t *testing.T) {
 		c.receive(now, &p)
 		drain(t, c, now)
 	}
-	if held := c.recvBuf.size + c.earlyBytes; held > 2*(minRecvLimit+maxDatagram) {
+	if held := c.recvBuf.size + c.early.bytes; held > 2*(minRecvLimit+maxDatagram) {
 		t.Errorf("%d bytes are held", held)
 	}
 }

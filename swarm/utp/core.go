@@ -103,28 +103,19 @@ type core struct {
 	newestAcked uint64 // order of the latest transmission that arrived
 	recovery    uint64 // losses of what was sent up to this order are one event
 	dupAcks     int
-	srtt        time.Duration // 0: no sample yet
-	rttvar      time.Duration
-	minRTT      time.Duration
-	rto         time.Duration
+	rtt         roundTrips
 	rtoAt       time.Duration // 0: not running
-	tailAt      time.Duration // tail loss probe; 0: not running
-	tailProbe   bool          // to be sent now
+	tail        tailProbe
 	retries     int
-	probing     int           // index of the size to try, len(probeSizes): none left
-	probeOut    bool          // one is under way
-	probeAt     time.Duration // not before
+	sizes       sizeProbes
 
 	// Receiving.
 	recvBuf    ring
-	ackNr      uint16   // latest packet that came in order
-	early      [][]byte // payload of packets beyond ackNr + 1, by sequence number; nil before any came; an empty one is not nil
-	earlyCount int
-	earlyBytes int
+	ackNr      uint16 // latest packet that came in order
+	early      earlyPackets
 	dialed     bool
 	heard      bool // a packet with data came
-	finSeq     uint16
-	finKnown   bool
+	fin        peerFIN
 	eof        bool // everything up to the FIN has come
 	discard    bool // the application does not read any more
 	delivered  int64
@@ -137,6 +128,40 @@ type core struct {
 
 	lastSent time.Duration
 	resetOut bool // of a closed connection: the peer is to be told
+}
+
+// roundTrips is the estimate of the round trip and of when a packet counts as lost (RFC 6298).
+type roundTrips struct {
+	smoothed time.Duration // 0: no sample yet
+	variance time.Duration
+	least    time.Duration
+	timeout  time.Duration // RTO
+}
+
+// tailProbe is the packet that finds out whether the last ones of a flight were lost.
+type tailProbe struct {
+	at    time.Duration // 0: not running
+	probe bool          // to be sent now
+}
+
+// sizeProbes is the search for the largest packet that the path takes.
+type sizeProbes struct {
+	next int           // index of the size to try, len(probeSizes): none left
+	out  bool          // one is under way
+	at   time.Duration // not before
+}
+
+// earlyPackets is what came beyond the next packet in order.
+type earlyPackets struct {
+	packets [][]byte // payload, by sequence number; nil before any came; an empty one is not nil
+	count   int
+	bytes   int
+}
+
+// peerFIN is where the peer's stream ends.
+type peerFIN struct {
+	seq   uint16
+	known bool
 }
 
 // newDialer begins a connection to a peer.
@@ -157,13 +182,13 @@ func newAcceptor(now time.Duration, syn *packet, seq uint16) *core {
 	c.replyDelay = micros(now) - syn.timestamp
 	c.ackNow = true
 	c.lingerEnd = now + lingerFor // by then the dialer must have said something
-	c.rtoAt = now + c.rto
+	c.rtoAt = now + c.rtt.timeout
 	return c
 }
 
 func newCore(now time.Duration) *core {
 	return &core{
-		cc: newLedbat(basePayload), rto: initialRTO, recvLimit: minRecvLimit, lastWindow: minRecvLimit,
+		cc: newLedbat(basePayload), rtt: roundTrips{timeout: initialRTO}, recvLimit: minRecvLimit, lastWindow: minRecvLimit,
 		peerWindow: basePayload, lastSent: now,
 	}
 }
@@ -261,7 +286,7 @@ func (c *core) consumed(n int) {
 
 // recvWindow is how many bytes we can take.
 func (c *core) recvWindow() int {
-	return max(0, c.recvLimit-c.recvBuf.size-c.earlyBytes)
+	return max(0, c.recvLimit-c.recvBuf.size-c.early.bytes)
 }
 
 // close ends the stream after what was written. What comes from now on is
@@ -293,10 +318,10 @@ func (c *core) fail(err error) {
 		return
 	}
 	c.state, c.err = stateClosed, err
-	c.sendBuf, c.segs, c.early = ring{}, nil, nil
+	c.sendBuf, c.segs, c.early.packets = ring{}, nil, nil
 	c.una = c.seq
-	c.flight, c.lostCount, c.earlyCount, c.earlyBytes = 0, 0, 0, 0
-	c.rtoAt, c.tailAt, c.ackAt, c.ackNow = 0, 0, 0, false
+	c.flight, c.lostCount, c.early.count, c.early.bytes = 0, 0, 0, 0
+	c.rtoAt, c.tail.at, c.ackAt, c.ackNow = 0, 0, 0, false
 }
 
 // deadline is when tick is to be called, 0 for never.
@@ -305,7 +330,7 @@ func (c *core) deadline() time.Duration {
 		return 0
 	}
 	d := c.lastSent + keepAlive
-	for _, t := range [...]time.Duration{c.rtoAt, c.tailAt, c.ackAt, c.lingerEnd} {
+	for _, t := range [...]time.Duration{c.rtoAt, c.tail.at, c.ackAt, c.lingerEnd} {
 		if t > 0 {
 			d = min(d, t)
 		}
@@ -325,8 +350,8 @@ func (c *core) tick(now time.Duration) {
 	if c.ackAt > 0 && now >= c.ackAt {
 		c.ackAt, c.ackNow = 0, true
 	}
-	if c.tailAt > 0 && now >= c.tailAt {
-		c.tailAt, c.tailProbe = 0, true
+	if c.tail.at > 0 && now >= c.tail.at {
+		c.tail.at, c.tail.probe = 0, true
 	}
 	if c.rtoAt > 0 && now >= c.rtoAt {
 		if c.state == stateSynReceived {
@@ -347,8 +372,8 @@ func (c *core) tick(now time.Duration) {
 // SYN may have come under a false address, whose owner is not to be flooded.
 func (c *core) answerAgain(now time.Duration) {
 	c.ackNow = true
-	c.rto *= 2
-	if c.rtoAt = now + c.rto; c.rto > 4*initialRTO {
+	c.rtt.timeout *= 2
+	if c.rtoAt = now + c.rtt.timeout; c.rtt.timeout > 4*initialRTO {
 		c.rtoAt = 0
 	}
 }

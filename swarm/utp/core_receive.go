@@ -38,7 +38,7 @@ func (c *core) receive(now time.Duration, p *packet) {
 		if stale {
 			return
 		}
-		c.state, c.lingerEnd, c.rtoAt, c.rto = stateConnected, 0, 0, initialRTO
+		c.state, c.lingerEnd, c.rtoAt, c.rtt.timeout = stateConnected, 0, 0, initialRTO
 		if c.closing {
 			c.lingerEnd = now + lingerFor
 		}
@@ -144,7 +144,7 @@ func (c *core) arrived(now time.Duration, s *segment, elapsed *time.Duration) in
 	if s.times == 1 {
 		*elapsed = now - s.sentAt
 	}
-	if s.times == 1 || now-s.sentAt >= c.minRTT {
+	if s.times == 1 || now-s.sentAt >= c.rtt.least {
 		c.newestAcked = max(c.newestAcked, s.order)
 	}
 	if s.probe {
@@ -158,13 +158,13 @@ func (c *core) arrived(now time.Duration, s *segment, elapsed *time.Duration) in
 func (c *core) progress(now time.Duration) {
 	c.dupAcks = 0
 	if c.retries > 0 {
-		c.retries, c.rto = 0, c.plainRTO()
+		c.retries, c.rtt.timeout = 0, c.plainRTO()
 	}
-	c.rtoAt, c.tailAt = 0, 0
+	c.rtoAt, c.tail.at = 0, 0
 	if c.outstanding() > 0 {
-		c.rtoAt = now + c.rto
-		if c.srtt > 0 && c.lostCount == 0 {
-			c.tailAt = now + c.tailTimeout()
+		c.rtoAt = now + c.rtt.timeout
+		if c.rtt.smoothed > 0 && c.lostCount == 0 {
+			c.tail.at = now + c.tailTimeout()
 		}
 	}
 }
@@ -186,7 +186,7 @@ func (c *core) duplicate(now time.Duration) {
 // transmissions and not sequence numbers lets it see a retransmission that was
 // lost too.
 func (c *core) detectLoss(now time.Duration) {
-	patience := c.srtt + max(c.srtt/8, time.Millisecond)
+	patience := c.rtt.smoothed + max(c.rtt.smoothed/8, time.Millisecond)
 	for q := c.una; q != c.seq; q++ {
 		s := c.segment(q)
 		if s.sacked || s.lost || s.times == 0 || s.order >= c.newestAcked {
@@ -217,7 +217,7 @@ func (c *core) accept(now time.Duration, p *packet) {
 		c.ackNow = true // our ack was lost, or it was sent in vain
 		return
 	}
-	if ahead >= maxReorder-1 || c.eof || (c.finKnown && before(c.finSeq, p.seq)) {
+	if ahead >= maxReorder-1 || c.eof || (c.fin.known && before(c.fin.seq, p.seq)) {
 		return
 	}
 	if !c.hasRoom(p, ahead == 0) {
@@ -225,7 +225,7 @@ func (c *core) accept(now time.Duration, p *packet) {
 		return
 	}
 	if p.kind == typeFin {
-		c.finSeq, c.finKnown = p.seq, true
+		c.fin.seq, c.fin.known = p.seq, true
 		c.ackNow = true
 	}
 	if ahead > 0 {
@@ -234,20 +234,20 @@ func (c *core) accept(now time.Duration, p *packet) {
 		return
 	}
 	c.deliver(p.payload)
-	for c.ackNr++; c.earlyCount > 0; c.ackNr++ {
-		slot := &c.early[int(c.ackNr+1)%maxReorder]
+	for c.ackNr++; c.early.count > 0; c.ackNr++ {
+		slot := &c.early.packets[int(c.ackNr+1)%maxReorder]
 		if *slot == nil {
 			break
 		}
 		c.deliver(*slot)
-		c.earlyCount--
-		c.earlyBytes -= len(*slot)
+		c.early.count--
+		c.early.bytes -= len(*slot)
 		*slot = nil
 	}
-	if c.finKnown && c.ackNr == c.finSeq {
+	if c.fin.known && c.ackNr == c.fin.seq {
 		c.eof = true
 	}
-	if c.unacked++; c.unacked >= ackEvery || c.earlyCount > 0 {
+	if c.unacked++; c.unacked >= ackEvery || c.early.count > 0 {
 		c.ackNow = true
 	}
 	c.ackLater(now)
@@ -260,7 +260,7 @@ func (c *core) accept(now time.Duration, p *packet) {
 func (c *core) hasRoom(p *packet, inOrder bool) bool {
 	held := c.recvBuf.size + len(p.payload)
 	if !inOrder {
-		held += c.earlyBytes
+		held += c.early.bytes
 	}
 	return held <= c.recvLimit+maxDatagram
 }
@@ -273,16 +273,16 @@ func (c *core) ackLater(now time.Duration) {
 
 // keepEarly keeps a copy of a packet that came before its turn.
 func (c *core) keepEarly(p *packet) {
-	if c.early == nil {
-		c.early = make([][]byte, maxReorder)
+	if c.early.packets == nil {
+		c.early.packets = make([][]byte, maxReorder)
 	}
-	slot := &c.early[int(p.seq)%maxReorder]
+	slot := &c.early.packets[int(p.seq)%maxReorder]
 	if *slot != nil {
 		return
 	}
 	*slot = append(make([]byte, 0, len(p.payload)+1), p.payload...)
-	c.earlyCount++
-	c.earlyBytes += len(p.payload)
+	c.early.count++
+	c.early.bytes += len(p.payload)
 }
 
 func (c *core) deliver(b []byte) {

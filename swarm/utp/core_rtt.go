@@ -26,25 +26,25 @@ func roundTrip(now time.Duration, p *packet, elapsed time.Duration) time.Duratio
 
 // sampleRTT is RFC 6298, 2, as BEP 29 has it.
 func (c *core) sampleRTT(rtt time.Duration) {
-	if c.srtt == 0 {
-		c.srtt, c.rttvar, c.minRTT = rtt, rtt/2, rtt
+	if c.rtt.smoothed == 0 {
+		c.rtt.smoothed, c.rtt.variance, c.rtt.least = rtt, rtt/2, rtt
 	} else {
-		c.rttvar += ((c.srtt - rtt).Abs() - c.rttvar) / 4
-		c.srtt += (rtt - c.srtt) / 8
-		c.minRTT = min(c.minRTT, rtt)
+		c.rtt.variance += ((c.rtt.smoothed - rtt).Abs() - c.rtt.variance) / 4
+		c.rtt.smoothed += (rtt - c.rtt.smoothed) / 8
+		c.rtt.least = min(c.rtt.least, rtt)
 	}
-	c.rto = c.plainRTO()
+	c.rtt.timeout = c.plainRTO()
 }
 
 // plainRTO is the time-out without the doubling after each one that passed.
 func (c *core) plainRTO() time.Duration {
-	if c.srtt == 0 {
+	if c.rtt.smoothed == 0 {
 		return initialRTO
 	}
-	return min(max(minRTO, c.srtt+4*c.rttvar), maxRTO)
+	return min(max(minRTO, c.rtt.smoothed+4*c.rtt.variance), maxRTO)
 }
 
 // tailTimeout is how long to wait before the last packet is sent once more: if
 // it was lost no other packet can overtake it, and a time-out is expensive
 // (RFC 8985, 7.2).
-func (c *core) tailTimeout() time.Duration { return 2*c.srtt + 2*ackDelay + 4*c.rttvar }
+func (c *core) tailTimeout() time.Duration { return 2*c.rtt.smoothed + 2*ackDelay + 4*c.rtt.variance }

@@ -57,12 +57,12 @@ func TestLostAcksDoNotSlowRetransmission(t *testing.T) {
 		a, b := s.connect(&path{delay: delay, jitter: jitter, loss: 0.25, mtu: baseDatagram}, &path{loss: 0.25, dup: 0.5})
 		b.toWrite = stream(2, size)
 		s.step = func() {
-			if b.core == nil || b.core.srtt == 0 {
+			if b.core == nil || b.core.rtt.smoothed == 0 {
 				return
 			}
-			if b.core.srtt > longest || (b.core.retries == 0 && b.core.rto > longestRTO) {
+			if b.core.rtt.smoothed > longest || (b.core.retries == 0 && b.core.rtt.timeout > longestRTO) {
 				t.Fatalf("seed %#x at %v: round trips of %v, time-out %v, on a path of at most %v",
-					seed, s.now, b.core.srtt, b.core.rto, longest)
+					seed, s.now, b.core.rtt.smoothed, b.core.rtt.timeout, longest)
 			}
 		}
 		s.run(time.Hour, func() bool { return len(a.read) == size || a.core.err != nil || (b.core != nil && b.core.err != nil) })
@@ -90,7 +90,7 @@ func TestSecondTransmissionMeasures(t *testing.T) {
 	if !s.run(time.Minute, func() bool { return a.core.state == stateConnected }) {
 		t.Fatal("no connection")
 	}
-	if a.core.srtt != 400*ms {
-		t.Errorf("a round trip of %v, want 400 ms", a.core.srtt)
+	if a.core.rtt.smoothed != 400*ms {
+		t.Errorf("a round trip of %v, want 400 ms", a.core.rtt.smoothed)
 	}
 }

@@ -49,8 +49,8 @@ func (c *core) nextSegment(now time.Duration) (seq uint16, ok bool) {
 			}
 		}
 	}
-	if c.tailProbe {
-		c.tailProbe = false
+	if c.tail.probe {
+		c.tail.probe = false
 		for q := c.seq; q != c.una; q-- {
 			if s := c.segment(q - 1); !s.sacked {
 				return q - 1, true
@@ -93,14 +93,14 @@ func (c *core) send(now time.Duration, b []byte, seq uint16) []byte {
 		c.probed(now, false) // so that it is known what an ack is for
 	}
 	if pad := c.probePadding(now, s); pad > 0 {
-		s.probe, c.probeOut = true, true
+		s.probe, c.sizes.out = true, true
 		b = appendPadding(b, at, pad)
 	}
 	n := len(b)
 	b = append(b, make([]byte, s.size)...)
 	c.sendBuf.peek(b[n:], int(s.at-c.base))
 	c.transmitted(now, s)
-	c.ackSent(c.earlyCount == 0) // only a packet without data can tell of gaps
+	c.ackSent(c.early.count == 0) // only a packet without data can tell of gaps
 	return b
 }
 
@@ -109,23 +109,23 @@ func (c *core) send(now time.Duration, b []byte, seq uint16) []byte {
 // where the packet is lost, the same payload goes out again in the usual size,
 // for which no fragmentation is needed.
 func (c *core) probePadding(now time.Duration, s *segment) int {
-	if c.probeOut || c.probing == len(probeSizes) || s.times > 0 || now < c.probeAt ||
-		int(s.size) < c.cc.mss || c.srtt == 0 {
+	if c.sizes.out || c.sizes.next == len(probeSizes) || s.times > 0 || now < c.sizes.at ||
+		int(s.size) < c.cc.mss || c.rtt.smoothed == 0 {
 		return 0
 	}
-	return probeSizes[c.probing] - c.overhead - headerLen - int(s.size)
+	return probeSizes[c.sizes.next] - c.overhead - headerLen - int(s.size)
 }
 
 // probed learns from the fate of a padded packet.
 func (c *core) probed(now time.Duration, arrived bool) {
-	c.probeOut = false
+	c.sizes.out = false
 	if arrived {
-		c.cc.mss = probeSizes[c.probing] - c.overhead - headerLen
-		c.probing = len(probeSizes)
+		c.cc.mss = probeSizes[c.sizes.next] - c.overhead - headerLen
+		c.sizes.next = len(probeSizes)
 		return
 	}
-	if c.probing++; c.probing == len(probeSizes) {
-		c.probing, c.probeAt = 0, now+probeInterval
+	if c.sizes.next++; c.sizes.next == len(probeSizes) {
+		c.sizes.next, c.sizes.at = 0, now+probeInterval
 	}
 }
 
@@ -145,10 +145,10 @@ func (c *core) transmitted(now time.Duration, s *segment) {
 	}
 	c.lastSent = now
 	if c.rtoAt == 0 {
-		c.rtoAt = now + c.rto
+		c.rtoAt = now + c.rtt.timeout
 	}
-	if c.srtt > 0 && c.retries == 0 && s.times == 1 {
-		c.tailAt = now + c.tailTimeout()
+	if c.rtt.smoothed > 0 && c.retries == 0 && s.times == 1 {
+		c.tail.at = now + c.tailTimeout()
 	}
 }
 
@@ -163,8 +163,8 @@ func (c *core) timeout(now time.Duration) {
 		c.fail(errTimeout)
 		return
 	}
-	c.rto = min(2*c.rto, maxRTO)
-	c.rtoAt, c.tailAt, c.tailProbe = now+c.rto, 0, false
+	c.rtt.timeout = min(2*c.rtt.timeout, maxRTO)
+	c.rtoAt, c.tail.at, c.tail.probe = now+c.rtt.timeout, 0, false
 	for q := c.una; q != c.seq; q++ {
 		c.loseSegment(now, c.segment(q))
 	}
@@ -223,12 +223,12 @@ func (c *core) ackSent(all bool) {
 // appendSACK tells of the packets that came early (BEP 29, "selective ack"): bit
 // 0 is packet ackNr + 2, since ackNr + 1 is missing in any case.
 func (c *core) appendSACK(b []byte) []byte {
-	left := c.earlyCount
+	left := c.early.count
 	for i := 0; left > 0 && i < maxReorder-2; i++ {
 		if i%32 == 0 {
 			b = append(b, 0, 0, 0, 0)
 		}
-		if c.early[(int(c.ackNr)+2+i)%maxReorder] != nil {
+		if c.early.packets[(int(c.ackNr)+2+i)%maxReorder] != nil {
 			b[i/8] |= 1 << (i % 8)
 			left--
 		}

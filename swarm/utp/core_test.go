@@ -104,7 +104,7 @@ func TestFillsLink(t *testing.T) {
 			there := &path{rate: tt.rate, delay: tt.delay, queue: tt.queue}
 			a, _ := transfer(t, s, there, &path{rate: tt.rate, delay: tt.delay}, tt.bytes, 0, time.Hour)
 			share := float64(tt.bytes) / s.now.Seconds() / tt.rate
-			t.Logf("%.3f of the link, %d packets, window %d, delay %v, rtt %v", share, a.sent, a.core.cc.window(), a.core.cc.delay(), a.core.srtt)
+			t.Logf("%.3f of the link, %d packets, window %d, delay %v, rtt %v", share, a.sent, a.core.cc.window(), a.core.cc.delay(), a.core.rtt.smoothed)
 			if share < 0.85 {
 				t.Errorf("only %.3f of the link", share)
 			}

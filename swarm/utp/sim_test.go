@@ -266,14 +266,14 @@ func (s *sim) check(c *core) {
 	if c.state != stateClosed && c.base+uint64(bytes) != c.cut {
 		s.t.Fatalf("segments hold %d bytes from %d on, cut is at %d", bytes, c.base, c.cut)
 	}
-	if c.rto > maxRTO {
-		s.t.Fatalf("a time-out of %v", c.rto)
+	if c.rtt.timeout > maxRTO {
+		s.t.Fatalf("a time-out of %v", c.rtt.timeout)
 	}
-	if held := c.recvBuf.size + c.earlyBytes; held > 2*(maxLimit+maxDatagram) {
+	if held := c.recvBuf.size + c.early.bytes; held > 2*(maxLimit+maxDatagram) {
 		s.t.Fatalf("%d bytes are held", held)
 	}
-	if len(c.segs) > 2*maxReorder || c.earlyCount > maxReorder {
-		s.t.Fatalf("%d segments, %d early packets", len(c.segs), c.earlyCount)
+	if len(c.segs) > 2*maxReorder || c.early.count > maxReorder {
+		s.t.Fatalf("%d segments, %d early packets", len(c.segs), c.early.count)
 	}
 }
 
