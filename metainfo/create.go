@@ -13,7 +13,7 @@ import (
 	"torrentfs/metainfo/bencode"
 )
 
-// Version says which formats a new torrent has.
+// Version is the set of formats of a new torrent.
 type Version int
 
 // The versions. V1 is what every client reads; a hybrid is both.
@@ -74,7 +74,7 @@ type CreateSpec struct {
 	Comment   string
 	Source    string // tag that makes the info-hash differ from the same content elsewhere
 	CreatedBy string
-	Created   time.Time // left out where zero
+	Created   time.Time // left out if zero
 	Private   bool      // BEP 27
 	// Progress, unless nil, is told how many bytes of how many are hashed. It
 	// is never called concurrently, and should return at once.

@@ -31,8 +31,7 @@ func putString(d map[string]any, key, value string) {
 	}
 }
 
-// putTrackers writes announce for the first tracker, and announce-list where
-// there are more (BEP 12).
+// putTrackers writes announce for the first tracker, and announce-list if there are more (BEP 12).
 func putTrackers(d map[string]any, trackers [][]string) {
 	var tiers []any
 	n := 0

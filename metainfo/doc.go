@@ -39,9 +39,8 @@
 //     a root that no file has, is refused. BEP 52 wants all of them in a
 //     .torrent, but there are tools that leave them out.
 //   - A meta version other than 2 is refused (ErrVersion), for hybrids too.
-//   - A link (BEP 47) has no content, whatever length it claims. One whose
-//     target is not in the torrent stays in the list, to keep the numbering,
-//     but is not to be shown (File.Omit).
+//   - A link (BEP 47) has no content, even if it claims a length. One whose target is not in the
+//     torrent stays in the list, to keep the numbering, but is not to be shown (File.Omit).
 //   - Pads are recognised by their attribute, and by the name that BitComet
 //     gives them (_____padding_file_ and a number). A pad needs no path.
 //   - name.utf-8 and path.utf-8 are preferred to name and path.
@@ -49,6 +48,5 @@
 //     the root, which then has its name from the tree (BEP 52, and libtorrent);
 //     else the tree lies below a directory with the torrent's name. In a hybrid
 //     the v1 half decides, since it can tell a file from a directory of one.
-//   - "\" is an ordinary character in a name: it separates nothing where the
-//     mount is.
+//   - "\" is an ordinary character in a name: it separates nothing on the systems that mount.
 package metainfo

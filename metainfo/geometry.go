@@ -68,8 +68,9 @@ func streamGeometry(pieceLength, size int64, pads []byteRange) Geometry {
 	return g
 }
 
-// NewGeometry lays out one stream of size bytes without files, for simulations and tests: a v1 torrent's pieces, in which the
-// ascending ranges of pads hold zeros. It panics if there is nothing to lay out, or more than MaxPieces or MaxBlocks of it.
+// NewGeometry lays out one stream of size bytes without files, for simulations and tests: a v1
+// torrent's pieces, in which the ascending ranges of pads hold zeros. It panics if there is nothing
+// to lay out, or more than MaxPieces or MaxBlocks of it.
 func NewGeometry(pieceLength, size int64, pads ...ByteRange) Geometry {
 	if pieceLength < 1 || pieceLength > MaxPieceLength || size < 1 || size > MaxBlocks*BlockSize ||
 		ceilDiv(size, pieceLength)*ceilDiv(pieceLength, BlockSize) > MaxBlocks || ceilDiv(size, pieceLength) > MaxPieces {
@@ -163,8 +164,8 @@ func (g *Geometry) BlockLen(piece Piece, block int) int {
 	return int(min(rest, BlockSize))
 }
 
-// BlockAt returns the block that a message names by its offset in the piece and its length (BEP 3), if there is such a
-// block as a whole. It takes any numbers.
+// BlockAt returns the block that a message names by its offset in the piece and its length (BEP 3),
+// if there is such a block as a whole. It takes any numbers.
 func (g *Geometry) BlockAt(piece Piece, begin, length int) (b Block, ok bool) {
 	if uint(piece) >= uint(g.numPieces) || begin < 0 || begin%BlockSize != 0 {
 		return Block{}, false

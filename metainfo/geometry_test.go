@@ -118,7 +118,8 @@ func TestGeometryPanics(t *testing.T) {
 	}
 }
 
-// A message names a block by its offset and length: BlockAt is the inverse of Begin and BlockLen, and takes any numbers.
+// A message names a block by its offset and length: BlockAt is the inverse of Begin and BlockLen,
+// and takes any numbers.
 func TestBlockAt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pieceLength := rapid.SampledFrom([]int64{1, 100, BlockSize, 4 * BlockSize, 3*BlockSize + 100}).Draw(t, "piece length")

@@ -16,9 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// readSize is how many bytes a hashing goroutine reads at a time. It is a
-// multiple of BlockSize, and all the memory that one takes, whatever the piece
-// length.
+// readSize is how many bytes a hashing goroutine reads at a time. It is a multiple of BlockSize,
+// and all the memory that one takes, for any piece length.
 const readSize = 16 * BlockSize
 
 // hasher hashes the content of a new torrent, piece by piece on several
@@ -75,7 +74,7 @@ func (h *hasher) run(ctx context.Context) error {
 		g.Go(func() error { return h.work(ctx) })
 	}
 	err := g.Wait()
-	for _, f := range h.open { // left over where it ended early
+	for _, f := range h.open { // left over if it ended early
 		if f.content != nil {
 			err = errors.Join(err, f.content.Close())
 		}
@@ -97,7 +96,7 @@ func (h *hasher) work(ctx context.Context) error {
 	}
 }
 
-// acquire returns the content of a file, opened by the first who needs it.
+// acquire returns the content of a file, opened by the first call that needs it.
 func (h *hasher) acquire(file int) (Content, error) {
 	h.mu.Lock()
 	f := h.open[file]
@@ -112,7 +111,7 @@ func (h *hasher) acquire(file int) (Content, error) {
 	return f.content, f.err
 }
 
-// release says that one more piece of a file is hashed; the last one closes it.
+// release records that one more piece of a file is hashed; the last one closes it.
 func (h *hasher) release(file int) error {
 	h.mu.Lock()
 	f := h.open[file]

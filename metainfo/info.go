@@ -71,8 +71,8 @@ func (p *infoParser) identity() error {
 		}
 		h.HasV2 = true
 		h.V2 = sha256.Sum256(p.info.Bytes)
-		// A v2 dictionary out of order would have another hash for whoever
-		// encodes it again; BEP 52 lets us refuse it.
+		// A v2 dictionary out of order would have another hash after it is encoded again; BEP 52
+		// lets us refuse it.
 		if err := bencode.ScanAll(p.info.Bytes, bencode.Limits{Items: p.lim.items, Sorted: true}); err != nil {
 			return err
 		}

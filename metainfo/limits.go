@@ -20,9 +20,9 @@ const (
 	maxFieldItems      = 200_000   // values in one field outside info, such as announce-list
 )
 
-// Bounds that no Limits raises. What a torrent within them makes of its pieces
-// and blocks fits the numbers that the packages above keep them in, also where
-// an int has 32 bits: nobody behind this package looks again.
+// Bounds that no Limits raises. What a torrent within them makes of its pieces and blocks fits the
+// numbers that the packages above keep them in, also if an int has 32 bits: the packages above do
+// not check again.
 const (
 	MaxPieceLength = 1 << 30           // bytes of a piece; an offset in one, and a block behind it, fit an int32
 	MaxPieces      = math.MaxInt32 - 1 // pieces

@@ -24,9 +24,8 @@ type linkResult struct {
 	hops int    // links on the way, this one included
 }
 
-// resolveLinks gives each link its relative Symlink, or omits it where its
-// target is not in the torrent, is a directory around the link itself, or lies
-// behind a loop.
+// resolveLinks gives each link its relative Symlink, or omits it if its target is not in the
+// torrent, is a directory around the link itself, or lies behind a loop.
 func resolveLinks(names *namer, files []File) {
 	l := linker{names: names, files: files, found: make(map[int32]linkResult)}
 	for i := range files {

@@ -263,8 +263,8 @@ func (n *namer) free(key string) bool {
 	return !file
 }
 
-// directory registers a directory with its parents and returns its path: the
-// spelling of the first file in it, where spellings are folded.
+// directory registers a directory with its parents and returns its path: the spelling of the first
+// file in it, if spellings are folded.
 func (n *namer) directory(dir string) string {
 	if d, ok := n.canon[dir]; ok {
 		return d
@@ -283,8 +283,8 @@ func (n *namer) directory(dir string) string {
 	return d
 }
 
-// preferUTF8 picks between a string and its ".utf-8" twin, which old clients
-// wrote beside one in another encoding.
+// preferUTF8 picks between a string and its ".utf-8" form, which old clients wrote beside one in
+// another encoding.
 func preferUTF8(plain, twin string, hasTwin bool) string {
 	if hasTwin && twin != "" && utf8.ValidString(twin) {
 		return twin

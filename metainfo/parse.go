@@ -87,8 +87,8 @@ func parse(data []byte, lim Limits) (*MetaInfo, error) {
 	return m, nil
 }
 
-// unixTime is the time at t seconds of the epoch, or none where that is no
-// date that a file system shows.
+// unixTime is the time at t seconds of the epoch, or none if that is no date that a file system
+// shows.
 func unixTime(t int64) time.Time {
 	const end = 253402300800 // the year 10000
 	if t <= 0 || t >= end {
@@ -133,9 +133,8 @@ func split(data []byte, keep, decode []string) (bencode.Dict, map[string][]byte,
 	return fields, raw, nil
 }
 
-// trackers returns the tiers of announce-list, or announce where there are
-// none (BEP 12). What is no string is passed over: a tracker more or less does
-// not spoil a torrent.
+// trackers returns the tiers of announce-list, or announce if there are none (BEP 12). Entries that
+// are no strings are skipped: a torrent is usable without one of its trackers.
 func trackers(fields bencode.Dict) (tiers [][]string) {
 	seen := map[string]bool{}
 	take := func(tier []string, v any) []string {

@@ -57,7 +57,7 @@ type MetaInfo struct {
 	Nodes     []string   // BEP 5, as "host:port"
 	Comment   string
 	CreatedBy string
-	Created   time.Time // zero where absent
+	Created   time.Time // zero if absent
 	// PieceLayers holds, by pieces root, the hashes of the pieces of each v2
 	// file longer than a piece (BEP 52); each has been checked against its
 	// root. Some may be missing: peers have them.
@@ -106,7 +106,7 @@ type File struct {
 	Omit       bool      // not to be shown: a pad, or a link without a target in the torrent
 	Symlink    string    // relative target of a link, safe to give to the kernel; "" for other files
 	PiecesRoot SHA256    // v2 (BEP 52); zero for empty files and v1 torrents
-	ModTime    time.Time // zero where the torrent names none
+	ModTime    time.Time // zero if the torrent names none
 
 	link *link // nil for other files
 }

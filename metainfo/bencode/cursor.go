@@ -105,8 +105,8 @@ func (c *Cursor) OpenDict() error {
 	return nil
 }
 
-// More reports whether the open list or dictionary goes on, and consumes its
-// end where it does not. It is false at the end of the data.
+// More reports whether the open list or dictionary goes on, and consumes its end if not. It is
+// false at the end of the data.
 func (c *Cursor) More() bool {
 	if c.pos >= len(c.data) {
 		return false
@@ -151,10 +151,9 @@ func (c *Cursor) Skip() ([]byte, error) {
 	}
 }
 
-// Span returns the range data[from:to] of the value of a key of the dictionary
-// that data begins with, byte for byte. The error wraps ErrMissing where there
-// is no such key and ErrType where data is no dictionary. Data must have
-// passed Scan.
+// Span returns the range data[from:to] of the value of a key of the dictionary that data begins
+// with, byte for byte. The error wraps ErrMissing if there is no such key and ErrType if data is no
+// dictionary. Data must have passed Scan.
 func Span(data []byte, key string) (from, to int, err error) {
 	c := NewCursor(data)
 	if err := c.OpenDict(); err != nil {

@@ -46,9 +46,8 @@ func DecodeDict(data []byte, lim Limits) (d Dict, n int, err error) {
 	return v.(Dict), n, nil
 }
 
-// decode hands scanned bytes to bencode-go. The scan leaves it nothing to
-// panic over; should it do so all the same, a stranger's bytes must not end
-// the process.
+// decode hands scanned bytes to bencode-go. The scan leaves it nothing to panic over; if it panics
+// nevertheless, a stranger's bytes must not end the process.
 func decode(data []byte) (v any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -127,13 +126,11 @@ func normalise(v any) (any, error) {
 	}
 }
 
-// Dict is a decoded dictionary. Each getter returns an error that names the
-// key and wraps ErrMissing or ErrType; where a key is optional and a wrong type
-// counts as absent, Get is shorter.
+// Dict is a decoded dictionary. Each getter returns an error that names the key and wraps
+// ErrMissing or ErrType; if a key is optional and a wrong type counts as absent, Get is shorter.
 type Dict map[string]any
 
-// Get returns d[key] where it is there and of type T: string, int64, []any or
-// map[string]any.
+// Get returns d[key] if it is there and of type T: string, int64, []any or map[string]any.
 func Get[T any](d Dict, key string) (v T, ok bool) {
 	v, ok = d[key].(T)
 	return v, ok
@@ -167,7 +164,7 @@ func kindOf(v any) string {
 	}
 }
 
-// Has reports whether the key is there, with whatever type.
+// Has reports whether the key is there, with a value of any type.
 func (d Dict) Has(key string) bool { _, ok := d[key]; return ok }
 
 // Int returns an integer.

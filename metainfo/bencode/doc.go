@@ -1,11 +1,10 @@
 // Package bencode reads and writes bencode (BEP 3, "bencoding") that a
 // stranger may have written.
 //
-// The decoding and encoding of values is done by jackpal/bencode-go. That
-// library trusts its input: a negative or a huge string length, a deep nesting
-// or a number of a million digits makes it panic, exhaust memory or overflow
-// the stack. So nothing reaches it here before Scan has accepted the bytes.
-// Scan is strict where laxness is dangerous or makes two parsers disagree:
+// The decoding and encoding of values is done by jackpal/bencode-go. That library trusts its input:
+// a negative or a huge string length, a deep nesting or a number of a million digits makes it
+// panic, exhaust memory or overflow the stack. So nothing reaches it here before Scan has accepted
+// the bytes. Scan is strict if laxness is dangerous or makes two parsers disagree:
 //
 //   - an integer is canonical (no leading zero, no "-0", no plus sign) and fits
 //     in an int64; a string length is canonical and is at most what is left of

@@ -52,7 +52,7 @@ var (
 	ErrTrailing  = errors.New("bytes after the value")
 )
 
-// SyntaxError says what is wrong with bencoded data and where.
+// SyntaxError describes what is wrong with bencoded data and where.
 type SyntaxError struct {
 	Offset int    // of the offending byte
 	Path   string // keys and indices that lead to it, such as "info.files[3].length"; "" at the top
@@ -265,8 +265,7 @@ func (s *scanner) path() string {
 	return b.String()
 }
 
-// printKey shows a key in an error: as it is where it is a plain word, else
-// quoted, and never long.
+// printKey shows a key in an error: as it is if it is a plain word, else quoted, and never long.
 func printKey(k []byte) string {
 	const limit = 40
 	cut := len(k) > limit
