@@ -22,7 +22,7 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 func TestLines(t *testing.T) {
 	for _, tt := range []struct {
 		line        string
-		first, last string // "" where the line is no entry
+		first, last string // "" if the line is no entry
 	}{
 		{"Some: Company, Inc - old:1.2.3.0-1.2.3.255", "1.2.3.0", "1.2.3.255"},
 		{"no-name:1.2.3.4-1.2.3.4", "1.2.3.4", "1.2.3.4"},
@@ -143,7 +143,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-// A list says what its ranges say, whatever their order and overlaps.
+// A list blocks what its ranges name, in any order and with overlaps.
 func TestContainsIsMembership(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		six := rapid.Bool().Draw(t, "six")

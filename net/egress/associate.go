@@ -85,7 +85,7 @@ func (nw *Network) associate(ctx context.Context) (*association, error) {
 	return &association{control: c, packets: packets}, nil
 }
 
-// askRelay asks over c for an association, and returns where the relay is.
+// askRelay asks over c for an association, and returns the relay's address.
 func (nw *Network) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPort, err error) {
 	inner, cancel := context.WithTimeout(ctx, nw.patience)
 	defer cancel()
@@ -106,9 +106,9 @@ func (nw *Network) askRelay(ctx context.Context, c net.Conn) (relay netip.AddrPo
 	return relayAt(relay, proxy.AddrPort().Addr().Unmap())
 }
 
-// relayAt is where the relay is of which a proxy says that it is at bound. One
-// that names no address means its own; and so does one at a public address that
-// names one which only its own network can reach.
+// relayAt is the address of a relay that the proxy reports at bound. A proxy that names no address
+// means its own; so does one at a public address that names one which only its own network can
+// reach.
 func relayAt(bound netip.AddrPort, proxy netip.Addr) (netip.AddrPort, error) {
 	at := bound.Addr()
 	switch {

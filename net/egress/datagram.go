@@ -39,9 +39,9 @@ func appendDatagram(b []byte, to net.Addr) ([]byte, error) {
 	return nil, fmt.Errorf("no address for a datagram: %v", to)
 }
 
-// parseDatagram takes the header off a datagram from the proxy, and returns where
-// the proxy got it: an *net.UDPAddr, or a NameAddr from a proxy that repeats what
-// it was given. Fragments are refused, as RFC 1928 allows; nobody sends them.
+// parseDatagram takes the header off a datagram from the proxy, and returns where the proxy got it:
+// an *net.UDPAddr, or a NameAddr from a proxy that repeats what it was given. Fragments are
+// refused, as RFC 1928 allows; no proxy sends them.
 func parseDatagram(b []byte) (payload []byte, from net.Addr, err error) {
 	if len(b) < 4 {
 		return nil, nil, fmt.Errorf("datagram of %d bytes from the proxy", len(b))

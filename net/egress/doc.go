@@ -16,13 +16,12 @@
 //
 // # A proxy
 //
-// TCP goes through it, by SOCKS5 (RFC 1928, 1929) or HTTP CONNECT, and names are
-// resolved by it. Datagrams go through a SOCKS5 proxy that relays them (UDP
-// ASSOCIATE): a [Relay] is such a port. All else is refused with [ErrProxied]: what
-// has no way through must not find one beside. The handshakes are ours, since
-// golang.org/x/net/proxy neither tells a wrong password from a peer that is not
-// there, nor knows of datagrams, nor can it ask a proxy whether it would take us
-// before there is a peer to connect to.
+// TCP goes through it, by SOCKS5 (RFC 1928, 1929) or HTTP CONNECT, and names are resolved by it.
+// Datagrams go through a SOCKS5 proxy that relays them (UDP ASSOCIATE): a [Relay] is such a port.
+// All else is refused with [ErrProxied]: what cannot go through the proxy must not bypass it. The
+// handshakes are ours, since golang.org/x/net/proxy neither tells a wrong password from a peer that
+// is not there, nor knows of datagrams, nor can it ask a proxy whether it would take us before
+// there is a peer to connect to.
 //
 // The Network owns its watcher, and knows the connections that it made over an
 // interface by weak pointers; a Relay owns the connection that keeps its

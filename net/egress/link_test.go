@@ -209,7 +209,7 @@ func TestInterfaceComesBack(t *testing.T) {
 	}
 }
 
-// Whoever closes while the interface is gone waits for nothing.
+// A Close while the interface is gone does not wait.
 func TestCloseWhileGone(t *testing.T) {
 	w, index, _ := bound(t)
 	pc, err := w.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -260,7 +260,7 @@ func TestNoSuchInterface(t *testing.T) {
 	}
 }
 
-// A proxy on this machine sends by itself, by whatever interface.
+// A proxy on this machine sends by itself, on any interface.
 func TestProxyHereAndInterface(t *testing.T) {
 	w, _, _ := bound(t)
 	w.cfg.Proxy = &Proxy{host: "127.0.0.1", port: "1"}

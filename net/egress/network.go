@@ -251,8 +251,7 @@ func (nw *Network) Interfaces() ([]net.Interface, error) {
 	return []net.Interface{*i}, nil
 }
 
-// LookupNetIP looks up a name's addresses. Where there is a proxy it fails: that
-// would ask beside it.
+// LookupNetIP looks up a name's addresses. With a proxy it fails: that would ask beside it.
 func (nw *Network) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil

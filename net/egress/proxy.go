@@ -33,7 +33,7 @@ const (
 	greetPatience = 5 * time.Second  // for the answers of a proxy by itself
 )
 
-// Proxy is where a proxy is and what it is told about us.
+// Proxy is the address of a proxy and what it is told about us.
 type Proxy struct {
 	http           bool // else SOCKS5
 	host, port     string
@@ -94,9 +94,8 @@ func (p *Proxy) loopback() bool {
 	return p.host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
 
-// greet agrees with a SOCKS5 proxy on who we are. That takes nobody but the
-// proxy: silence is its own. Its error wraps ErrProxyAuth, ErrNoProxy, or is that
-// of ctx.
+// greet authenticates us to a SOCKS5 proxy. No other host is involved: silence is the proxy's own.
+// Its error wraps ErrProxyAuth, ErrNoProxy, or is that of ctx.
 func (nw *Network) greet(ctx context.Context, c net.Conn) error {
 	if nw.cfg.Proxy.http {
 		return nil
@@ -182,10 +181,10 @@ func during(ctx context.Context, c net.Conn, f func() error) error {
 	return err
 }
 
-// Check asks the proxy whether it is one, and takes us, and whether it relays
-// datagrams, which is no error if not: see [Network.NoRelay]. It connects to nobody
-// else; an HTTP proxy is asked for a name that cannot exist, since it can be
-// asked for nothing less. Without a proxy there is nothing to check.
+// Check verifies that the proxy is one and accepts us, and asks whether it relays datagrams. It is
+// no error if it does not: see [Network.NoRelay]. It connects to no other host; an HTTP proxy is
+// asked for a name that cannot exist, since it can be asked for nothing less. Without a proxy there
+// is nothing to check.
 func (nw *Network) Check(ctx context.Context) error {
 	if !nw.Proxied() {
 		return nil

@@ -273,7 +273,7 @@ func TestProxyComesBack(t *testing.T) {
 	}
 }
 
-// A proxy that never answers keeps nobody longer than he waits, and is no reason to call it dead.
+// A proxy that never answers delays a caller no longer than its context, and is not taken for dead.
 func TestSilentProxy(t *testing.T) {
 	l := listenLoopback(t, "127.0.0.1:0")
 	w, _ := openVia(t, "socks5://"+l.Addr().String())
@@ -294,7 +294,7 @@ func TestSilentProxy(t *testing.T) {
 	}
 }
 
-// script is a proxy's side of a conversation, whatever is said to it.
+// script is a proxy's side of a conversation, independent of what is sent to it.
 type script struct {
 	io.Reader
 	said bytes.Buffer

@@ -21,7 +21,7 @@ var errNoAssociation = fmt.Errorf("%w: the proxy relays no datagrams at the mome
 // association is what a proxy granted for datagrams.
 type association struct {
 	control net.Conn // the association ends with it
-	packets net.Conn // connected to the relay: nobody else is heard
+	packets net.Conn // connected to the relay: no other host is heard
 }
 
 func (a *association) close() {

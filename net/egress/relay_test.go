@@ -136,7 +136,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// Nobody but the relay is heard, and of what it says nothing that is misshapen.
+// Only the relay is heard, and of its packets only the well-formed ones.
 func TestRelayHearsNobodyElse(t *testing.T) {
 	sockets := make(chan net.PacketConn, 1)
 	p := startProxy(t, fakeproxy.Config{UDP: func() (in, out net.PacketConn, err error) {

@@ -39,9 +39,9 @@ func IsLocalName(host string) bool {
 	return err == nil && !IsPublic(addr)
 }
 
-// IsPublic reports whether addr belongs to the Internet at large: not to this
-// host, this network, a group, or nobody. Addresses that carry an IPv4 address
-// inside are judged by that.
+// IsPublic reports whether addr belongs to the Internet at large: not to this host, this network, a
+// multicast group, or a reserved range. Addresses that carry an IPv4 address inside are judged by
+// that.
 func IsPublic(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	if addr.Is6() {

@@ -57,9 +57,8 @@ func For(network *egress.Network, trust *Trust) *Dialer {
 	return &Dialer{Lookup: network.LookupNetIP, Dial: network.DialContext, Trust: trust}
 }
 
-// Resolve returns the addresses of host that may be contacted, at least one.
-// It is to be asked again for every connection. The error wraps ErrForbidden
-// where there are only others.
+// Resolve returns the addresses of host that may be contacted, at least one. It is to be asked
+// again for every connection. The error wraps ErrForbidden if there are only others.
 func (d *Dialer) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if err := CheckName(host); err != nil {
 		return nil, err
@@ -177,7 +176,7 @@ func (d *Dialer) dialFirst(ctx context.Context, network string, addrs []netip.Ad
 		conn net.Conn
 		err  error
 	}
-	results := make(chan result, len(addrs)) // nobody who reports ever waits
+	results := make(chan result, len(addrs)) // no sender ever waits
 	lead := time.NewTimer(fallbackDelay)
 	defer lead.Stop()
 	var errs []error

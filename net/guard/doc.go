@@ -1,5 +1,5 @@
-// Package guard decides which hosts may be contacted because a torrent
-// named them: trackers, web seeds, and whatever those redirect to.
+// Package guard decides which hosts may be contacted because a torrent named them: trackers, web
+// seeds, and the targets of their redirects.
 //
 // A .torrent is a stranger's word, and a URL in it makes this computer send
 // requests from inside the user's network. So names outside of DNS are never

@@ -145,7 +145,7 @@ func TestVia(t *testing.T) {
 	if _, err := d.Resolve(t.Context(), "tracker.example"); !errors.Is(err, egress.ErrProxied) {
 		t.Errorf("resolved: %v", err)
 	}
-	if addrs, err := d.Resolve(t.Context(), "8.8.8.8"); err != nil || len(addrs) != 1 { // asks nobody
+	if addrs, err := d.Resolve(t.Context(), "8.8.8.8"); err != nil || len(addrs) != 1 { // asks no resolver
 		t.Errorf("an address: %v, %v", addrs, err)
 	}
 }

@@ -13,10 +13,9 @@ import (
 // maxKey bounds the passkey in a path.
 const maxKey = 128
 
-// IsAnnounce reports whether a URL can be nothing but that of a tracker, whoever
-// wrote it: /announce, /announce.php, the scrape addresses of these (BEP 48), and
-// the same below one element that a passkey could be. It has no query: a query can
-// be a command to another service.
+// IsAnnounce reports whether a URL can be nothing but that of a tracker, in any torrent: /announce,
+// /announce.php, the scrape addresses of these (BEP 48), and the same below one element that a
+// passkey could be. It has no query: a query can be a command to another service.
 func IsAnnounce(u *url.URL) bool {
 	if u.RawQuery != "" || u.ForceQuery || u.User != nil {
 		return false
@@ -69,8 +68,7 @@ func IsFile(u *url.URL) bool {
 // network that it is in: those are public, and yet not of the Internet at large.
 func IsOwn(addr netip.Addr) bool { return ownOf(egress.OwnPrefixes())(addr) }
 
-// minOwnBits is the length of the shortest IPv6 prefix that counts as one network
-// of somebody's own.
+// minOwnBits is the length of the shortest IPv6 prefix that counts as one user's own network.
 const minOwnBits = 48
 
 func ownOf(own []netip.Prefix) func(netip.Addr) bool {

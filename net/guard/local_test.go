@@ -74,8 +74,8 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// The user's word opens what a stranger's does not, at the address of a name and
-// behind a proxy as well. This machine's public addresses are nobody else's.
+// The user's word opens what a stranger's does not, at the address of a name and behind a proxy as
+// well. This machine's public addresses belong to it alone.
 func TestTrustedAndOwn(t *testing.T) {
 	names := map[string][]netip.Addr{
 		"nas": {netip.MustParseAddr("192.168.1.2")}, "rebound.example": {netip.MustParseAddr("192.168.1.2")},

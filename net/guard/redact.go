@@ -58,8 +58,8 @@ func RedactHost(raw string) string {
 	return printable(u.Scheme + "://" + u.Host)
 }
 
-// isToken reports whether a path's element, but for its type, may be a secret that
-// somebody was given: long, and of letters and digits in no order of words.
+// isToken reports whether a path's element, but for its type, may be a user's secret: long, and of
+// letters and digits in no order of words.
 func isToken(e string) bool {
 	e, _, _ = strings.Cut(e, ".")
 	if len(e) < minToken || strings.Trim(e, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
@@ -82,8 +82,8 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// RedactError takes the secrets out of an error about a URL: those of the URL, and of
-// whatever URLs its text quotes, such as the target of a redirect.
+// RedactError takes the secrets out of an error about a URL: those of the URL, and of URLs that its
+// text quotes, such as the target of a redirect.
 func RedactError(err error, u *url.URL) error {
 	if err == nil {
 		return nil

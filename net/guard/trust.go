@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Trust is the hosts that the user named: they may be at addresses that are not
-// public, and a torrent's URL may say anything to them. It is immutable; nil
-// trusts nobody.
+// Trust is the hosts that the user named: they may be at addresses that are not public, and a
+// torrent's URL may say anything to them. It is immutable; nil trusts no host.
 type Trust struct {
 	names map[string]bool
 	nets  []netip.Prefix

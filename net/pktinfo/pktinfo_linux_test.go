@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system says where a datagram came to, and an answer leaves from there.
+// The system reports where a datagram came to, and an answer leaves from there.
 func TestThereAndBack(t *testing.T) {
 	for _, tt := range []struct{ network, listen, asked string }{
 		{"udp4", "0.0.0.0:0", "127.0.0.1"},
@@ -76,8 +76,8 @@ func TestBoundSocketTellsNothing(t *testing.T) {
 	}
 }
 
-// What is appended is read back, whatever stands around it; an address that no
-// answer can leave from is none.
+// What is appended is read back among any other messages; an address that no answer can leave from
+// is none.
 func TestControlMessages(t *testing.T) {
 	for _, tt := range []struct {
 		addr  string

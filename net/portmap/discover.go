@@ -14,9 +14,9 @@ import (
 	"torrentfs/net/egress"
 )
 
-// systemRoute finds the way to the Internet in the system's tables. It sends
-// nothing. Where another interface than the one that we are bound to leads
-// there, there is no router that we could ask, unless it hears UPnP's call.
+// systemRoute finds the way to the Internet in the system's tables. It sends nothing. If another
+// interface than the one that we are bound to leads there, there is no router that we could ask,
+// unless it hears UPnP's call.
 func systemRoute(network *egress.Network) (Route, error) {
 	router, err := netroute.New()
 	if err != nil {

@@ -111,7 +111,7 @@ func TestPCPBadAnswers(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	// Nobody there: it ends with the context.
+	// No router there: it ends with the context.
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	silent := serveUDP(t, "127.0.0.1:0", func([]byte) []byte { return nil })

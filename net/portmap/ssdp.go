@@ -20,7 +20,7 @@ const (
 	ssdpPort    = 1900
 )
 
-// ssdpGroup is where UPnP devices listen.
+// ssdpGroup is the address that UPnP devices listen on.
 var ssdpGroup = netip.AddrFrom4([4]byte{239, 255, 255, 250})
 
 var ssdpTargets = []string{
@@ -90,8 +90,8 @@ func sendSSDP(conn net.PacketConn, to []netip.AddrPort) error {
 	return nil
 }
 
-// parseSSDP reads an answer. The description must be on the host that answers:
-// else anybody in the network could send us anywhere.
+// parseSSDP reads an answer. The description must be on the host that answers: else any host in the
+// network could send us anywhere.
 func parseSSDP(b []byte, from netip.Addr) (*url.URL, error) {
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 	if err != nil {

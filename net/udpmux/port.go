@@ -114,8 +114,8 @@ func (p *Port) Serve() {
 	})
 }
 
-// Close ends the views. Where Serve was called it closes the socket, and waits
-// until nobody reads it any more.
+// Close ends the views. If Serve was called, it closes the socket and waits until reading has
+// ended.
 func (p *Port) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	p.reader.Wait()

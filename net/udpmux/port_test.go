@@ -139,7 +139,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// A flood of queries costs a bounded queue; whatever is no message costs nothing.
+// A flood of queries costs a bounded queue; what is no message costs nothing.
 func TestFloodIsDropped(t *testing.T) {
 	port := New(listen(t, "udp4", "127.0.0.1:0"))
 	defer port.Close()

@@ -8,8 +8,8 @@ import (
 	"torrentfs/net/pktinfo"
 )
 
-// Addr is where a datagram came from, and to which of our addresses it came:
-// what is sent to it leaves from there.
+// Addr is the sender of a datagram, and which of our addresses it came to: what is sent to it
+// leaves from there.
 type Addr struct {
 	net.UDPAddr
 	Ours netip.Addr // invalid: not known

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The DHT answers from the address that it was asked at: who asks takes it from no
-// other one. So it does where uTP reads the port, and where nobody else does.
+// The DHT answers from the address that it was asked at: the asking node accepts it from no other.
+// This holds if uTP reads the port, and if it does not.
 func TestAnswersComeFromTheAddressAsked(t *testing.T) {
 	for _, tt := range []struct {
 		network, listen, asked string
