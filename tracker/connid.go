@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// idWindow is the granularity of connection ids. One is accepted in the window
-// of its making and the two after it: for two to three minutes, where BEP 15
-// lets clients use it for one and has trackers take it for two.
+// idWindow is the granularity of connection ids. One is accepted in the window of its making and
+// the two after it: for two to three minutes. BEP 15 lets clients use it for one and has trackers
+// accept it for two.
 const idWindow = time.Minute
 
 // connIDs makes and checks connection ids without remembering any: an id is a

@@ -1,5 +1,5 @@
-// Package tracker is a BitTorrent tracker: a server that tells the peers of a
-// torrent of each other, over HTTP (BEP 3, 7, 23, 24, 48) and UDP (BEP 15).
+// Package tracker is a BitTorrent tracker: a server that introduces the peers of a torrent to each
+// other, over HTTP (BEP 3, 7, 23, 24, 48) and UDP (BEP 15).
 //
 // A [Server] keeps in memory who has announced to it and forgets peers that
 // stay silent. Its torrents are spread over shards, each with its own lock,
@@ -13,9 +13,9 @@
 //
 // # What it never does
 //
-// It never takes a peer's address from what the peer says, only from where its
-// packets come from (an address in the query would let anyone aim a swarm at a
-// victim). Over UDP it never answers more than a connect request to somebody
-// who has not proven to receive at the address, and it keeps no state for those
-// who have not. It never connects to a peer. It imports nothing of the client.
+// It never takes a peer's address from what the peer says, only from where its packets come from
+// (an address in the query would let anyone aim a swarm at a victim). Over UDP it never answers
+// more than a connect request to a client that has not proven that it receives at its address, and
+// it keeps no state for such a client. It never connects to a peer. It imports nothing of the
+// client.
 package tracker

@@ -40,8 +40,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		// Clients look for the reason in the body, and some only where the
-		// status is 200.
+		// Clients look for the reason in the body, and some only if the status is 200.
 		s.totals.refused.Add(1)
 		sc.out = appendFailure(sc.out[:0], err)
 	}
@@ -164,8 +163,8 @@ func appendInt(b []byte, n int) []byte {
 	return append(strconv.AppendInt(append(b, 'i'), int64(n), 10), 'e')
 }
 
-// servePage shows people that it works. It names no torrent: who knows an
-// info-hash can find its peers.
+// servePage shows people that it works. It names no torrent: with an info-hash its peers can be
+// found.
 func (s *Server) servePage(w http.ResponseWriter) {
 	st := s.Stats()
 	h := w.Header()

@@ -69,7 +69,7 @@ func TestLabIsListed(t *testing.T) {
 	}
 }
 
-// Networks and all together are bounded, whoever comes and goes.
+// Networks and all together are bounded as peers come and go.
 func TestQuotaBounds(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))

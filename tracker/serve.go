@@ -58,7 +58,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, conns []ne
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if web.Shutdown(grace) != nil {
-			web.Close() // somebody was slow
+			web.Close() // a client was slow
 		}
 		return nil
 	})
@@ -112,7 +112,7 @@ func (s *Server) servePackets(c net.PacketConn) error {
 	}
 }
 
-// packetSource is the address of a sender, invalid where it is not of the IP.
+// packetSource is the address of a sender, invalid if it is no IP address.
 func packetSource(a net.Addr) netip.AddrPort {
 	if u, ok := a.(*net.UDPAddr); ok {
 		return u.AddrPort()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Who asks one address of ours hears from it, also where the route has another.
+// A client that asks one of our addresses is answered from it, even if the route has another.
 func TestAnswersComeFromTheAddressAsked(t *testing.T) {
 	for _, asked := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
 		t.Run(asked, func(t *testing.T) {

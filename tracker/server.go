@@ -79,8 +79,8 @@ const (
 // announcement is an announce that has been found well-formed.
 type announcement struct {
 	hash, id [20]byte
-	addr     netip.AddrPort // unmapped: where it came from, and the port it names
-	left     int64          // bytes; math.MaxInt64 where unknown
+	addr     netip.AddrPort // unmapped: the address it came from, and the port it names
+	left     int64          // bytes; math.MaxInt64 if unknown
 	event    event
 	numWant  int // negative: not named
 }
@@ -103,8 +103,8 @@ const (
 	errCrowd      = refusal("tracker is full, or lists too many peers of this address")
 )
 
-// announce enters a into its torrent and fills r with what to answer: peers of
-// the asking peer's own family, then, where other is true, of the other one.
+// announce enters a into its torrent and fills r with what to answer: peers of the asking peer's
+// own family, then, if other is true, of the other one.
 func (s *Server) announce(a *announcement, r *reply, other bool) error {
 	r.seeders, r.leechers = 0, 0
 	r.peers[ipv4], r.peers[ipv6] = r.peers[ipv4][:0], r.peers[ipv6][:0]
@@ -204,7 +204,7 @@ func (s *Server) drop(sh *shard, hash [20]byte, sw *swarm) {
 // counts are what a scrape tells of a torrent.
 type counts struct{ seeders, leechers, completed int }
 
-// scrape returns the counts of a torrent; ok is false where it is not known.
+// scrape returns the counts of a torrent; ok is false if it is not known.
 func (s *Server) scrape(hash [20]byte) (c counts, ok bool) {
 	sh := s.shard(&hash)
 	sh.mu.Lock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// role says which half of a swarm a peer belongs to.
+// role is the half of a swarm that a peer belongs to.
 type role uint8
 
 const (
@@ -149,11 +149,10 @@ type contact struct {
 	id   [20]byte
 }
 
-// pick appends up to n peers of a family, drawn at random, without the one that
-// asks. A seeder gets no seeders: they have nothing to say to each other. The
-// cost is that of n, whatever the size of the swarm: it begins anywhere among
-// the candidates and walks on in steps of a length that has no factor in common
-// with their number, so that none comes twice. r1 and r2 are random.
+// pick appends up to n peers of a family, drawn at random, without the one that asks. A seeder gets
+// no seeders: they have nothing to say to each other. The cost depends on n, not on the size of the
+// swarm: it begins anywhere among the candidates and walks on in steps of a length that has no
+// factor in common with their number, so that none comes twice. r1 and r2 are random.
 func (s *swarm) pick(dst []contact, n int, f family, asking netip.AddrPort, r role, r1, r2 uint64) []contact {
 	first := s.groups[f][leecher]
 	var second []*peer

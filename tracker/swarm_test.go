@@ -191,8 +191,7 @@ func checkServer(t *rapid.T, m *model, s *Server, now time.Time) {
 	}
 }
 
-// TestPickIsFair: over all starting points each candidate is drawn equally
-// often, whatever the step.
+// TestPickIsFair: over all starting points each candidate is drawn equally often, for any step.
 func TestPickIsFair(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 4, 12, 30, 97} {
 		sw := newSwarm(newQuota(defaultBounds))

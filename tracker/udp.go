@@ -22,9 +22,9 @@ const (
 	maxReply = 1400 // bytes: fits a packet on any path that matters
 )
 
-// handlePacket appends the answer to a packet, or nothing where there is to be
-// none. Who cannot show a connection id that was sent to its address gets, for
-// a connect request of 16 bytes, 16 bytes: nothing here amplifies.
+// handlePacket appends the answer to a packet, or nothing if there is to be none. A client that
+// cannot show a connection id sent to its address gets, for a connect request of 16 bytes, 16
+// bytes: nothing here amplifies.
 func (s *Server) handlePacket(b []byte, packet []byte, from netip.AddrPort, r *reply) []byte {
 	from = netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
 	if len(packet) < connectLen || !from.IsValid() || from.Port() == 0 {

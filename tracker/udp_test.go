@@ -159,8 +159,8 @@ func TestConnectionIDs(t *testing.T) {
 	}
 }
 
-// FuzzPacket: whatever comes, nobody gets more than he sent without a valid
-// connection id, no answer outgrows a packet, and its header is right.
+// FuzzPacket: for any packet, no client gets more than it sent without a valid connection id, no
+// answer outgrows a packet, and its header is right.
 func FuzzPacket(f *testing.F) {
 	f.Add(packet(uint64(protocolID), uint32(actionConnect), uint32(5)), false)
 	f.Add(announcePacket(0, hashOf(1), 1, 2, 50, 6881), true)
