@@ -12,7 +12,7 @@ import (
 // may be used from any goroutine.
 type Hashes struct {
 	info *metainfo.Info
-	sums []metainfo.SHA256 // v2: the hash above each piece's leaves; zero where it is not known
+	sums []metainfo.SHA256 // v2: the hash above each piece's leaves; zero if it is not known
 	tree []int             // v2: the height of that hash
 }
 
@@ -45,9 +45,8 @@ func NewHashes(mi *metainfo.MetaInfo) *Hashes {
 	return h
 }
 
-// Piece reads a piece and reports whether its content is right. It is not
-// known where the torrent has no v1 hashes and lacks the file's piece layer;
-// then nothing is read.
+// Piece reads a piece and reports whether its content is right. It is not known if the torrent has
+// no v1 hashes and lacks the file's piece layer; then nothing is read.
 func (h *Hashes) Piece(piece metainfo.Piece, r io.Reader) (right, known bool) {
 	n := h.info.PieceSize(piece)
 	if h.info.Hash.HasV1 {

@@ -20,8 +20,8 @@ type Options struct {
 	// Progress is told how many bytes of the piece space are hashed so far. It
 	// is called from the workers, one at a time.
 	Progress func(done, total int64)
-	// Locate says where the files lie below the data directory, by index; nil
-	// if all lie under their own names (metainfo.File.Path).
+	// Locate returns where the files lie below the data directory, by index; nil if all lie under
+	// their own names (metainfo.File.Path).
 	Locate func() []string
 
 	workers int // that read and hash, for tests; 0 means one for each core
@@ -70,8 +70,8 @@ func Data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (
 	return r, err
 }
 
-// leaveAfter is how long a disk may take to answer when the caller has had
-// enough; a read that it does not answer is left behind.
+// leaveAfter is how long a disk may take to answer after the caller's context has ended; a read
+// that it does not answer is abandoned.
 const leaveAfter = time.Second
 
 func data(ctx context.Context, mi *metainfo.MetaInfo, dir string, opt Options) (*Report, error) {
@@ -104,9 +104,9 @@ type check struct {
 	root  *os.Root
 	paths []string // of files, below root; nil: their own
 
-	// bare are the files whose piece layer the torrent does not have, as that
-	// of a link: of those sums holds what was found, for the pieces in hashed,
-	// and it is the root that tells. A piece is written by who hashes it.
+	// bare are the files whose piece layer the torrent does not have, as that of a link: of those
+	// sums holds what was found, for the pieces in hashed, and it is the root that tells. Each
+	// piece's entry is written by the worker that hashes it.
 	bare   []int
 	rooted []bool // by piece: it belongs to one of them; nil if there are none
 	hashed []bool // by piece
@@ -188,9 +188,8 @@ func (c *check) piecesOf(file int) int {
 	return int((c.info.Files[file].Length + length - 1) / length)
 }
 
-// compareRoots decides about the files without a piece layer: all of such a
-// file is right, or nobody can tell which of its pieces is wrong. Of a hybrid
-// its v1 hashes have told.
+// compareRoots decides about the files without a piece layer: all of such a file is right, or it is
+// unknown which of its pieces are wrong. For a hybrid the v1 hashes have decided.
 func (c *check) compareRoots() {
 	for _, i := range c.bare {
 		f := &c.info.Files[i]

@@ -57,8 +57,8 @@ func makeTorrent(t interface {
 
 var versions = []metainfo.Version{metainfo.V1, metainfo.V2, metainfo.Hybrid}
 
-// Whatever the sizes, right data is right, and one wrong bit makes exactly the
-// piece wrong that it lies in, and no file that it does not touch.
+// For all sizes, right data is right, and one wrong bit makes exactly the piece wrong that it lies
+// in, and no file that it does not touch.
 func TestOneWrongBit(t *testing.T) {
 	base := t.TempDir()
 	run := 0
