@@ -16,11 +16,10 @@ type target struct {
 	cut   bool // a query is left out
 }
 
-// parseTarget checks a tracker's URL as a .torrent spells it. A host that is
-// written as a loopback or private address is allowed (somebody's own tracker at
-// home), but a torrent must not press the buttons of other services there: only a
-// path that can be nothing but an announce, without the query that the URL has. To
-// a host that trusts reports true for, the URL may say anything.
+// parseTarget checks a tracker's URL as a .torrent spells it. A host that is written as a loopback
+// or private address is allowed (a user's own tracker at home), but a torrent must not send
+// commands to other services there: only a path that can be nothing but an announce, without the
+// query that the URL has. To a host that trusts reports true for, the URL may say anything.
 func parseTarget(raw string, trusts func(host string) bool) (target, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // methods may be called from any goroutine, before, during and after Run.
 type Announcer struct {
 	cfg   Config          // immutable
-	own   *Client         // the transport, where Run has to close it
+	own   *Client         // the transport, if Run has to close it
 	log   *slog.Logger    // immutable
 	wake  chan struct{}   // asks Run to plan anew
 	done  chan outcome    // announces that ended; room for one per tracker
@@ -94,9 +94,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-// Completed says that the download has become complete, so that event=completed
-// goes to the trackers in use, to each once. It is not to be called for a
-// torrent that was complete when the session began (BEP 3).
+// Completed reports that the download has become complete, so that event=completed goes to the
+// trackers in use, to each once. It is not to be called for a torrent that was complete when the
+// session began (BEP 3).
 func (a *Announcer) Completed() {
 	a.mu.Lock()
 	a.complete = true
@@ -104,8 +104,8 @@ func (a *Announcer) Completed() {
 	a.poke()
 }
 
-// NeedPeers says that more peers are wanted than there are: the working
-// trackers are asked again as soon as they allow.
+// NeedPeers reports that more peers are wanted than there are: the working trackers are asked again
+// as soon as they allow.
 func (a *Announcer) NeedPeers() {
 	a.mu.Lock()
 	for _, tier := range a.tiers {
@@ -117,9 +117,9 @@ func (a *Announcer) NeedPeers() {
 	a.poke()
 }
 
-// Incomplete says that a torrent that was complete lacks pieces again: the working
-// trackers, which took us for a seed and named none, are asked at once, as with an event.
-// If that comes again and again they are asked as by NeedPeers.
+// Incomplete reports that a torrent that was complete lacks pieces again: the working trackers,
+// which took us for a seed and named none, are asked at once, as with an event. If that comes again
+// and again they are asked as by NeedPeers.
 func (a *Announcer) Incomplete() {
 	a.mu.Lock()
 	now := time.Now()
@@ -135,10 +135,9 @@ func (a *Announcer) Incomplete() {
 	a.poke()
 }
 
-// NetworkChanged says that this computer is in another network: trackers that
-// did not answer are asked again at once, those that did as soon as they allow,
-// as they know an address of ours that may be gone. Those that refused keep
-// their time.
+// NetworkChanged reports that this computer is in another network: trackers that did not answer are
+// asked again at once, those that did as soon as they allow, as they know an address of ours that
+// may be gone. Those that refused keep their time.
 func (a *Announcer) NetworkChanged() {
 	a.mu.Lock()
 	now := time.Now()
@@ -336,7 +335,7 @@ func (a *Announcer) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// stop sends one farewell. Nobody waits for its success.
+// stop sends event=stopped once, without a retry.
 func (a *Announcer) stop(ctx context.Context, url string, r Request) {
 	_, err := a.cfg.Transport.Announce(ctx, url, r, nil)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -476,10 +476,10 @@ func TestNoTrackers(t *testing.T) {
 	}
 }
 
-// TestAnnouncesAreBounded: whatever trackers do, none is announced to, but for
-// an event, before the shortest interval has passed since its answer, or the
-// back-off since its failure; "started" comes first, "completed" is answered
-// once, and a private torrent has one announce under way at a time.
+// TestAnnouncesAreBounded: for any answers of trackers, none is announced to, but for an event,
+// before the shortest interval has passed since its answer, or the back-off since its failure;
+// "started" comes first, "completed" is answered once, and a private torrent has one announce under
+// way at a time.
 func TestAnnouncesAreBounded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		private := rapid.Bool().Draw(rt, "private")
@@ -555,8 +555,8 @@ func TestAnnouncesAreBounded(t *testing.T) {
 	})
 }
 
-// A torrent that was complete and lacks pieces says so at once, whatever the tracker's
-// intervals: it was told of no seeds. If that comes again it waits for them.
+// A torrent that was complete and lacks pieces announces it at once, before the tracker's intervals
+// have passed: it was told of no seeds. If that comes again it waits for them.
 func TestIncompleteIsSaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -15,8 +15,8 @@ type Config struct {
 	Trackers [][]string   // tiers (BEP 12); unusable URLs and duplicates are left out
 	InfoHash [20]byte     // required
 	PeerID   [20]byte     // required
-	Port     uint16       // where peers can connect to
-	Key      uint32       // the same for a session, whatever its address (BEP 7)
+	Port     uint16       // that peers can connect to
+	Key      uint32       // the same for a session, for all its addresses (BEP 7)
 	Trust    *guard.Trust // the hosts that the user named, as the Transport has them; nil: none
 	Private  bool         // BEP 27: one tracker at a time
 
@@ -31,8 +31,8 @@ type Config struct {
 	// Found. It is one voice, and may be a lie.
 	ExternalIP func(tracker string, addr netip.Addr)
 
-	// Transport makes the requests: a Client to be shared by all torrents of a
-	// process. Where it is nil the Announcer has its own, and Run closes it.
+	// Transport makes the requests: a Client to be shared by all torrents of a process. If it is
+	// nil the Announcer has its own, and Run closes it.
 	Transport Transport
 	Logger    *slog.Logger // nil logs nothing
 
@@ -58,9 +58,9 @@ const (
 	shortestInterval = time.Minute     // that a tracker may ask for
 	stopTimeout      = 2 * time.Second // of the farewell at the end of Run
 
-	defaultInterval = 30 * time.Minute // where a tracker names none
-	defaultMinimum  = 5 * time.Minute  // between announces out of turn, where a tracker names none
-	attemptTimeout  = 3 * time.Minute  // of one announce, whatever the transport's own limits are
+	defaultInterval = 30 * time.Minute // if a tracker names none
+	defaultMinimum  = 5 * time.Minute  // between announces out of turn, if a tracker names none
+	attemptTimeout  = 3 * time.Minute  // of one announce, beside the transport's own limits
 	firstBackoff    = 15 * time.Second // after one failure; doubles with each, up to the longest interval
 	longestRetry    = 24 * time.Hour   // honoured of a tracker's "retry in"
 )

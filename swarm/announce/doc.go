@@ -16,11 +16,10 @@
 // within themselves, the next tracker when one fails, and what worked moves to
 // the front of its tier. Three things are ours:
 //
-//   - A tracker that has not answered within three seconds no longer keeps
-//     the others waiting: the next one in order is asked beside it. A dead UDP
-//     tracker is only known to be dead after minutes, and somebody may be
-//     waiting for the first byte. The order of the attempts stays that of BEP
-//     12, and the slow tracker counts as soon as it does answer.
+//   - A tracker that has not answered within three seconds no longer keeps the others waiting: the
+//     next one in order is asked beside it. A dead UDP tracker is only known to be dead after
+//     minutes, and a read may be waiting for its first byte. The order of the attempts stays that
+//     of BEP 12, and the slow tracker counts as soon as it does answer.
 //   - Once one tracker of a tier has answered, the rest of that tier is
 //     announced to as well: tiers in the wild hold trackers that know nothing
 //     of each other. Private torrents keep to the letter of BEP 12.

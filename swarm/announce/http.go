@@ -105,8 +105,8 @@ func (c *Client) scrapeHTTP(ctx context.Context, t target, hashes [][20]byte) ([
 	return nil, status
 }
 
-// get fetches u. Trackers put refusals into bodies of any status, so the body
-// comes with status, the error to report where the body explains nothing.
+// get fetches u. Trackers put refusals into bodies of any status, so the body comes with status,
+// the error to report if the body explains nothing.
 func (c *Client) get(ctx context.Context, t target, u *url.URL) (body []byte, status, err error) {
 	ctx = guard.WithLocal(ctx, t.local)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -136,7 +136,7 @@ func (c *Client) get(ctx context.Context, t target, u *url.URL) (body []byte, st
 	return body, status, nil
 }
 
-// retryAfter reads the seconds of a Retry-After header, 0 where there are none.
+// retryAfter reads the seconds of a Retry-After header, 0 if there are none.
 func retryAfter(h string) time.Duration {
 	s, err := strconv.ParseUint(h, 10, 31)
 	if err != nil {
@@ -145,9 +145,9 @@ func retryAfter(h string) time.Duration {
 	return time.Duration(s) * time.Second
 }
 
-// readBody reads an answer of at most maxBody bytes, inflating it where it is
-// gzip. Whether it is shows its first two bytes, which no bencoded dictionary
-// has: some trackers compress without saying so, some say so and do not.
+// readBody reads an answer of at most maxBody bytes, inflating it if it is gzip. That is seen by
+// its first two bytes, which no bencoded dictionary has: some trackers compress without the header,
+// some send the header and do not compress.
 func readBody(r io.Reader) ([]byte, error) {
 	raw := bufio.NewReader(&cappedReader{r: r, left: maxBody})
 	magic, err := raw.Peek(2)

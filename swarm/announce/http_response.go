@@ -87,8 +87,7 @@ func decodeHTTP(body []byte) (Response, error) {
 	return r, nil
 }
 
-// seconds returns a number of seconds, 0 where there is none. Some trackers write it
-// as a string.
+// seconds returns a number of seconds, 0 if there is none. Some trackers write it as a string.
 func seconds(d bencode.Dict, key string) time.Duration {
 	switch v := d[key].(type) {
 	case int64:
@@ -101,7 +100,7 @@ func seconds(d bencode.Dict, key string) time.Duration {
 	return 0
 }
 
-// count returns a number of peers, -1 where the tracker gave none that makes sense.
+// count returns a number of peers, -1 if the tracker gave none that makes sense.
 func count(d bencode.Dict, key string) int {
 	v, err := d.IntIn(key, 0, 1<<31-1)
 	if err != nil {
@@ -110,9 +109,8 @@ func count(d bencode.Dict, key string) int {
 	return int(v)
 }
 
-// decodePeers reads "peers" in the compact form or as a list of dictionaries,
-// whichever the tracker chose, and "peers6". An answer with neither, and
-// without an interval, is not a tracker's.
+// decodePeers reads "peers" in the compact form or as a list of dictionaries, as the tracker chose,
+// and "peers6". An answer with neither, and without an interval, is not a tracker's.
 func decodePeers(d bencode.Dict) (peers []netip.AddrPort, err error) {
 	switch v := d["peers"].(type) {
 	case nil:

@@ -64,7 +64,7 @@ type Response struct {
 	Leechers    int              // peers that are not; -1 where not said
 	Peers       []netip.AddrPort // usable addresses, at most maxPeers
 	ID          string           // "tracker id", to be sent from now on; "" where not said
-	Warning     string           // for the user, printable; "" where there is none
+	Warning     string           // for the user, printable; "" if there is none
 	ExternalIP  netip.Addr       // our address as the tracker sees it (BEP 24): a vote, not a fact
 }
 
@@ -76,10 +76,9 @@ type ScrapeResult struct {
 
 // Transport makes single requests of single trackers. [Client] is the real one.
 type Transport interface {
-	// Announce sends r. A tracker that is reached over both IPv4 and IPv6
-	// gives two answers: each is passed to found as it comes (nil: nobody is
-	// interested), one at a time and before Announce returns the sum of them.
-	// An answer that refuses is a *FailureError.
+	// Announce sends r. A tracker that is reached over both IPv4 and IPv6 gives two answers: each
+	// is passed to found as it comes (nil: not called), one at a time and before Announce returns
+	// the sum of them. An answer that refuses is a *FailureError.
 	Announce(ctx context.Context, tracker string, r Request, found func(Response)) (Response, error)
 	// Scrape returns one result per info-hash, in their order. The error wraps
 	// ErrNoScrape for trackers that have no scrape address.
@@ -122,7 +121,7 @@ const (
 // printable makes a stranger's text fit for one line of a log or a terminal.
 func printable(s string) string { return safetext.Clip(s, maxText) }
 
-// appendPeer appends the address where a peer could have it.
+// appendPeer appends the address if a peer could have it.
 func appendPeer(peers []netip.AddrPort, addr netip.Addr, port uint16) []netip.AddrPort {
 	addr = addr.Unmap()
 	if port == 0 || !guard.IsReachable(addr) || len(peers) >= maxPeers {

@@ -44,9 +44,9 @@ type Status struct {
 	Err      error     // of the last announce, nil if it was answered
 	Warning  string    // of the last answer, printable
 	Last     time.Time // when the last announce began; zero before the first
-	Next     time.Time // of the next announce, if the tracker is still needed then; zero where none is planned
+	Next     time.Time // of the next announce, if the tracker is still needed then; zero if none is planned
 	Failures int       // in a row
-	Seeders  int       // as the tracker counts them; -1 where it did not say
+	Seeders  int       // as the tracker counts them; -1 if it did not say
 	Leechers int       // the same
 	Peers    int       // usable addresses in the last answer
 }
@@ -86,7 +86,7 @@ func (e *entry) status() Status {
 type Scrape struct {
 	URL string
 	ScrapeResult
-	Err error // the result is empty where it is not nil
+	Err error // the result is empty if it is not nil
 }
 
 // Scrape asks the trackers that the torrent is announced to for their counts,

@@ -26,7 +26,7 @@ type entry struct {
 	disabled bool      // asked never to be asked again
 	failures int       // in a row
 	next     time.Time // of the next announce; zero before the first
-	soonest  time.Time // of an announce out of turn, where working
+	soonest  time.Time // of an announce out of turn, if working
 	hungry   bool      // peers are wanted before next
 	lacking  bool      // pieces lack again, and the tracker takes us for a seed
 	lacked   time.Time // when that last was so
@@ -51,7 +51,7 @@ type leftOut struct {
 }
 
 const (
-	// lackPause is between two announces of which the second says that pieces lack again.
+	// lackPause is between two announces of which the second reports that pieces lack again.
 	lackPause = 5 * time.Second
 	// lackInterval is between two times that this is said out of turn.
 	lackInterval = 10 * time.Minute
@@ -95,8 +95,8 @@ func buildTiers(tiers [][]string, trusts func(host string) bool, rnd *rand.Rand)
 	return out, left
 }
 
-// due is when e is to be announced to, as far as e alone is concerned. complete
-// says that the download has become complete during this session.
+// due is when e is to be announced to, as far as e alone is concerned. complete is set if the
+// download has become complete during this session.
 func (e *entry) due(complete bool) time.Time {
 	switch {
 	case !e.working:
@@ -130,8 +130,8 @@ type rules struct {
 // for, and one that failed, or that has been silent for longer than the
 // patience, is passed.
 //
-// A private torrent stays with the tracker that works until it fails, whatever
-// stands before it: to change trackers is to drop all peers (BEP 27).
+// A private torrent stays with the tracker that works until it fails, even with others before it:
+// to change trackers is to drop all peers (BEP 27).
 func plan(tiers [][]*entry, now time.Time, r rules) (start []*entry, wake time.Time) {
 	p := planner{rules: r, now: now}
 	if r.private {

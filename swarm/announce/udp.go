@@ -40,7 +40,7 @@ func (c *Client) announceUDP(ctx context.Context, t target, r Request, found fun
 		resp Response
 		err  error
 	}
-	results := make(chan result, len(addrs)) // nobody who reports ever waits
+	results := make(chan result, len(addrs)) // no sender ever waits
 	for _, to := range addrs {
 		go func() {
 			body, at, err := c.udp.request(ctx, to, actionAnnounce, build)
@@ -104,8 +104,8 @@ func (c *Client) scrapeUDP(ctx context.Context, t target, hashes [][20]byte) ([]
 	return nil, errors.Join(errs...)
 }
 
-// udpAddrs returns the tracker's first allowed address of each family, or its
-// name where a proxy is to look it up.
+// udpAddrs returns the tracker's first allowed address of each family, or its name if a proxy is to
+// look it up.
 func (c *Client) udpAddrs(ctx context.Context, t target) ([]endpoint, error) {
 	port, err := strconv.ParseUint(t.url.Port(), 10, 16)
 	if err != nil || port == 0 {
@@ -145,10 +145,10 @@ func urlDataOf(u *url.URL) string {
 	return s
 }
 
-// request makes one request with its retransmissions: connect where no valid
-// connection id is at hand, then what build makes of that id, to where it came
-// from. It returns the reply's body, and who sent it. The wait doubles with each loss, whichever packet was lost; an
-// id that expires meanwhile is renewed (BEP 15).
+// request makes one request with its retransmissions: connect if no valid connection id is at hand,
+// then what build makes of that id, to where it came from. It returns the reply's body, and who
+// sent it. The wait doubles with each loss, of either packet; an id that expires meanwhile is
+// renewed (BEP 15).
 func (u *udpClient) request(ctx context.Context, to endpoint, action uint32, build func(b []byte, conn uint64, tid uint32) []byte) ([]byte, endpoint, error) {
 	fresh := false // the connection id was given in this request
 	for n := 0; ; {

@@ -20,10 +20,9 @@ const (
 	maxPacket      = 16 << 10         // bytes read of a reply; more peers than that are not needed
 )
 
-// udpClient owns one socket per address family, each with a goroutine that
-// hands replies to whoever waits for them, and the connection ids. A socket
-// lives on because trackers may tie a connection id to the port it was asked
-// from.
+// udpClient owns one socket per address family, each with a goroutine that hands replies to the
+// requests that wait for them, and the connection ids. A socket lives on because trackers may tie a
+// connection id to the port it was asked from.
 type udpClient struct {
 	listen  func(ctx context.Context, network string) (net.PacketConn, error)
 	proxied bool // the network is "udp", of either family and of names
@@ -37,7 +36,7 @@ type udpClient struct {
 	ids     map[endpoint]connection
 }
 
-// endpoint is where a tracker is: an address, or a name that a proxy looks up.
+// endpoint is a tracker's place: an address, or a name that a proxy looks up.
 type endpoint struct {
 	addr netip.AddrPort  // invalid: name
 	name egress.NameAddr // set where addr is not
@@ -50,8 +49,8 @@ func (e endpoint) netAddr() net.Addr {
 	return e.name
 }
 
-// mayAnswer reports whether a reply from somebody may be that of e. Where a proxy
-// looked up a name, only the transaction id says so.
+// mayAnswer reports whether a reply from addr may be that of e. If a proxy looked up a name, only
+// the transaction id tells.
 func (e endpoint) mayAnswer(from endpoint) bool {
 	return e == from || !e.addr.IsValid() && from.addr.IsValid()
 }
@@ -215,7 +214,7 @@ func addrPort(a net.Addr) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), ap.IsValid()
 }
 
-// register makes up a transaction id that nobody could guess and lets w wait for it.
+// register makes up a transaction id that cannot be guessed and lets w wait for it.
 func (s *udpSocket) register(w waiter) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -97,8 +97,8 @@ func decodeConnect(b []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(b), nil
 }
 
-// decodeUDPAnnounce decodes an announce reply's body. Nothing in it says
-// whether the peers are IPv4 or IPv6: the packet's own family does.
+// decodeUDPAnnounce decodes an announce reply's body. Nothing in it tells whether the peers are
+// IPv4 or IPv6: the packet's own family does.
 func decodeUDPAnnounce(b []byte, ipv6 bool) (Response, error) {
 	if len(b) < 12 {
 		return Response{}, fmt.Errorf("%w: announce reply of %d bytes", ErrResponse, len(b))

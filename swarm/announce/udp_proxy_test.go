@@ -103,8 +103,8 @@ func TestUDPByName(t *testing.T) {
 	}
 }
 
-// A name that leads into a network is not asked for, nor is an address there; an
-// address is asked as it is, and hears nobody else.
+// A name that leads into a network is not asked for, nor is an address there; an address is asked
+// as it is, and no other reply is taken.
 func TestUDPHostsBehindProxy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &udpTracker{body: onePeer}

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// udpTracker is a scripted UDP tracker. Its hook, where there is one, sees each
-// packet first and answers in its place unless it returns false.
+// udpTracker is a scripted UDP tracker. Its hook, if any, sees each packet first and answers in its
+// place unless it returns false.
 type udpTracker struct {
 	hook func(n int, p []byte, to netip.AddrPort) ([]datagram, bool)
 	body func(to netip.AddrPort) []byte // of announce replies
@@ -176,7 +176,7 @@ func TestUDPConnectionID(t *testing.T) {
 	})
 }
 
-// TestUDPRetransmission: after 15, 30 and 60 s, whichever packet was lost.
+// TestUDPRetransmission: after 15, 30 and 60 s, for a loss of either packet.
 func TestUDPRetransmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -325,9 +325,9 @@ func TestUDPSocketFails(t *testing.T) {
 	})
 }
 
-// TestUDPWireSamples replays recorded replies: a control byte (2 bits of
-// action, 4 = from a wrong address, 8 = transaction id from the payload), a
-// length, a payload. Whatever they are, the request ends.
+// TestUDPWireSamples replays recorded replies: a control byte (2 bits of action, 4 = from a wrong
+// address, 8 = transaction id from the payload), a length, a payload. With any of them, the request
+// ends.
 func TestUDPWireSamples(t *testing.T) {
 	for name, data := range corpus(t, "wire/udp_tracker") {
 		t.Run(name, func(t *testing.T) {
