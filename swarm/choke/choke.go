@@ -57,8 +57,8 @@ type optimist struct {
 	at time.Duration
 }
 
-// New returns a choker that has slots upload slots, of which none is taken. Equal generators and inputs give equal
-// actions.
+// New returns a choker that has slots upload slots, of which none is taken. Equal generators and
+// inputs give equal actions.
 func New(slots int, r *rand.Rand) *Choker {
 	return &Choker{slots: slots, rand: r, turns: map[picker.PeerID]turn{}}
 }
@@ -69,7 +69,8 @@ func (k *Choker) Unchoked(id picker.PeerID) bool { return k.turns[id].on }
 // NextRound returns when [Choker.Round] is due; it may be in the past.
 func (k *Choker) NextRound() time.Duration { return k.due }
 
-// Interested tells that a peer has become interested, and reports whether it gets a slot at once, because one is free.
+// Interested records that a peer has become interested, and reports whether it gets a slot at once,
+// because one is free.
 func (k *Choker) Interested(now time.Duration, id picker.PeerID) bool {
 	if k.Unchoked(id) || k.unchoked >= k.slots {
 		return false
@@ -78,14 +79,15 @@ func (k *Choker) Interested(now time.Duration, id picker.PeerID) bool {
 	return true
 }
 
-// Uninterested tells that a peer wants nothing any more: a slot that it has goes to another one soon.
+// Uninterested records that a peer no longer wants anything: a slot that it has goes to another one
+// soon.
 func (k *Choker) Uninterested(id picker.PeerID) {
 	if k.Unchoked(id) {
 		k.due = 0
 	}
 }
 
-// Left tells that a peer's connection has ended.
+// Left records that a peer's connection has ended.
 func (k *Choker) Left(id picker.PeerID) {
 	if k.Unchoked(id) {
 		k.unchoked--
@@ -95,10 +97,12 @@ func (k *Choker) Left(id picker.PeerID) {
 	k.optimists = slices.DeleteFunc(k.optimists, func(o optimist) bool { return o.id == id })
 }
 
-// ChangePolicy tells that seeding has begun or ended: optimistic unchokes of before mean nothing now.
+// ChangePolicy records that seeding has begun or ended: optimistic unchokes of before mean nothing
+// now.
 func (k *Choker) ChangePolicy() { k.optimists = nil }
 
-// Round hands out the slots anew among all peers that are connected. Peers that lose their slot come first.
+// Round hands out the slots anew among all peers that are connected. Peers that lose their slot
+// come first.
 func (k *Choker) Round(now time.Duration, peers []Peer, seeding bool) []Action {
 	k.due = now + Interval
 	if k.slots == 0 {
@@ -151,7 +155,8 @@ func (k *Choker) chooseReciprocal(now time.Duration, peers []Peer) []picker.Peer
 	return append(chosen, k.chooseByChance(now, peers[n:], chance)...)
 }
 
-// chooseByChance keeps each optimistic unchoke for its time, then draws another; newcomers have three lots.
+// chooseByChance keeps each optimistic unchoke for its time, then draws another; newcomers have
+// three lots.
 func (k *Choker) chooseByChance(now time.Duration, peers []Peer, n int) (chosen []picker.PeerID) {
 	k.optimists = slices.DeleteFunc(k.optimists, func(o optimist) bool {
 		i := slices.IndexFunc(peers, func(p Peer) bool { return p.ID == o.id })
@@ -188,8 +193,8 @@ func (k *Choker) draw(now time.Duration, peers []Peer) (chosen int) {
 	return chosen
 }
 
-// chooseTurns serves the waiting in the order in which they were last served; a peer that is being served keeps its slot until
-// its turn is over.
+// chooseTurns serves the waiting in the order in which they were last served; a peer that is being
+// served keeps its slot until its turn is over.
 func (k *Choker) chooseTurns(now time.Duration, peers []Peer) []picker.PeerID {
 	k.shuffle(peers)
 	inTurn := func(p Peer) bool { return k.Unchoked(p.ID) && now-k.turns[p.ID].began < turnTime }

@@ -67,7 +67,7 @@ func TestUninterestedAreIgnoredAndSnubbedComeLast(t *testing.T) {
 	}
 }
 
-// Everybody who waits is unchoked by chance before long.
+// Every waiting peer is unchoked by chance before long.
 func TestOptimisticUnchokeReachesEverybody(t *testing.T) {
 	k := newTestChoker(4)
 	served := map[picker.PeerID]bool{}
@@ -100,7 +100,7 @@ func TestOptimisticUnchokeIsKeptForItsTime(t *testing.T) {
 	}
 }
 
-// A seed serves all in turns: after a while nobody had much more time than another.
+// A seed serves all in turns: after a while no peer had much more time than another.
 func TestSeedServesInTurns(t *testing.T) {
 	k := newTestChoker(3)
 	peers := make([]Peer, 10)
@@ -122,7 +122,8 @@ func TestSeedServesInTurns(t *testing.T) {
 	}
 }
 
-// A free slot need not wait for the next round, and one that is given back brings the round forward.
+// A free slot need not wait for the next round, and one that is given back brings the round
+// forward.
 func TestSlotsBetweenRounds(t *testing.T) {
 	k := newTestChoker(1)
 	k.Round(0, nil, false)
@@ -148,7 +149,7 @@ func TestNoSlotsServeNobody(t *testing.T) {
 	}
 }
 
-// Whatever happens: no more peers than slots, and actions say exactly what changed.
+// At all times there are no more peers than slots, and actions report exactly what changed.
 func TestAnyEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := newTestChoker(rapid.IntRange(0, 9).Draw(t, "slots"))
