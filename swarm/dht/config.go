@@ -24,7 +24,7 @@ type Config struct {
 	// StateFile keeps ids and nodes from one run to the next; empty keeps
 	// nothing. A file that cannot be used is reported and then replaced.
 	StateFile string
-	// ReadOnly answers nobody, and says so (BEP 43): for metered networks.
+	// ReadOnly answers no queries, and announces that (BEP 43): for metered networks.
 	ReadOnly bool
 
 	// Ignore reports addresses that are neither listened nor spoken to: a
@@ -32,8 +32,8 @@ type Config struct {
 	Ignore func(netip.Addr) bool
 	// Lookup resolves the names of bootstrap nodes; nil means DNS.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// ByName, where it is set, makes the address by which a socket sends to a
-	// host by its name, in place of Lookup: behind a proxy that looks names up.
+	// ByName, if set, makes the address by which a socket sends to a host by its name, in place of
+	// Lookup: behind a proxy that looks names up.
 	ByName func(host string, port uint16) net.Addr
 	Logger *slog.Logger // nil logs nothing
 
@@ -81,11 +81,10 @@ type Stats struct {
 	IPv4, IPv6 FamilyStats
 }
 
-// FamilyStats is a snapshot of one address family; all zero where it is not
-// served.
+// FamilyStats is a snapshot of one address family; all zero if it is not served.
 type FamilyStats struct {
 	Good, Nodes int        // nodes in the routing table: that answered lately, and all
-	External    netip.Addr // our address, where enough nodes agree; else invalid
+	External    netip.Addr // our address, if enough nodes agree; else invalid
 	Swarms      int        // info-hashes that others announced to us
 	Noisy       int        // sources ignored for sending too much
 

@@ -26,8 +26,8 @@ type DHT struct {
 	running sync.WaitGroup // Run and Announce calls
 }
 
-// New returns a DHT that does nothing before Run. It owns the sockets from
-// then on, also where it returns an error.
+// New returns a DHT that does nothing before Run. It owns the sockets from then on, even if it
+// returns an error.
 func New(cfg Config) (*DHT, error) {
 	d := &DHT{cfg: cfg.withDefaults(), closed: make(chan struct{})}
 	var v4, v6 saved
@@ -153,8 +153,8 @@ func (d *DHT) save() {
 	}
 }
 
-// AddNode tells of somebody who may be a node: a peer that sent a PORT message
-// (BEP 5). It is asked when there is room for it. AddNode does not block.
+// AddNode adds an address that may be a node's: a peer that sent a PORT message (BEP 5). It is
+// asked when there is room for it. AddNode does not block.
 func (d *DHT) AddNode(addr netip.AddrPort) {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	if !usable(addr) {
@@ -179,8 +179,8 @@ func (d *DHT) AddHost(hostport string) {
 	}
 }
 
-// NetworkChanged says that this computer is in another network: where too few
-// nodes are known, they are looked for at once. It does not block.
+// NetworkChanged reports that this computer is in another network: if too few nodes are known, they
+// are looked for at once. It does not block.
 func (d *DHT) NetworkChanged() {
 	for _, n := range d.nodes {
 		select {

@@ -100,8 +100,8 @@ func (g *guard) ReadFrom(p []byte) (int, net.Addr, error) {
 	}
 }
 
-// pause waits out a socket that does not work: until it may, for all errors of
-// a network that comes and goes; until stop, where it was closed.
+// pause waits while a socket does not work: until it may work again, for errors of a network that
+// comes and goes; until stop, if it was closed.
 func (g *guard) pause(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		<-g.stopping
@@ -156,9 +156,9 @@ func (g *guard) stop() {
 	})
 }
 
-// receive judges a datagram, answers it where it is a query, and returns what
-// the library is to see of it, nil for nothing. The socket's own form of the
-// address, back, is what is answered: it may say more (udpmux.Addr).
+// receive judges a datagram, answers it if it is a query, and returns what the library gets of it,
+// nil for nothing. The socket's own form of the address, back, is what is answered: it may say more
+// (udpmux.Addr).
 func (g *guard) receive(now time.Time, b []byte, from netip.AddrPort, back net.Addr) []byte {
 	if from.Addr().Is6() != g.v6 || !usable(from) || g.ignore(from.Addr()) {
 		g.count(func(c *counts) { c.ignored++ })
@@ -241,9 +241,9 @@ func (g *guard) answer(now time.Time, from netip.AddrPort, back net.Addr, m *mes
 	}
 }
 
-// screen leaves in a reply what its sender can know: addresses that can be
-// reached, private ones only from somebody with such an address himself, and
-// one node for each host. Nodes of the other family go to that one.
+// screen leaves in a reply what its sender can know: addresses that can be reached, private ones
+// only from a sender with such an address, and one node for each host. Nodes of the other family go
+// to that one.
 func (g *guard) screen(m *message, from netip.AddrPort) {
 	own, other := m.nodes, m.nodes6
 	if g.v6 {

@@ -25,9 +25,9 @@ const (
 // our address.
 type host struct {
 	v6      bool
-	sibling *host // of the other family, nil where there is none
+	sibling *host // of the other family, nil if there is none
 
-	ready     chan struct{} // closed once somebody has replied
+	ready     chan struct{} // closed once a node has replied
 	readyOnce sync.Once
 
 	mu     sync.Mutex
@@ -36,7 +36,7 @@ type host struct {
 	store  *peerStore
 	tokens tokens
 	ballot ballot
-	addr   netip.Addr // ours, where enough others agree
+	addr   netip.Addr // ours, if enough others agree
 }
 
 type knownNode struct {
@@ -73,7 +73,7 @@ func (h *host) heard(now time.Time, n nodeInfo, self netip.Addr) {
 	h.mu.Unlock()
 }
 
-// forget makes room in known: whoever has been silent, else anybody.
+// forget makes room in known: it drops a silent node, else any.
 func (h *host) forget(now time.Time) {
 	if now.Sub(h.swept) >= nodeLife/4 {
 		h.swept = now
@@ -136,7 +136,7 @@ func compareDistance(target, a, b *nodeID) int {
 	return 0
 }
 
-// answer encodes the answer to a query, nil where none can be made.
+// answer encodes the answer to a query, nil if none can be made.
 func (h *host) answer(now time.Time, id nodeID, from netip.AddrPort, m *message, client string) []byte {
 	d := map[string]any{
 		"t":  m.tid,
@@ -180,8 +180,8 @@ func (h *host) reply(now time.Time, from netip.AddrPort, m *message) (r map[stri
 	case "sample_infohashes":
 		h.addSamples(r, now)
 	}
-	// Whatever else has a target is answered with nodes near it, so that
-	// methods of the future find their way past us.
+	// All other queries with a target are answered with nodes near it, so that methods of the
+	// future work through us.
 	h.addNodes(r, now, m)
 	return r, 0, ""
 }
@@ -232,7 +232,7 @@ func (h *host) addSamples(r map[string]any, now time.Time) {
 	for _, s := range some {
 		b = append(b, s[:]...)
 	}
-	r["samples"] = string(b) // also where there are none: it tells that we know the method
+	r["samples"] = string(b) // even if there are none: it shows that we know the method
 	r["interval"] = int64(again / time.Second)
 	r["num"] = int64(total)
 }

@@ -13,7 +13,7 @@ import (
 const (
 	announceInterval = 15 * time.Minute // between announces that found peers
 	firstRetry       = 30 * time.Second // after one that found none; doubles, up to announceInterval
-	soonRetry        = time.Second      // after one that found nobody to ask; doubles, up to firstRetry
+	soonRetry        = time.Second      // after one that found no node to ask; doubles, up to firstRetry
 	shortestInterval = 30 * time.Second // however much peers are needed
 	lookupLimit      = 2 * time.Minute  // of one lookup with its announce
 	lookupLanes      = 4                // lookups at once, and as many first ones
@@ -22,14 +22,14 @@ const (
 // Announcement is what Announce does for one torrent.
 type Announcement struct {
 	InfoHash [20]byte // cut to 20 bytes for v2 torrents
-	// Port is where peers can connect to us; 0 looks for peers and announces
-	// nobody, unless Implied says that peers share the port of the DHT's socket.
+	// Port is the port that peers can connect to; 0 looks for peers without an announce, unless
+	// Implied says that peers share the port of the DHT's socket.
 	Port    uint16
 	Implied bool
 	// Found is called with peers as replies bring them, each once per lookup.
 	// It must not block; calls may overlap, none is made after Announce returned.
 	Found func([]netip.AddrPort)
-	// Need, where it is not nil, asks for a lookup soon by a value sent to it.
+	// Need, if not nil, asks for a lookup soon by a value sent to it.
 	Need <-chan struct{}
 }
 
@@ -110,7 +110,7 @@ func (n *node) announce(ctx context.Context, a Announcement, need <-chan struct{
 	}
 }
 
-// pause waits for d, or for less where it is needed. It reports false when ctx ended.
+// pause waits for d, or for less if it is needed. It reports false when ctx ended.
 func pause(ctx context.Context, d time.Duration, need <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -194,9 +194,9 @@ func (n *node) server(ctx context.Context) *server {
 	}
 }
 
-// lanes bound the lookups under way. First ones have a lane of their own:
-// somebody may be waiting for a torrent that was just added, and a thousand
-// others announce themselves every quarter of an hour.
+// lanes bound the lookups under way. First ones have a lane of their own: a read may be waiting for
+// a torrent that was just added, and a thousand others announce themselves every quarter of an
+// hour.
 type lanes struct {
 	first, later chan struct{}
 }

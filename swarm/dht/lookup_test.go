@@ -25,8 +25,8 @@ func (n *notes) has(text string) bool {
 	return bytes.Contains(n.buf.Bytes(), []byte(text))
 }
 
-// Whoever replied first may not be in the table yet: a lookup that finds nobody
-// to ask is repeated before long, not after as long as one that found no peers.
+// The first node that replied may not be in the table yet: a lookup that finds no node to ask is
+// repeated before long, not after as long as one that found no peers.
 func TestLookupOfNobodyIsRepeatedSoon(t *testing.T) {
 	var log notes
 	a := startNode(t, "127.0.0.70", nil)

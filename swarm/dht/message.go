@@ -16,7 +16,7 @@ var errMessage = errors.New("not a DHT message")
 // beyond what clients send.
 const (
 	maxPacket      = 4 << 10 // bytes of a datagram
-	maxTransaction = 32      // bytes of somebody's transaction id, which an answer repeats
+	maxTransaction = 32      // bytes of a query's transaction id, which an answer repeats
 	maxToken       = 128     // bytes
 	maxNodes       = 32      // in one list of one reply
 	maxValues      = 200     // peers in one reply
@@ -45,7 +45,7 @@ type message struct {
 	method   string
 	target   nodeID // target or info_hash
 	targeted bool   // that there is one
-	port     uint16 // 0 where there is none
+	port     uint16 // 0 if there is none
 	implied  bool   // the port is that of the datagram
 	want4    bool   // BEP 32; both false: the sender's own family
 	want6    bool

@@ -135,7 +135,7 @@ func newTestGuard(conn net.PacketConn) *guard {
 	}
 }
 
-// Whatever the guard lets through, the library decodes to sound values.
+// What the guard lets through, the library decodes to sound values.
 func checkLibrarySees(t *testing.T, b []byte) {
 	t.Helper()
 	var m krpc.Msg
@@ -169,7 +169,7 @@ func FuzzGuard(f *testing.F) {
 	now := time.Unix(1e9, 0)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g := newTestGuard(&fakeConn{})
-		// The sender is somebody we asked, with whatever transaction id.
+		// The sender is a node that we asked, with any transaction id.
 		tid := "aa"
 		if m, err := parseMessage(b); err == nil {
 			tid = m.tid

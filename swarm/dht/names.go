@@ -16,9 +16,9 @@ const (
 	namedLife = 10 * time.Second // of one; a proxy has to look it up
 )
 
-// names are nodes that were asked by their name, because somebody else looks it
-// up: where the answer comes from is theirs to tell. So it is taken from anybody
-// who knows the transaction id, and as a hint alone.
+// names are nodes that were asked by their name, because a proxy looks it up: we cannot know the
+// address that answers. So an answer is taken from any sender that knows the transaction id, and
+// only as a hint.
 type names struct {
 	mu    sync.Mutex // a leaf
 	asked map[[4]byte]namedQuery
@@ -31,7 +31,7 @@ type namedQuery struct {
 
 func newNames() *names { return &names{asked: map[[4]byte]namedQuery{}} }
 
-// open notes a query that is about to be sent; false where there are too many.
+// open notes a query that is about to be sent; false if there are too many.
 func (n *names) open(now time.Time, trusted bool) (tid [4]byte, ok bool) {
 	_, _ = rand.Read(tid[:]) // never fails
 	n.mu.Lock()
@@ -48,8 +48,8 @@ func (n *names) open(now time.Time, trusted bool) (tid [4]byte, ok bool) {
 	return tid, true
 }
 
-// take ends the query that a reply belongs to; false where there is none, or the
-// name of a stranger led where it must not.
+// take ends the query that a reply belongs to; false if there is none, or if a stranger's name led
+// to a forbidden address.
 func (n *names) take(tid string, from netip.AddrPort) bool {
 	if len(tid) != 4 {
 		return false

@@ -181,7 +181,7 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-// A family that knows nobody learns of nodes through the other one (BEP 32).
+// A family that knows no nodes learns of nodes through the other one (BEP 32).
 func TestFamiliesHelpEachOther(t *testing.T) {
 	both := func(c *Config) {
 		conn, err := net.ListenPacket("udp6", "[::1]:0")
@@ -257,7 +257,7 @@ func TestLateNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, _ := addrPortOf(conn.LocalAddr())
-	conn.Close() // nobody is there
+	conn.Close() // no node is there
 	b := startNode(t, "127.0.0.61", func(c *Config) { c.Bootstrap = []string{addr.String()} })
 	found := announce(t, b, Announcement{InfoHash: nodeID{1}, Port: 1})
 	late, err := net.ListenPacket("udp4", addr.String())

@@ -20,9 +20,8 @@ import (
 
 const maxHints = 64 // addresses that wait to be asked
 
-// placeholder is what the library gets for a starting node where there is
-// none: it leaks a goroutine if it gets nothing, and never asks an address in
-// 0.0.0.0/8.
+// placeholder is what the library gets for a starting node if there is none: it leaks a goroutine
+// if it gets nothing, and never asks an address in 0.0.0.0/8.
 var placeholder = netip.AddrPortFrom(netip.AddrFrom4([4]byte{0, 0, 0, 1}), 1)
 
 // node is one address family.

@@ -24,9 +24,8 @@ type noiseSource struct {
 	blocked time.Time // until then
 }
 
-// allow counts a packet that nobody asked for, and reports whether it may be
-// looked at. An IPv6 host can choose among the addresses of its network, so
-// they count as one.
+// allow counts an unsolicited packet, and reports whether it may be looked at. An IPv6 host can
+// choose among the addresses of its network, so they count as one.
 func (n *noise) allow(now time.Time, from netip.Addr) bool {
 	bits := 32
 	if from.Is6() {
@@ -69,7 +68,7 @@ func (n *noise) blocked(now time.Time) (count int) {
 	return count
 }
 
-// makeRoom forgets the quiet, and where all are noisy, somebody.
+// makeRoom forgets the quiet senders, or any one if all are noisy.
 func (n *noise) makeRoom(now time.Time) {
 	if len(n.sources) < noiseKeep {
 		return

@@ -37,7 +37,7 @@ func idFits(id nodeID, addr netip.Addr) bool {
 	return id[0] == byte(p>>24) && id[1] == byte(p>>16) && id[2]&0xf8 == byte(p>>8)&0xf8
 }
 
-// newID draws an id: any, or, where addr is valid, one that fits addr.
+// newID draws an id: any, or, if addr is valid, one that fits addr.
 func newID(rnd *rand.Rand, addr netip.Addr) (id nodeID) {
 	for i := range id {
 		id[i] = byte(rnd.Uint32())

@@ -104,8 +104,8 @@ func (n *node) rescue(ctx context.Context, s *server) {
 	}
 }
 
-// ask asks addresses for nodes near us. Whoever replies is in the library's
-// table when it returns, if there is room.
+// ask asks addresses for nodes near us. A node that replies is in the library's table when it
+// returns, if there is room.
 func (n *node) ask(ctx context.Context, s *server, addrs []netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
