@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// It takes what nobody else wants, gives way to a flow that fills the queue,
-// and comes back when that has gone.
+// It takes the bandwidth that no other flow uses, gives way to a flow that fills the queue, and
+// comes back when that has gone.
 func TestYieldsToTCP(t *testing.T) {
 	const rate = 500e3
 	s := newSim(t, 1)
@@ -33,7 +33,7 @@ func TestYieldsToTCP(t *testing.T) {
 	}
 }
 
-// More delay means a smaller window, whatever causes it.
+// More delay means a smaller window, for any cause.
 func TestDelayShrinksWindow(t *testing.T) {
 	s := newSim(t, 1)
 	there := &path{rate: 2e6, delay: 20 * ms}
@@ -90,7 +90,7 @@ func TestLossIsRepairedWithoutTimeout(t *testing.T) {
 	}
 }
 
-// Larger packets are used where they get through, and where not nothing breaks.
+// Larger packets are used if they get through; if not, nothing breaks.
 func TestPacketSizes(t *testing.T) {
 	for _, tt := range []struct{ mtu, want int }{
 		{0, 1452}, {1452, 1452}, {1400, 1372}, {1372, 1372}, {1300, baseDatagram}, {baseDatagram, baseDatagram},
@@ -214,8 +214,7 @@ func TestPeerVanishes(t *testing.T) {
 	}
 }
 
-// The answer to the SYN and its confirmation may get lost, also where the one
-// who was dialled speaks first.
+// The answer to the SYN and its confirmation may get lost, even if the dialled end sends first.
 func TestHandshakeLoss(t *testing.T) {
 	for seed := range uint64(50) {
 		s := newSim(t, seed)

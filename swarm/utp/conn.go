@@ -47,7 +47,7 @@ func newConn(s *Socket, key connKey, c *core) *Conn {
 	}
 }
 
-// changed wakes whoever waits for what may have happened. mu is held.
+// changed wakes the waiting calls. mu is held.
 func (c *Conn) changed() {
 	if c.dialing && c.core.state != stateSynSent {
 		c.dialing = false
@@ -246,8 +246,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error { c.readBy.set(t); return nil 
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { c.writeBy.set(t); return nil }
 
-// deadline is a time that can be moved while somebody waits for it. The zero
-// value never passes.
+// deadline is a time that can be moved while a call waits for it. The zero value never passes.
 type deadline struct {
 	mu    sync.Mutex
 	over  chan struct{} // closed once the time has passed; nil: not asked for yet

@@ -257,12 +257,12 @@ func (c *core) read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// readable says whether read has something to say.
+// readable reports whether read has a result.
 func (c *core) readable() bool {
 	return c.recvBuf.size > 0 || c.eof || c.discard || c.state == stateClosed
 }
 
-// writable says whether write has something to say: room for one block at least.
+// writable reports whether write has a result: room for one block at least.
 func (c *core) writable() bool {
 	return c.state == stateClosed || c.closing || c.sendBuf.size <= c.sendLimit()-minSendLimit/4
 }
@@ -367,9 +367,9 @@ func (c *core) tick(now time.Duration) {
 	}
 }
 
-// answerAgain repeats the answer to a SYN. Whoever dials has most often said
-// something by now; if not, its confirmation was lost. Two times is enough: the
-// SYN may have come under a false address, whose owner is not to be flooded.
+// answerAgain repeats the answer to a SYN. The dialling end has most often sent something by now;
+// if not, its confirmation was lost. Two times is enough: the SYN may have come under a false
+// address, whose owner is not to be flooded.
 func (c *core) answerAgain(now time.Duration) {
 	c.ackNow = true
 	c.rtt.timeout *= 2

@@ -62,7 +62,7 @@ func (c *core) receive(now time.Duration, p *packet) {
 	c.finish(now)
 }
 
-// reset is believed where it answers a packet that we may have sent.
+// reset is believed if it answers a packet that we may have sent.
 func (c *core) reset(p *packet) {
 	if d := p.ack - c.una + maxReorder; d > maxReorder+uint16(c.outstanding())+1 {
 		return
@@ -253,10 +253,9 @@ func (c *core) accept(now time.Duration, p *packet) {
 	c.ackLater(now)
 }
 
-// hasRoom bounds what a peer can make us keep, whatever it thinks of our window.
-// One packet more is taken, as the peer may try a closed window. The next one in
-// order has a right to the room that early ones take: without it they are of no
-// use.
+// hasRoom bounds what a peer can make us keep, even if it ignores our window. One packet more is
+// taken, as the peer may try a closed window. The next one in order has a right to the room that
+// early ones take: without it they are of no use.
 func (c *core) hasRoom(p *packet, inOrder bool) bool {
 	held := c.recvBuf.size + len(p.payload)
 	if !inOrder {
@@ -303,6 +302,6 @@ func (c *core) finish(now time.Duration) {
 		c.lingerEnd = min(c.lingerEnd, now+timeWait)
 		return
 	}
-	// The peer knows that we are gone; what it still sends, nobody reads.
+	// The peer knows that we are gone; what it still sends is not read.
 	c.fail(nil)
 }

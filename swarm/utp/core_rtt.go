@@ -6,13 +6,12 @@ import "time"
 // elapsed is the time since the newest segment that it acknowledges was sent, 0
 // where each of them was sent more than once.
 //
-// elapsed alone, as BEP 29 has it, is too long where acks were lost: the next one
-// comes after a time-out, or with the peer's keep-alive, and makes the time-out
-// longer, which makes the next such sample longer still. The delay of our packet
-// that the peer tells of and that of its packet, which we see, add up to a round
-// trip in which the clocks cancel out, and which belongs to just these two,
-// whatever was lost or sent twice before (as RFC 7323, 4 does it for TCP). Only
-// how long the peer kept its ack back is not in it.
+// elapsed alone, as BEP 29 has it, is too long if acks were lost: the next one comes after a
+// time-out, or with the peer's keep-alive, and makes the time-out longer, which makes the next such
+// sample longer still. The delay of our packet that the peer tells of and that of its packet, which
+// we see, add up to a round trip in which the clocks cancel out, and which belongs to just these
+// two, even if packets were lost or sent twice before (as RFC 7323, 4 does it for TCP). Only how
+// long the peer kept its ack back is not in it.
 func roundTrip(now time.Duration, p *packet, elapsed time.Duration) time.Duration {
 	measured := time.Duration(micros(now)-p.timestamp+p.delay) * time.Microsecond
 	switch {

@@ -107,7 +107,7 @@ func FuzzCore(f *testing.F) {
 			}
 		}
 		play(t, c, data)
-		// Whatever was said to it, it comes to its end.
+		// After any packets, it comes to its end.
 		now := time.Hour + time.Duration(len(data))*time.Millisecond
 		c.close(now)
 		for i := 0; c.state != stateClosed; i++ {

@@ -104,10 +104,9 @@ func (c *core) send(now time.Duration, b []byte, seq uint16) []byte {
 	return b
 }
 
-// probePadding is by how much a packet is to be padded, to try whether larger
-// ones get through. The padding is an extension that the peer skips: so
-// where the packet is lost, the same payload goes out again in the usual size,
-// for which no fragmentation is needed.
+// probePadding is by how much a packet is to be padded, to try whether larger ones get through. The
+// padding is an extension that the peer skips: so if the packet is lost, the same payload goes out
+// again in the usual size, for which no fragmentation is needed.
 func (c *core) probePadding(now time.Duration, s *segment) int {
 	if c.sizes.out || c.sizes.next == len(probeSizes) || s.times > 0 || now < c.sizes.at ||
 		int(s.size) < c.cc.mss || c.rtt.smoothed == 0 {

@@ -82,7 +82,7 @@ func TestStreamsSurviveAnyNetwork(t *testing.T) {
 	})
 }
 
-// A link without loss is filled, whatever its delay and buffer.
+// A link without loss is filled, for any delay and buffer.
 func TestFillsLink(t *testing.T) {
 	tests := []struct {
 		name  string

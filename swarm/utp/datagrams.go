@@ -20,9 +20,9 @@ type datagrams interface {
 	close()
 }
 
-// route is between two addresses. Ours is that which the peer sent to, since it
-// takes answers from no other one; it is invalid where the system does not tell,
-// or the peer was not heard yet: then the system chooses.
+// route is between two addresses. Ours is that which the peer sent to, since it takes answers from
+// no other one; it is invalid if the system does not tell, or the peer was not heard yet: then the
+// system chooses.
 type route struct {
 	peer netip.AddrPort
 	ours netip.Addr
@@ -34,8 +34,8 @@ const maxUDP = 1 << 16
 // newDatagrams returns the best there is for pc.
 func newDatagrams(pc net.PacketConn) datagrams {
 	if udp, ok := pc.(*net.UDPConn); ok {
-		// Room for a window, where the system allows it: what a flow sends at
-		// once would be lost otherwise.
+		// Room for a window, if the system allows it: what a flow sends at once would be lost
+		// otherwise.
 		_ = udp.SetReadBuffer(2 << 20)
 		_ = udp.SetWriteBuffer(2 << 20)
 		return newUDP(udp)

@@ -54,8 +54,7 @@ func (d *segmentedConn) receive(f func(b []byte, on route)) error {
 	}
 }
 
-// segmentSize is the size of the packets in a piece that was received, 0 where
-// it is one packet.
+// segmentSize is the size of the packets in a piece that was received, 0 if it is one packet.
 func segmentSize(oob []byte) int {
 	for c, data, rest, ok := pktinfo.Next(oob); ok; c, data, rest, ok = pktinfo.Next(rest) {
 		if c == (pktinfo.Control{Level: unix.IPPROTO_UDP, Kind: unix.UDP_GRO}) && len(data) >= 4 {

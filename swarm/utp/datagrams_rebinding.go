@@ -17,8 +17,7 @@ type rebinding interface {
 	SocketAfter(old *net.UDPConn) (*net.UDPConn, error)
 }
 
-// rebindingConn sends and receives many packets with one system call, by whichever
-// socket is there.
+// rebindingConn sends and receives many packets with one system call, on the current socket.
 type rebindingConn struct {
 	pc  rebinding
 	cur atomic.Pointer[boundSocket] // replaced by the receiver

@@ -1,6 +1,5 @@
-// Package utp is the Micro Transport Protocol (BEP 29): streams like TCP's over
-// one UDP port, with a congestion control that gives way to everybody else's
-// traffic (LEDBAT, RFC 6817).
+// Package utp is the Micro Transport Protocol (BEP 29): streams like TCP's over one UDP port, with
+// a congestion control that gives way to other traffic (LEDBAT, RFC 6817).
 //
 // [New] makes a [Socket] over a datagram socket. It dials ([Socket.Dial],
 // [Socket.DialContext]) and it is a [net.Listener]; [Conn] is a [net.Conn] that
@@ -9,28 +8,25 @@
 //
 // # Layers and owners
 //
-// The protocol is in core: one end of a connection as a state machine without
-// goroutines, locks and clock, over packets (packet), byte queues (ring) and
-// the congestion window (ledbat). Tests run two of them over a simulated network
-// in virtual time. Around it, a Socket has two goroutines for any number of
-// connections. The receiver gives each packet to its core, under that
-// connection's mutex. The sender is the only one that takes packets out of the
-// cores, so that they leave in their order, and the only one that keeps time:
-// whoever changed a core ([Conn.Read], [Conn.Write], the receiver) puts the
-// connection on its list. No mutex is held during a system call, and none while
-// another one is taken.
+// The protocol is in core: one end of a connection as a state machine without goroutines, locks and
+// clock, over packets (packet), byte queues (ring) and the congestion window (ledbat). Tests run
+// two of them over a simulated network in virtual time. Around it, a Socket has two goroutines for
+// any number of connections. The receiver gives each packet to its core, under that connection's
+// mutex. The sender is the only one that takes packets out of the cores, so that they leave in
+// their order, and the only one that keeps time: what changes a core ([Conn.Read], [Conn.Write],
+// the receiver) puts the connection on its list. No mutex is held during a system call, and none
+// while another one is taken.
 //
-// A connection leaves from the address of ours that the peer's first packet came
-// to, where the system tells (package pktinfo): a peer takes answers from no other
-// one, and the route may have another.
+// A connection leaves from the address of ours that the peer's first packet came to, if the system
+// tells (package pktinfo): a peer takes answers from no other one, and the route may have another.
 //
 // # What is ours to choose in BEP 29
 //
 //   - The answer to a SYN carries the number of the first data packet, which
 //     does not use it up: as libutp and libtorrent do, against the BEP's picture.
-//   - An incoming connection is handed out when the peer has confirmed our random
-//     sequence number, so that nobody can open one under a false address. Until
-//     then it counts against the half-open ones.
+//   - An incoming connection is handed out when the peer has confirmed our random sequence number,
+//     so that none can be opened under a false address. Until then it counts against the half-open
+//     ones.
 //   - Losses are found by what overtook a packet in the order of transmission, and
 //     the last packet of a flight is sent once more before the time-out.
 //   - A round trip is measured by the timestamps of both ends, so that a lost ack

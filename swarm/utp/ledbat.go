@@ -60,12 +60,11 @@ func (h *delayHistory) shift(by uint32) {
 	}
 }
 
-// ledbat is the congestion window of one connection (RFC 6817): it aims at a
-// fixed delay that it adds to the path's own, so that it fills a link that
-// nobody else wants and gives way to whoever fills the queue. It differs from
-// the RFC where the draft "LEDBAT++" does: above the target it shrinks in
-// proportion, because a window that overshot in slow start would take minutes
-// to come down by one packet per round trip.
+// ledbat is the congestion window of one connection (RFC 6817): it aims at a fixed delay that it
+// adds to the path's own, so that it fills an unused link and gives way to flows that fill the
+// queue. It differs from the RFC as the draft "LEDBAT++" does: above the target it shrinks in
+// proportion, because a window that overshot in slow start would take minutes to come down by one
+// packet per round trip.
 type ledbat struct {
 	mss      int     // payload of a full packet
 	cwnd     float64 // bytes
@@ -118,9 +117,9 @@ func (l *ledbat) delay() time.Duration {
 	return least
 }
 
-// acked changes the window after so many bytes have newly arrived. limited says
-// that the window, and not the application, has held us back: otherwise it says
-// nothing about the path, and must not grow.
+// acked changes the window after so many bytes have newly arrived. limited means that the window,
+// and not the application, has held us back: otherwise the window tells nothing about the path, and
+// must not grow.
 func (l *ledbat) acked(bytes int, limited bool) {
 	delay := float64(l.delay()) / float64(targetDelay)
 	switch {

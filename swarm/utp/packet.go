@@ -21,12 +21,12 @@ const (
 	headerLen = 20
 
 	extSACK = 1
-	// extPadding is an extension that nobody knows, and so skips: it fills a
-	// packet up to the size that is to be tried.
+	// extPadding is an extension that no client knows, and so skips: it fills a packet up to the
+	// size that is to be tried.
 	extPadding = 0x70
 )
 
-// errMalformed says that a datagram is not a uTP packet.
+// errMalformed means that a datagram is not a uTP packet.
 var errMalformed = errors.New("malformed uTP packet")
 
 // packet is a decoded packet. Its slices lie within the datagram.
@@ -123,5 +123,5 @@ func appendPadding(b []byte, at, n int) []byte {
 
 // Sequence numbers wrap around; the distance from a to b is b - a.
 
-// before says whether a comes before b.
+// before reports whether a comes before b.
 func before(a, b uint16) bool { return int16(a-b) < 0 }

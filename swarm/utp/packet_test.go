@@ -49,7 +49,7 @@ func TestParseMalformed(t *testing.T) {
 	}
 }
 
-// Padding of any size is skipped by whoever parses it.
+// Padding of any size is skipped by the parser.
 func TestPadding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 1400).Draw(t, "bytes")

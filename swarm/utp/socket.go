@@ -30,9 +30,9 @@ type Config struct {
 	Logger   *slog.Logger // nil: silent
 	Overhead int          // bytes that each datagram gets on its way beside the usual headers, as by a proxy
 
-	// Other gets datagrams that are no uTP packets, so that a DHT can share the
-	// port, and the address of ours that each came to, invalid where that is not
-	// known. It must not block, nor keep b. nil: they are dropped.
+	// Other gets datagrams that are no uTP packets, so that a DHT can share the port, and the
+	// address of ours that each came to, invalid if that is not known. It must not block, nor keep
+	// b. nil: they are dropped.
 	Other func(b []byte, from netip.AddrPort, ours netip.Addr)
 
 	// For tests.
@@ -106,8 +106,8 @@ func (s *Socket) now() time.Duration { return time.Since(s.start) }
 // Addr implements net.Listener.
 func (s *Socket) Addr() net.Addr { return s.io.localAddr() }
 
-// Accept implements net.Listener: it waits for a connection whose other end has
-// shown that it is where it says.
+// Accept implements net.Listener: it waits for a connection whose other end has shown that it
+// receives at its address.
 func (s *Socket) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.backlog:
@@ -202,8 +202,8 @@ func (s *Socket) Close() error {
 	return nil
 }
 
-// schedule makes the sender look after a connection: after whatever may have
-// given it something to send, another deadline, or its end.
+// schedule makes the sender look after a connection: after each event that may have given it
+// something to send, another deadline, or its end.
 func (s *Socket) schedule(c *Conn) {
 	if !c.queued.CompareAndSwap(false, true) {
 		return

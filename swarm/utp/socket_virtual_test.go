@@ -182,7 +182,7 @@ func TestDeadlines(t *testing.T) {
 		if !errors.As(err, &ne) || !ne.Timeout() {
 			t.Errorf("%v is no time-out", err)
 		}
-		// A deadline that is moved while somebody waits holds from then on.
+		// A deadline that is moved during a wait holds from then on.
 		_ = c.SetReadDeadline(time.Time{})
 		time.AfterFunc(time.Second, func() { _ = c.SetReadDeadline(time.Now().Add(time.Second)) })
 		start = time.Now()
@@ -232,8 +232,8 @@ func TestDialFails(t *testing.T) {
 	})
 }
 
-// The end of a socket is the end of its connections, at both ends, and of
-// whoever waits on them.
+// The end of a socket is the end of its connections, at both ends, and of the calls that wait on
+// them.
 func TestSocketClose(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, _ *switchboard, a, b *Socket) {
 		c, peer := dialPair(t, a, b)
@@ -301,7 +301,7 @@ func TestSynFlood(t *testing.T) {
 	})
 }
 
-// Nobody calls Accept: what would wait for it beyond the backlog is refused.
+// Accept is not called: what would wait for it beyond the backlog is refused.
 func TestBacklog(t *testing.T) {
 	inBubble(t, Config{backlog: 3}, func(t *testing.T, _ *switchboard, a, b *Socket) {
 		var all []*Conn
@@ -356,8 +356,7 @@ func TestOther(t *testing.T) {
 	})
 }
 
-// An idle connection is kept open, for whatever router is between, and is still
-// there after an hour.
+// An idle connection is kept open, for a router between the ends, and is still there after an hour.
 func TestIdle(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, _ *switchboard, a, b *Socket) {
 		c, peer := dialPair(t, a, b)
