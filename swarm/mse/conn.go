@@ -43,13 +43,13 @@ func (c *replayConn) Read(p []byte) (int, error) {
 // maxScratch bounds what is encrypted at a time: a block and its header.
 const maxScratch = 16<<10 + 64
 
-// cipherConn is a connection under RC4. One goroutine may read and another one
-// write at a time: an order of bytes that nobody knows could not be decrypted.
+// cipherConn is a connection under RC4. One goroutine may read and another one write at a time:
+// bytes in an unknown order could not be decrypted.
 type cipherConn struct {
 	net.Conn
 
 	// Owned by the reader.
-	vec  wire.VectoredReader // Conn, where it can
+	vec  wire.VectoredReader // Conn, if it can
 	in   *rc4.Cipher
 	head []byte // decrypted, comes first
 

@@ -211,7 +211,7 @@ func TestPlainHandshake(t *testing.T) {
 	}
 }
 
-// A peer that says nothing, or nothing more, holds nobody longer than ctx.
+// A peer that sends nothing, or nothing more, holds no caller longer than ctx.
 func TestContext(t *testing.T) {
 	initiate := func(ctx context.Context, nc net.Conn) error {
 		_, err := Initiate(ctx, nc, testKey, InitiateOptions{})

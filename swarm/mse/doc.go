@@ -5,9 +5,9 @@
 // are not authenticated beyond knowing the info-hash, the prime is small, RC4
 // is broken, and the "plaintext" method encrypts nothing after the handshake.
 //
-// [Initiate] is for outgoing connections and [Accept] for incoming ones, where
-// it also recognises peers that speak the plain protocol. Both leave a
-// connection that is ready for the BitTorrent handshake in [Result.Conn].
+// [Initiate] is for outgoing connections and [Accept] for incoming ones; it also recognises peers
+// that speak the plain protocol. Both leave a connection that is ready for the BitTorrent handshake
+// in [Result.Conn].
 //
 // The source is the specification that Vuze published as "Message Stream
 // Encryption"; it never became a BEP. With S the Diffie-Hellman secret and SKEY

@@ -42,8 +42,8 @@ func newKeyPair(random io.Reader) (keyPair, error) {
 	return k, nil
 }
 
-// secret combines our private key with the peer's public one. Keys that make
-// for a secret that anybody knows are refused.
+// secret combines our private key with the peer's public one. Keys that lead to a publicly known
+// secret are refused.
 func (k keyPair) secret(peer *[keyLen]byte) (s [keyLen]byte, err error) {
 	y := new(big.Int).SetBytes(peer[:])
 	one := big.NewInt(1)

@@ -107,7 +107,7 @@ func TestInitiateFaults(t *testing.T) {
 	}
 }
 
-// Wherever the other side hangs up, there is an error.
+// If the other side hangs up, at any byte, there is an error.
 func TestCutShort(t *testing.T) {
 	accept := func(s *says) {
 		s.pad, s.pad2, s.padLen, s.ia, s.iaLen = make([]byte, 30), make([]byte, 20), 20, make([]byte, 10), 10

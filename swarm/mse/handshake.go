@@ -25,18 +25,18 @@ const (
 // Errors that a caller may branch on. All of them, like any error of the
 // connection, leave it useless.
 var (
-	// ErrSync says that the other side's mark was not within the longest pad:
-	// it knows another info-hash, or does not speak MSE.
+	// ErrSync means that the other side's mark was not within the longest pad: it knows another
+	// info-hash, or does not speak MSE.
 	ErrSync = errors.New("no synchronisation mark")
-	// ErrUnknownKey says that the peer wants a torrent that we do not have.
+	// ErrUnknownKey means that the peer wants a torrent that we do not have.
 	ErrUnknownKey = errors.New("unknown info-hash")
-	// ErrMethod says that the two sides have no method in common, or that the
-	// other side chose one that it was not offered.
+	// ErrMethod means that the two sides have no method in common, or that the other side chose one
+	// that it was not offered.
 	ErrMethod = errors.New("no common encryption method")
-	// ErrPlain says that the peer sent a plain BitTorrent handshake, which
-	// [AcceptOptions] forbade.
+	// ErrPlain means that the peer sent a plain BitTorrent handshake, which [AcceptOptions]
+	// forbade.
 	ErrPlain = errors.New("plain handshake where encryption is required")
-	// ErrProtocol says that the peer broke the protocol in another way.
+	// ErrProtocol means that the peer broke the protocol in another way.
 	ErrProtocol = errors.New("protocol error")
 )
 
@@ -91,7 +91,7 @@ type AcceptOptions struct {
 	NoPlain bool   // refuse peers that do not speak MSE, with ErrPlain
 
 	// For tests.
-	preferRC4 bool      // where the peer offers both
+	preferRC4 bool      // if the peer offers both
 	rand      io.Reader // of keys and pads; nil: crypto/rand
 }
 
