@@ -12,7 +12,7 @@ import (
 var (
 	// ErrURL: the URL cannot be that of a web seed.
 	ErrURL = errors.New("not a usable web seed URL")
-	// ErrNoRanges: the server sends whole files where parts are asked for.
+	// ErrNoRanges: the server sends whole files if parts are asked for.
 	ErrNoRanges = errors.New("server ignores ranges")
 	// ErrMissing: the server has none of the files.
 	ErrMissing = errors.New("server does not have the files")
@@ -26,13 +26,12 @@ var (
 type Handler interface {
 	// Block takes a block that was requested, and the ownership of data.
 	Block(piece metainfo.Piece, begin int, data []byte)
-	// Reject says that a request is not answered: it was cancelled, or the
-	// server could not.
+	// Reject reports that a request is not answered: it was cancelled, or the server could not.
 	Reject(piece, begin, length int)
-	// Choke says that the server is to be left alone for a while (requests
-	// are rejected), or that it may be asked again. A seed begins unchoked.
+	// Choke reports that the server is to be left alone for a while (requests are rejected), or
+	// that it may be asked again. A seed begins unchoked.
 	Choke(choked bool)
-	// Lost says that the server does not have the pieces first to last.
+	// Lost reports that the server does not have the pieces first to last.
 	Lost(first, last int)
 }
 

@@ -92,8 +92,7 @@ func (s *Seed) remember(p part, u *url.URL) {
 	}
 }
 
-// lose notes that the server does not have a file. Where it was the last one,
-// the server is useless.
+// lose notes that the server does not have a file. If it was the last one, the server is useless.
 func (s *Seed) lose(file int, cause error) error {
 	f := &s.cfg.Info.Files[file]
 	s.mu.Lock()
@@ -134,7 +133,7 @@ type part struct {
 func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var sent atomic.Pointer[time.Time] // an answer may come before the transport says that it has asked
+	var sent atomic.Pointer[time.Time] // an answer may come before the transport reports that it has asked
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(new(time.Now())) },
 	})

@@ -39,15 +39,15 @@ type Seed struct {
 // failure is why a run was not fetched.
 type failure struct {
 	err   error
-	retry time.Duration // as the server wishes; 0 where it says nothing
+	retry time.Duration // as the server wishes; 0 if it says nothing
 	fatal bool          // the server will never be of use
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// New returns a seed that connects to nothing before it is asked for blocks.
-// The error wraps ErrURL or [guard.ErrForbidden] where the URL is at fault.
+// New returns a seed that connects to nothing before it is asked for blocks. The error wraps ErrURL
+// or [guard.ErrForbidden] if the URL is at fault.
 func New(cfg Config) (*Seed, error) {
 	cfg = cfg.withDefaults()
 	loc, err := parseLocation(cfg.URL, cfg.Info, cfg.Pieces, cfg.Dialer.Trusts)
@@ -217,11 +217,10 @@ func (s *Seed) choke(choked bool) {
 	s.cfg.Handler.Choke(false)
 }
 
-// serve fetches a run, and reports a failure that is the server's. That it is
-// useless counts also where nobody wants the run any more: once told that all
-// files lack, the engine takes its requests back.
-// again is not nil where the connection was one too many, and is closed when it may be
-// tried again.
+// serve fetches a run, and reports a failure that is the server's. That it is useless counts even
+// if the run is no longer wanted: once told that all files lack, the engine takes its requests
+// back. again is not nil if the connection was one too many, and is closed when it may be tried
+// again.
 func (s *Seed) serve(ctx, runCtx context.Context, f *run) (again <-chan struct{}) {
 	err := s.fetch(runCtx, f)
 	fail, ok := errors.AsType[*failure](err)
@@ -255,10 +254,10 @@ func (s *Seed) serve(ctx, runCtx context.Context, f *run) (again <-chan struct{}
 	return nil
 }
 
-// fewer takes the failure of a run for that of one connection too many, if others
-// are under way: whatever a server answers with that allows few (503, 429, a reset),
-// these go on, and take over what the run was for. It returns what is closed when the
-// connection may be tried again, nil if that is not so.
+// fewer takes the failure of a run for that of one connection too many, if others are under way:
+// with any answer of a server that allows few (503, 429, a reset), these go on, and take over what
+// the run was for. It returns what is closed when the connection may be tried again, nil if that is
+// not so.
 func (s *Seed) fewer(f *run, err error) (again <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

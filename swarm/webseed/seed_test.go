@@ -142,7 +142,7 @@ func TestMissingFile(t *testing.T) {
 	if len(a.lost) != 1 || a.lost[0] != [2]int{200_000 / 65536, 399_999 / 65536} {
 		t.Fatalf("lost %v", a.lost)
 	}
-	// The pieces outside of it can still be had, where they were asked for together with it.
+	// The pieces outside of it can still be had if they were asked for together with it.
 	outside := slices.DeleteFunc(requests(tt.info), func(r request) bool {
 		return r.piece >= a.lost[0][0] && r.piece <= a.lost[0][1]
 	})
@@ -169,7 +169,8 @@ func (h takesBack) Lost(first, last int) {
 	h.seed.Cancel(0, 0, metainfo.BlockSize)
 }
 
-// A server that has nothing is useless, also where its requests are taken back before that is said.
+// A server that has nothing is useless, even if its requests are taken back before that is
+// reported.
 func TestUselessServerIsWantedNoMore(t *testing.T) {
 	tt := makeTorrent(t, metainfo.V1, map[string]int{"": 1 << 20})
 	h := takesBack{answers: newAnswers()}

@@ -115,8 +115,8 @@ func closed(c chan struct{}) bool {
 	}
 }
 
-// A server that allows few connections is used with few, whatever it says to those
-// that are too many, and is not left alone.
+// A server that allows few connections is used with few, for any answer to those that are too many,
+// and is not left alone.
 func TestFewConnections(t *testing.T) {
 	for name, refuse := range map[string]func(w http.ResponseWriter){
 		"503": func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },

@@ -53,10 +53,10 @@ func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(hos
 // errCommand: the URL of a file could be a command to a server of this network.
 var errCommand = fmt.Errorf("could be more than a file to a server of this machine or network (--trust-host allows it): %w", ErrMissing)
 
-// cleanURL percent-encodes what people write into URLs as it is: spaces, brackets,
-// bytes beyond ASCII, and a % that encodes nothing. The URL of a single file often
-// ends with the file's name, not encoded at all, with whatever that has: the end is
-// encoded then, and alt is the other thing that it can mean, if there is one.
+// cleanURL percent-encodes what people write into URLs as it is: spaces, brackets, bytes beyond
+// ASCII, and a % that encodes nothing. The URL of a single file often ends with the file's name,
+// not encoded at all: the end is encoded then, and alt is the other thing that it can mean, if
+// there is one.
 func cleanURL(raw string, info *metainfo.Info) (clean, alt string) {
 	scheme, rest, found := strings.Cut(raw, "://")
 	end := strings.IndexAny(rest, "/?#")
