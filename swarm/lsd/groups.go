@@ -38,10 +38,9 @@ type Group interface {
 	Close() error
 }
 
-// Groups joins the groups of BEP 14, IPv4 and IPv6, on the interfaces given, or
-// where there are none on all that are up and know multicast. Groups that cannot
-// be joined are left out; the error says why, and matters only if nothing is
-// left. network is what they send by; nil is the system's.
+// Groups joins the groups of BEP 14, IPv4 and IPv6, on the interfaces given, or, if none are given,
+// on all that are up and know multicast. Groups that cannot be joined are left out; the error says
+// why, and matters only if nothing is left. network is what they send by; nil is the system's.
 func Groups(network *egress.Network, interfaces []net.Interface) ([]Group, error) {
 	if len(interfaces) == 0 {
 		all, err := network.Interfaces()

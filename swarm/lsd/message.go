@@ -18,15 +18,15 @@ const maxDatagram = 4096
 // maxHeaders bounds the lines of a message.
 const maxHeaders = 128
 
-// ErrMalformed says that a datagram is no announce of BEP 14.
+// ErrMalformed means that a datagram is no announce of BEP 14.
 var ErrMalformed = errors.New("malformed announce")
 
 const requestLine = "BT-SEARCH * HTTP/1.1"
 
 // Announce is one message of BEP 14.
 type Announce struct {
-	Host       netip.AddrPort // the group it was sent to; not valid where it is missing or unreadable
-	Port       uint16         // where the sender listens for peers
+	Host       netip.AddrPort // the group it was sent to; not valid if it is missing or unreadable
+	Port       uint16         // the sender listens for peers on it
 	InfoHashes [][20]byte
 	Cookie     string // opaque; may be empty
 }

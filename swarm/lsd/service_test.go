@@ -162,8 +162,8 @@ func TestFindsPeersWithOurTorrents(t *testing.T) {
 	})
 }
 
-// A packet a minute, each torrent every five minutes, as many in a packet as
-// have room, and nobody is forgotten.
+// A packet a minute, each torrent every five minutes, as many in a packet as have room, and no
+// torrent is forgotten.
 func TestRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const torrents = 60
