@@ -10,8 +10,8 @@ import (
 // (BEP 3). In memory a set of pieces is a []uint64 with piece i in bit i%64 of
 // word i/64.
 
-// BitfieldWords decodes the payload of a [Bitfield] message into words, whose
-// memory it reuses where it is large enough.
+// BitfieldWords decodes the payload of a [Bitfield] message into words, whose memory it reuses if
+// it is large enough.
 func BitfieldWords(words []uint64, payload []byte) []uint64 {
 	words = slices.Grow(words[:0], (len(payload)+7)/8)
 	for len(payload) >= 8 {

@@ -4,11 +4,10 @@
 // (ut_metadata), BEP 10 (extension handshake), BEP 11 (PEX) and BEP 54
 // (lt_donthave).
 //
-// A [Reader] decodes a stream into a [Message] that its caller owns and
-// reuses. Block payloads bypass it: after a [Piece] header the caller says
-// where the payload goes ([Reader.ReadBlock]), and bytes that were not yet
-// buffered are read from the connection straight into that place. Encoders
-// append to a byte slice and never fail; whoever writes batches them.
+// A [Reader] decodes a stream into a [Message] that its caller owns and reuses. Block payloads
+// bypass it: after a [Piece] header the caller says where the payload goes ([Reader.ReadBlock]),
+// and bytes that were not yet buffered are read from the connection straight into that place.
+// Encoders append to a byte slice and never fail; the writer batches them.
 //
 // State: a Reader belongs to the goroutine that reads the connection. Nothing
 // else here has state.

@@ -129,8 +129,8 @@ func intIn(d bencode.Dict, key string, lo, hi int64) int64 {
 	return v
 }
 
-// addrOf returns a compact address of size bytes, or of either family where
-// size is 0; else the zero Addr.
+// addrOf returns a compact address of size bytes, or of either family if size is 0; else the zero
+// Addr.
 func addrOf(d bencode.Dict, key string, size int) netip.Addr {
 	s, _ := bencode.Get[string](d, key)
 	if size != 0 && len(s) != size {
@@ -144,9 +144,8 @@ func addrOf(d bencode.Dict, key string, size int) netip.Addr {
 	return a
 }
 
-// ExtIDs are the numbers under which a peer wants to get the extension messages
-// that this package can write; 0 where the peer does not support one. They
-// belong to one connection.
+// ExtIDs are the numbers under which a peer wants to get the extension messages that this package
+// can write; 0 if the peer does not support one. They belong to one connection.
 type ExtIDs struct {
 	Metadata  uint8
 	PEX       uint8

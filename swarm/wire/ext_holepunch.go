@@ -42,8 +42,8 @@ func (e HolepunchError) String() string {
 	return fmt.Sprintf("error %d", uint32(e))
 }
 
-// Holepunch is the body of an ut_holepunch message (BEP 55). Its address is a
-// stranger's word: nothing here says that it may be contacted.
+// Holepunch is the body of an ut_holepunch message (BEP 55). Its address is a stranger's word: it
+// is not checked whether it may be contacted.
 type Holepunch struct {
 	Type HolepunchType
 	Addr netip.AddrPort
@@ -61,10 +61,9 @@ func (h *Holepunch) Append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(h.Err))
 }
 
-// ParseHolepunch decodes the body of an ut_holepunch message. Errors wrap
-// [ErrProtocol]. The error code may be missing where there is none: libtorrent
-// leaves it out. Types that BEP 55 does not know, and addresses that are none,
-// are handed out as they came; bytes behind the message are ignored.
+// ParseHolepunch decodes the body of an ut_holepunch message. Errors wrap [ErrProtocol]. The error
+// code may be missing if there is none: libtorrent leaves it out. Types that BEP 55 does not know,
+// and addresses that are none, are handed out as they came; bytes behind the message are ignored.
 func ParseHolepunch(body []byte) (Holepunch, error) {
 	if len(body) < 2 {
 		return Holepunch{}, bodyErrorf(ExtHolepunch, fmt.Errorf("length %d", len(body)))

@@ -34,9 +34,8 @@ func AppendDontHave(b []byte, extID uint8, piece uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, piece)
 }
 
-// ParseDontHave decodes the body of an lt_donthave message. Errors wrap
-// [ErrProtocol]; a piece that is not within pieces (where that is above 0) is
-// one.
+// ParseDontHave decodes the body of an lt_donthave message. Errors wrap [ErrProtocol]; a piece that
+// is not within pieces (if that is above 0) is one.
 func ParseDontHave(body []byte, pieces int) (piece uint32, err error) {
 	if len(body) != 4 {
 		return 0, bodyErrorf(ExtDontHave, fmt.Errorf("length %d, want 4", len(body)))

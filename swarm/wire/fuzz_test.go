@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// seedSamples hands the samples of a kind to add, where the test data is at hand.
+// seedSamples hands the samples of a kind to add, if the test data is at hand.
 func seedSamples(f *testing.F, kind string, add func(data []byte)) {
 	f.Helper()
 	if _, ok := dataDir(); !ok {

@@ -11,8 +11,8 @@ const HandshakeLen = 1 + len(protocolName) + 8 + 20 + 20
 
 const protocolName = "BitTorrent protocol"
 
-// ErrNotBitTorrent says that a stream does not begin with the handshake of
-// BEP 3: another protocol, or an encrypted handshake (MSE).
+// ErrNotBitTorrent means that a stream does not begin with the handshake of BEP 3: another
+// protocol, or an encrypted handshake (MSE).
 var ErrNotBitTorrent = errors.New("not a BitTorrent handshake")
 
 // Features are the protocol extensions that a handshake's reserved bits
@@ -26,13 +26,12 @@ const (
 	FeatureDHT
 	// FeatureFast is the fast extension of BEP 6.
 	FeatureFast
-	// FeatureV2 says that a peer that was met under the v1 info-hash of a
-	// hybrid torrent speaks v2 as well (BEP 52). A connection under the v2
-	// info-hash needs no bit.
+	// FeatureV2 means that a peer that was met under the v1 info-hash of a hybrid torrent speaks v2
+	// as well (BEP 52). A connection under the v2 info-hash needs no bit.
 	FeatureV2
 )
 
-// Where each feature lives in the reserved bytes.
+// The bit of each feature in the reserved bytes.
 var featureBits = [...]struct {
 	feature Features
 	index   int

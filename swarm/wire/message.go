@@ -70,8 +70,8 @@ const (
 	maxEmptyReads  = 100
 )
 
-// ErrProtocol is wrapped by every error that says that the other side broke
-// the protocol, as opposed to a connection that failed.
+// ErrProtocol is wrapped by every error of a peer that broke the protocol, as opposed to a
+// connection that failed.
 var ErrProtocol = errors.New("protocol violation")
 
 // protocolErrorf returns an error "read NAME: protocol violation: DETAIL".
@@ -103,7 +103,7 @@ type Limits struct {
 	// Pieces is the torrent's number of pieces; 0 while it is not known
 	// (a magnet link), when a bitfield of up to MaxPieces bits is accepted.
 	Pieces int
-	// PieceLength is the length of a full piece in bytes; 0 where not known.
+	// PieceLength is the length of a full piece in bytes; 0 if not known.
 	PieceLength int64
 	// Features are those that both sides announced. Messages of BEP 6 need
 	// FeatureFast ("the peer MUST close the connection"), those of BEP 52

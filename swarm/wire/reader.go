@@ -32,7 +32,7 @@ var ErrBlockSize = errors.New("buffer does not fit the announced block")
 // every later call returns it again.
 type Reader struct {
 	src io.Reader
-	vec VectoredReader // src, where it can fill two buffers at once
+	vec VectoredReader // src, if it can fill two buffers at once
 	lim Limits
 	err error
 
@@ -49,9 +49,9 @@ type Reader struct {
 	vecs    [2][]byte // argument of ReadVectored, here so that it is not allocated
 }
 
-// NewReader returns a Reader of the messages that follow the handshake on r.
-// Where r implements [VectoredReader] (see [NewVectoredConn]) the end of a block
-// and the header behind it are read in one call.
+// NewReader returns a Reader of the messages that follow the handshake on r. If r implements
+// [VectoredReader] (see [NewVectoredConn]) the end of a block and the header behind it are read in
+// one call.
 func NewReader(r io.Reader, lim Limits) *Reader {
 	vec, _ := r.(VectoredReader)
 	return &Reader{src: r, vec: vec, lim: lim, buf: make([]byte, readBuffer)}
@@ -191,9 +191,9 @@ func (m *Message) decode(b []byte) {
 	}
 }
 
-// judge checks a message's values where a wrong one can only come from a broken
-// or hostile peer. Requests are not judged: one that cannot be served gets an
-// answer, which is the engine's task; nor are hints (suggest, allowed fast).
+// judge checks the values of which a wrong one can only come from a broken or hostile peer.
+// Requests are not judged: one that cannot be served gets an answer, which is the engine's task;
+// nor are hints (suggest, allowed fast).
 func (l *Limits) judge(m *Message) error {
 	switch m.ID {
 	case Have:
@@ -275,8 +275,8 @@ func (r *Reader) report() {
 	}
 }
 
-// readInto reads once into p, and into the empty buffer behind it where the
-// connection can do both at once. It returns the bytes that went to p.
+// readInto reads once into p, and into the empty buffer behind it if the connection can do both at
+// once. It returns the bytes that went to p.
 func (r *Reader) readInto(p []byte) (int, error) {
 	if r.vec == nil {
 		return r.src.Read(p)
@@ -338,9 +338,9 @@ func (r *Reader) peek(n int) ([]byte, error) {
 	return r.buf[r.start : r.start+n], nil
 }
 
-// readPayload returns the next n bytes: a piece of the buffer where it can hold
-// them, else memory that grows with what has arrived, never by n alone. With an
-// error it returns those that are no longer in the buffer.
+// readPayload returns the next n bytes: a piece of the buffer if it can hold them, else memory that
+// grows with what has arrived, never by n alone. With an error it returns those that are no longer
+// in the buffer.
 func (r *Reader) readPayload(n int) ([]byte, error) {
 	if n <= len(r.buf) {
 		b, err := r.peek(n)

@@ -36,8 +36,8 @@ func TestTruncatedStreams(t *testing.T) {
 	}
 }
 
-// TestRoundTrip: whatever is encoded comes back, however the stream is cut, with
-// and without vectored reads.
+// TestRoundTrip: what is encoded comes back, however the stream is cut, with and without vectored
+// reads.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var data []byte

@@ -47,7 +47,7 @@ func TestAnotherReaderGoesOn(t *testing.T) {
 			}
 			break
 		}
-		if m.ID == Piece && first.block > 0 { // nobody changes over within a block
+		if m.ID == Piece && first.block > 0 { // the reader never changes within a block
 			return
 		}
 		second := NewReaderAfter(first.Unread(), bytes.NewReader(whole[cut:]), lim)

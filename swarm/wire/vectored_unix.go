@@ -11,11 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NewVectoredConn returns c with a ReadVectored method (see [VectoredReader])
-// where the system offers one, that is for a *net.TCPConn; any other connection
-// is returned as it is. ReadVectored obeys the connection's deadlines and Close
-// as Read does, but only one goroutine may be in it at a time. The rest of
-// *net.TCPConn stays usable through the result.
+// NewVectoredConn returns c with a ReadVectored method (see [VectoredReader]) if the system offers
+// one, that is for a *net.TCPConn; any other connection is returned as it is. ReadVectored obeys
+// the connection's deadlines and Close as Read does, but only one goroutine may be in it at a time.
+// The rest of *net.TCPConn stays usable through the result.
 func NewVectoredConn(c net.Conn) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
