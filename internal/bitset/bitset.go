@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Set is a set of the integers in [0, 64·len). Element i is bit i%64 of word i/64. A nil Set is empty and of size 0.
+// Set is a set of the integers in [0, 64·len). Element i is bit i%64 of word i/64. A nil Set is
+// empty and of size 0.
 type Set []uint64
 
 // Words returns how many words a Set of n elements has.
@@ -74,7 +75,7 @@ func (s Set) Next(i int) int {
 // Clone returns a copy of the set.
 func (s Set) Clone() Set { return slices.Clone(s) }
 
-// Equal reports whether two sets have the same elements, whatever their sizes.
+// Equal reports whether two sets have the same elements; their sizes may differ.
 func (s Set) Equal(o Set) bool {
 	if len(s) < len(o) {
 		s, o = o, s

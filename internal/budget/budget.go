@@ -8,8 +8,8 @@ type Budget struct {
 	at   time.Time
 }
 
-// Take takes n tokens together and reports whether there were enough. The bucket holds burst tokens and gains rate of
-// them per second.
+// Take takes n tokens together and reports whether there were enough. The bucket holds burst tokens
+// and gains rate of them per second.
 func (b *Budget) Take(now time.Time, n, rate, burst float64) bool {
 	if b.at.IsZero() {
 		b.left = burst

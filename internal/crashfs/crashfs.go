@@ -161,7 +161,7 @@ func (f *FS) Died() time.Time {
 	return f.died
 }
 
-// step counts an operation and says whether it may go on. mu is held.
+// step counts an operation and reports whether it may go on. mu is held.
 func (f *FS) step(kind, name string) error {
 	if f.cut >= 0 && f.ops >= f.cut {
 		return ErrCut

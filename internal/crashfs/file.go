@@ -215,8 +215,8 @@ func (h *file) OS() *os.File { return nil }
 // ReadCached implements [vfs.File]: all is on the disk.
 func (h *file) ReadCached([]byte, int64) int { return 0 }
 
-// Witness implements [vfs.File]: nobody tells who writes, until a test has
-// another program write ([FS.Others]).
+// Witness implements [vfs.File]: no writes of others are reported until a test has another program
+// write ([FS.Others]).
 func (h *file) Witness() vfs.Witness {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()

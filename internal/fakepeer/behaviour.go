@@ -131,7 +131,7 @@ func RequestFlood(n, pieces int, length uint32) []byte {
 	return b
 }
 
-// Unsolicited is a block that nobody asked for.
+// Unsolicited is a block that was not requested.
 func Unsolicited(piece, begin uint32, data []byte) []byte {
 	return append(wire.AppendPieceHeader(nil, piece, begin, uint32(len(data))), data...)
 }

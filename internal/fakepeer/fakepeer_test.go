@@ -77,7 +77,7 @@ func dial(t *testing.T, h *simnet.Host, opt Options, to ...*simnet.Host) *Peer {
 	return p
 }
 
-// clean fails where a well-behaved peer saw something wrong.
+// clean fails if a well-behaved peer saw something wrong.
 func clean(t *testing.T, name string, r Record) {
 	t.Helper()
 	if len(r.Errors) > 0 || r.Wrong+r.Unasked+r.Invalid+r.WhileChoked+r.OverReqq > 0 {

@@ -19,7 +19,7 @@ type Options struct {
 	Size        int64    // of the piece space, bytes
 	PieceLength int64
 	PieceSize   func(piece metainfo.Piece) int64 // of torrents with short pieces in the middle (v2); nil: only the last is short
-	Content     io.ReaderAt                      // the piece space; the right bytes, also where the peer is to send others
+	Content     io.ReaderAt                      // the piece space; the right bytes, even if the peer is to send others
 
 	// What it holds. Nil is everything: a seed. A leecher has func(int) bool {
 	// return false }; what it downloads it then has.
@@ -37,8 +37,7 @@ type Options struct {
 	NoExtension bool     // does not announce the extension protocol (BEP 10)
 	V2          bool     // announces BEP 52
 	InfoHashV2  [20]byte // the answer to who announces BEP 52; zero: InfoHash in any case
-	// Hashes answers a hash request rightly, or not at all where it is false. Nil
-	// is no word on any.
+	// Hashes answers a hash request correctly, or not at all if it is false. Nil is no word on any.
 	Hashes         func(ask wire.HashRange) (hashes [][32]byte, ok bool)
 	HashBehaviours []HashBehaviour // spoil each answer to a hash request, in this order
 

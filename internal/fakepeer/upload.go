@@ -53,7 +53,7 @@ func (s *session) request(b Block) error {
 	return nil
 }
 
-// reject tells that a request will not be served, where BEP 6 has a word for it.
+// reject sends that a request will not be served, if the peer has the fast extension (BEP 6).
 func (s *session) reject(b Block) {
 	if s.fast {
 		s.send(wire.AppendReject(nil, b.Piece, b.Begin, b.Length))
@@ -239,7 +239,7 @@ func (s *session) trickle(b []byte, done <-chan struct{}) bool {
 	return true
 }
 
-// reset ends the connection hard, where its type knows how.
+// reset ends the connection hard, if its type can.
 func (s *session) reset() {
 	if c, ok := s.conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = c.SetLinger(0)

@@ -19,15 +19,15 @@ import (
 // a password that connects as the system does.
 type Config struct {
 	HTTP           bool   // else SOCKS5
-	User, Password string // wanted, where User is set
+	User, Password string // required if User is set
 	// Dial connects to "host:port" as the client wrote it; nil dials directly.
 	Dial func(ctx context.Context, target string) (net.Conn, error)
 	// Forbids reports targets that its rules are against.
 	Forbids func(target string) bool
 
-	// UDP makes the sockets of an association, one for the client and one for
-	// everybody else; nil: it relays no datagrams. Resolve looks up the names in
-	// them, and Bound, where it is valid, is the address that the client is told.
+	// UDP makes the sockets of an association, one for the client and one for all others; nil: it
+	// relays no datagrams. Resolve looks up the names in them, and Bound, if valid, is the address
+	// that the client is told.
 	UDP     func() (inner, outer net.PacketConn, err error)
 	Resolve func(name string) netip.Addr
 	Bound   netip.Addr
@@ -67,7 +67,7 @@ func Serve(l net.Listener, cfg Config) *Proxy {
 	return p
 }
 
-// Addr is where it listens.
+// Addr is the address that it listens on.
 func (p *Proxy) Addr() string { return p.l.Addr().String() }
 
 // Targets are the hosts that it was asked for, in their order.
@@ -89,7 +89,7 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// hold has Close end c; it reports false where it is too late for that.
+// hold has Close end c; it reports false if it is too late.
 func (p *Proxy) hold(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

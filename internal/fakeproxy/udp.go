@@ -92,7 +92,7 @@ func (p *Proxy) associate(r *bufio.Reader, c net.Conn) error {
 	return err
 }
 
-// unwrap reads a datagram of the client's; to is invalid where it goes nowhere.
+// unwrap reads a datagram of the client's; to is invalid if it goes nowhere.
 func (p *Proxy) unwrap(b []byte) (to netip.AddrPort, payload []byte) {
 	if len(b) < 5 || b[2] != 0 {
 		return to, nil

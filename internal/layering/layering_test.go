@@ -16,8 +16,8 @@ const module = "torrentfs"
 // and nothing that ships may import it.
 const outside = 99
 
-// floors gives each room its floor. A package belongs to the longest prefix of
-// its path. A new room gets a line here, and thought about where it stands.
+// floors gives each room its floor. A package belongs to the longest prefix of its path. A new
+// package gets a line here.
 var floors = map[string]int{
 	// Text that is safe to show: every floor may need it.
 	"internal/safetext": -1,
@@ -236,8 +236,8 @@ func ours(packages map[string]goPackage, path string) []string {
 	return reached
 }
 
-// commandImports are our packages that cmd/torrentfs may import: what it has of the house, and exceptions with
-// their reason. What else it wants of the rooms below is missing in library.
+// commandImports are our packages that cmd/torrentfs may import: what it has of the house, and
+// exceptions with their reason. What else it wants of the rooms below is missing in library.
 var commandImports = map[string]string{
 	"library":  "the torrents",
 	"fs":       "the mount",

@@ -39,8 +39,8 @@ var (
 // shellWords are words of the shell itself, at the place of a program's name.
 var shellWords = strings.Fields("cd do done echo else exec exit export fi for if printf set then trap while wait with import print")
 
-// Whatever a test starts is there on a bare Debian or is installed by scripts/setup.sh:
-// else the tests pass only on machines where it happens to be.
+// Each program that a test starts is part of a bare Debian or installed by scripts/setup.sh: else
+// the tests pass only on machines where it happens to be.
 func TestProgramsAreInstalled(t *testing.T) {
 	installed := installedPrograms(t)
 	used := map[string][]string{} // places, by program

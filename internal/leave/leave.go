@@ -13,8 +13,8 @@ type Result[T any] struct {
 	Err   error
 }
 
-// Go starts f. The result comes when f returns, whether it is waited for or not: f uses nothing that a
-// caller which stops waiting gets back.
+// Go starts f. The result comes when f returns, whether it is waited for or not: f uses nothing
+// that a caller which stops waiting gets back.
 func Go[T any](f func() (T, error)) <-chan Result[T] {
 	done := make(chan Result[T], 1)
 	go func() {

@@ -56,11 +56,10 @@ func Clip(s string, max int) string {
 	return Escape(s[:max]) + "…"
 }
 
-// Harmful reports whether a character is not to be shown as it is: controls
-// (C0, DEL, C1), separators of lines and paragraphs, marks that turn the
-// direction of text, whatever else has no shape, spaces that are not the space,
-// and what Unicode has not given a meaning. The two characters that choose
-// between the forms of an emoji stay.
+// Harmful reports whether a character is not to be shown as it is: controls (C0, DEL, C1),
+// separators of lines and paragraphs, marks that turn the direction of text, all others without a
+// shape, spaces that are not the space, and what Unicode has not given a meaning. The two
+// characters that choose between the forms of an emoji stay.
 func Harmful(r rune) bool {
 	switch {
 	case r >= ' ' && r < 0x7f:

@@ -75,8 +75,8 @@ func checkShown(t interface{ Fatalf(string, ...any) }, in, text string) {
 	}
 }
 
-// Whatever the bytes, what comes out is shown as it is, stays so, and is not
-// longer than each byte needs.
+// For any bytes, what comes out is shown as it is, stays so, and is not longer than each byte
+// needs.
 func FuzzEscape(f *testing.F) {
 	f.Add("\x1b]0;t\x07\u202e\u2028\x9b\xff\u3164ok")
 	f.Add(`\x1b`)

@@ -208,7 +208,7 @@ func (c *Conn) abort() {
 	c.out.kill()
 	peer := c.peer
 	c.net.after(c.out.delay(), func() {
-		if !c.host.cut && !peer.host.cut { // else the reset is lost: nobody repeats it
+		if !c.host.cut && !peer.host.cut { // else the reset is lost: it is not repeated
 			peer.fail(errReset)
 		}
 	})

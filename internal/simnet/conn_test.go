@@ -29,7 +29,7 @@ func TestDeadlines(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		within(t, "the deadline", time.Since(start), 3*time.Second, 3*time.Second)
-		// Moved while somebody waits.
+		// Moved during a wait.
 		_ = c.SetReadDeadline(time.Time{})
 		time.AfterFunc(time.Second, func() { _ = c.SetReadDeadline(time.Now()) })
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -67,7 +67,7 @@ func TestClose(t *testing.T) {
 		if err != nil || !bytes.Equal(got, payload(100*kB)) {
 			t.Fatalf("read %d bytes, %v", len(got), err)
 		}
-		// The other end learns that nobody reads by a reset, one round trip later.
+		// The other end learns by a reset that its data is not read, one round trip later.
 		if _, err := s.Write(one); err != nil {
 			t.Fatal(err)
 		}

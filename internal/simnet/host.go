@@ -56,8 +56,8 @@ type Host struct {
 // Addr returns the host's address.
 func (h *Host) Addr() netip.Addr { return h.addr }
 
-// Partition cuts the host off, or connects it again. While it is cut off nothing
-// gets in or out, and nobody is told; afterwards the streams go on.
+// Partition cuts the host off, or connects it again. While it is cut off nothing gets in or out,
+// and no end is told; afterwards the streams go on.
 func (h *Host) Partition(cut bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
@@ -89,8 +89,8 @@ func (h *Host) ResetConns() {
 	}
 }
 
-// Conns returns the number of connections whose end here was not closed yet,
-// whatever became of them: a test of a program's leaks wants 0.
+// Conns returns the number of connections whose end here was not closed yet, broken ones included:
+// a test of a program's leaks wants 0.
 func (h *Host) Conns() int {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
@@ -135,8 +135,8 @@ func (h *Host) freePort() uint16 {
 	}
 }
 
-// DialContext connects to "IP:port", in one round trip, like
-// [net.Dialer.DialContext]. It waits for ctx where the other host is cut off.
+// DialContext connects to "IP:port", in one round trip, like [net.Dialer.DialContext]. It waits for
+// ctx if the other host is cut off.
 func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := h.dial(ctx, address)
 	if err != nil {

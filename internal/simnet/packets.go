@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// holeLife is for how long a router lets in what answers a datagram (RFC 4787 asks for two minutes, many do less).
+	// holeLife is for how long a router lets in what answers a datagram (RFC 4787 asks for two
+	// minutes, many do less).
 	holeLife      = 30 * time.Second
 	datagramQueue = 1024 // datagrams that wait to be read; others are lost
 )
@@ -77,7 +78,7 @@ func (c *PacketConn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "udp", Addr: c.LocalAddr(), Err: err}
 }
 
-// WriteTo sends a datagram. That nobody gets it is no error.
+// WriteTo sends a datagram. A datagram without a receiver is no error.
 func (c *PacketConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 	to, err := netip.ParseAddrPort(addr.String())
 	if err != nil {

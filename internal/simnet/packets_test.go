@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// comes sends a datagram and says whether it arrives, after the delay of both hosts.
+// comes sends a datagram and reports whether it arrives, after the delay of both hosts.
 func comes(t *testing.T, from, to *PacketConn) bool {
 	t.Helper()
 	if _, err := from.WriteTo([]byte("x"), to.LocalAddr()); err != nil {

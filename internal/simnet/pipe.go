@@ -133,7 +133,7 @@ func (p *pipe) deliver(s segment) {
 	switch {
 	case p.dead:
 	case p.to.closed:
-		if len(s.data) > 0 { // nobody will read it: tell the sender, as TCP does
+		if len(s.data) > 0 { // it will not be read: tell the sender, as TCP does
 			p.to.abort()
 		}
 	default:

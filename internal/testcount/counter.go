@@ -40,7 +40,7 @@ func count(r io.Reader, w io.Writer) (failed bool, err error) {
 			return true, fmt.Errorf("read events: %w", err)
 		}
 	}
-	if c.run != "" { // whoever wrote the events died in the middle of a run
+	if c.run != "" { // the writer of the events died in the middle of a run
 		c.exit(event{Package: c.run, Status: 1})
 	}
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skipped)
@@ -110,7 +110,7 @@ func (c *counter) pkg(e event) {
 	delete(c.broken, e.Package)
 }
 
-// label names a package, and the run where that says more.
+// label names a package, and the run if there are several.
 func (c *counter) label(pkg string) string {
 	if strings.HasPrefix(c.run, "Fuzz") {
 		return pkg + " " + c.run
