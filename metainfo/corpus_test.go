@@ -207,9 +207,8 @@ func checkPaths(t *testing.T, info *Info, want string) {
 	}
 }
 
-// checkTree checks what every loaded torrent must hold, whatever its names:
-// paths form a tree of safe names without clashes, links stay inside, and the
-// geometry adds up.
+// checkTree checks what every loaded torrent must hold: paths form a tree of safe names without
+// clashes, links stay inside, and the geometry adds up.
 func checkTree(t testing.TB, info *Info) {
 	t.Helper()
 	paths, dirs := map[string]bool{}, map[string]bool{}

@@ -54,8 +54,8 @@ var sampleFiles = []struct {
 	{"a/z", 100}, {"a.b", 40_000}, {"a/y", 5}, {"b", 0}, {"C", 16384}, {"big", 300_001}, {"ü/ñ", 70_000}, {"zero", 0},
 }
 
-// sampleStream is the piece space of the samples (sorted), with gaps filled up
-// where files are aligned.
+// sampleStream is the piece space of the samples (sorted), with gaps filled up if files are
+// aligned.
 func sampleStream(align int) (stream []byte) {
 	for _, i := range []int{4, 2, 0, 1, 3, 5, 7, 6} {
 		f := sampleFiles[i]

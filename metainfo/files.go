@@ -200,8 +200,8 @@ func (p *infoParser) v1File(e *entry) error {
 	return nil
 }
 
-// bitCometPad recognises the pads of a client that wrote them before there was
-// an attribute to say so: _____padding_file_0_….
+// bitCometPad recognises the pads of a client that wrote them before there was an attribute for
+// them: _____padding_file_0_….
 func bitCometPad(path [][]byte) bool {
 	if len(path) == 0 {
 		return false
@@ -273,7 +273,7 @@ func (t *treeReader) directory() error {
 		}
 		t.path = append(t.path, key)
 		if err := t.directory(); err != nil {
-			return err // and t.path stays, to say where
+			return err // and t.path stays, for the error
 		}
 		t.path = t.path[:len(t.path)-1]
 	}

@@ -216,9 +216,8 @@ type FileSpan struct {
 	Length int64 // at least 1
 }
 
-// FileAt returns the index of the file that holds the byte at off of the piece
-// space (a pad, perhaps), or the next file that is not empty where off lies in
-// a gap; len(i.Files) behind the last.
+// FileAt returns the index of the file that holds the byte at off of the piece space (a pad,
+// perhaps), or the next file that is not empty if off lies in a gap; len(i.Files) behind the last.
 func (i *Info) FileAt(off int64) int {
 	return sort.Search(len(i.Files), func(k int) bool {
 		return i.Files[k].Offset+i.Files[k].Length > off

@@ -152,8 +152,8 @@ func newNamer(root string, lim Limits) *namer {
 	return n
 }
 
-// FoldName is equal for names that differ by case or Unicode normalisation
-// alone, which some file systems take for one.
+// FoldName is equal for names that differ by case or Unicode normalisation alone, which some file
+// systems treat as equal.
 func FoldName(name string) string {
 	ascii := true
 	for i := range len(name) {

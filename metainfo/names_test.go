@@ -240,8 +240,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// Whatever the paths, the names are safe and unique (checkTree), also where
-// case and normalisation do not count.
+// For any paths the names are safe and unique (checkTree), even if case and normalisation do not
+// count.
 func TestNamesProperty(t *testing.T) {
 	elem := rapid.OneOf(
 		rapid.SampledFrom([]string{"", ".", "..", "a", "A", "b", "é", "e\u0301", "a.1", "a.txt", "A.TXT", "_", "__", "\xff", "%FF", "a/b", "a\x00", "\u202e", strings.Repeat("n", 254), strings.Repeat("n", 300)}),

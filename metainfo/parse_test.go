@@ -248,8 +248,8 @@ func TestBitCometPads(t *testing.T) {
 	}
 }
 
-// The samples of the value of "piece layers" and whatever else lies beside the
-// torrents must not get past the parser as torrents, nor break it.
+// The samples of the value of "piece layers" and the other files beside the torrents must not get
+// past the parser as torrents, nor break it.
 func TestParseWireSamples(t *testing.T) {
 	dir, rows := corpus(t, "wire")
 	for _, row := range rows {
@@ -273,8 +273,8 @@ func TestParseWireSamples(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that what is parsed has the promised properties, whatever
-// the bytes, and that an info dictionary parses alone as well.
+// FuzzParse holds that what is parsed has the promised properties, for any bytes, and that an info
+// dictionary parses alone as well.
 func FuzzParse(f *testing.F) {
 	f.Add(encode(f, dict{"info": info1(nil)}))
 	f.Add(makeTorrent(f, "t", "a", "a", "b/c", "l -> b/c", "../x"))

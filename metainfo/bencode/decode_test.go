@@ -179,7 +179,7 @@ func TestCursorWalk(t *testing.T) {
 	}
 }
 
-// Whatever Encode writes, Scan accepts as sorted and Decode gives back.
+// What Encode writes, Scan accepts as sorted and Decode gives back.
 func TestRoundTrip(t *testing.T) {
 	value := rapid.Deferred(func() *rapid.Generator[any] { return valueOf(3) })
 	rapid.Check(t, func(t *rapid.T) {

@@ -207,8 +207,7 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// corpusSeeds returns past crashers of other decoders, where the test data is
-// there.
+// corpusSeeds returns past crashers of other decoders, if the test data is there.
 func corpusSeeds(tb testing.TB) (seeds [][]byte) {
 	dir := os.Getenv("TORRENTFS_TESTDATA")
 	if dir == "" {
