@@ -64,7 +64,7 @@ func Parse(r io.Reader, lim Limits) (*List, Report, error) {
 	return parseLines(in, lim)
 }
 
-// capped ends in ErrLimit where io.LimitedReader would end in silence.
+// capped ends in ErrLimit; io.LimitedReader would report io.EOF.
 type capped struct {
 	r    io.Reader
 	left int64

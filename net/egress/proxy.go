@@ -161,7 +161,7 @@ func (nw *Network) reachProxy(ctx context.Context) (net.Conn, error) {
 	if err == nil {
 		return c, nil
 	}
-	if !errors.Is(ctx.Err(), context.Canceled) { // by who asked: no word on the proxy
+	if !errors.Is(ctx.Err(), context.Canceled) { // by the caller: no result about the proxy
 		nw.proxy.down(nw, err)
 	}
 	return nil, fmt.Errorf("%w: proxy %v: %w", ErrDown, nw.cfg.Proxy, err)

@@ -13,11 +13,10 @@ var localSuffixes = []string{
 	"localhost", "local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa", "arpa",
 }
 
-// CheckRemote judges a host whose name a proxy will resolve: what
-// it leads to cannot be seen. Addresses are judged as ever, private allows those
-// that are not public. Of names, those are refused (ErrForbidden) that lead
-// nowhere or into the proxy's own network: without a dot, or with an ending that
-// means a network; and those that end in a number, because many resolvers take
+// CheckRemote judges a host whose name a proxy will resolve: its addresses cannot be seen.
+// Addresses are judged as usual, private allows those that are not public. Of names, those are
+// refused (ErrForbidden) that lead nowhere or into the proxy's own network: without a dot, or with
+// an ending that means a network; and those that end in a number, because many resolvers take
 // "127.1" or "0x7f000001" for an address.
 func CheckRemote(host string, private bool) error {
 	if err := CheckName(host); err != nil {

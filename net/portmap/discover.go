@@ -16,7 +16,7 @@ import (
 
 // systemRoute finds the way to the Internet in the system's tables. It sends nothing. If another
 // interface than the one that we are bound to leads there, there is no router that we could ask,
-// unless it hears UPnP's call.
+// unless one answers UPnP's search.
 func systemRoute(network *egress.Network) (Route, error) {
 	router, err := netroute.New()
 	if err != nil {

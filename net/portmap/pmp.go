@@ -75,8 +75,7 @@ func (g *pmp) exchange(ctx context.Context, req []byte, size int) ([]byte, error
 	return exchange(ctx, g.route, g.port, req, func(b []byte) (bool, error) { return checkPMP(b, req[1], size) })
 }
 
-// checkPMP is checkPCP for this protocol. A router that speaks PCP alone says so
-// with a version.
+// checkPMP is checkPCP for this protocol. A router that speaks only PCP answers with its version.
 func checkPMP(b []byte, opcode byte, size int) (ok bool, err error) {
 	if len(b) < 4 || b[1] != opcode|0x80 {
 		return false, nil

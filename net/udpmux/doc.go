@@ -1,6 +1,5 @@
-// Package udpmux lets uTP and the DHT share one UDP port, that of the number
-// that peers reach by TCP: one line in a router's table, one port in what
-// others are told.
+// Package udpmux lets uTP and the DHT share one UDP port, that of the number that peers reach by
+// TCP: one line in a router's table, one port that peers are told.
 //
 // A [Port] gives the DHT a socket for each address family ([Port.IPv4],
 // [Port.IPv6]) over a socket that another room reads. That is package utp if
