@@ -115,7 +115,7 @@ func (s *swarm) leave(p *peer) {
 	(*g)[end] = nil
 	*g = (*g)[:end]
 	if cap(*g) > 64 && len(*g) < cap(*g)/4 {
-		*g = append(make([]*peer, 0, 2*len(*g)), *g...) // a crowd that left leaves no room behind
+		*g = append(make([]*peer, 0, 2*len(*g)), *g...) // peers that left keep no memory
 	}
 }
 
@@ -143,16 +143,16 @@ func (s *swarm) unlink(p *peer) {
 	}
 }
 
-// contact is what a peer is told of another.
+// contact is a peer's address and id as other peers get it.
 type contact struct {
 	addr netip.AddrPort
 	id   [20]byte
 }
 
 // pick appends up to n peers of a family, drawn at random, without the one that asks. A seeder gets
-// no seeders: they have nothing to say to each other. The cost depends on n, not on the size of the
-// swarm: it begins anywhere among the candidates and walks on in steps of a length that has no
-// factor in common with their number, so that none comes twice. r1 and r2 are random.
+// no seeders: they have nothing to exchange. The cost depends on n, not on the size of the swarm:
+// it begins anywhere among the candidates and walks on in steps of a length that has no factor in
+// common with their number, so that none comes twice. r1 and r2 are random.
 func (s *swarm) pick(dst []contact, n int, f family, asking netip.AddrPort, r role, r1, r2 uint64) []contact {
 	first := s.groups[f][leecher]
 	var second []*peer
