@@ -140,7 +140,7 @@ func newCheck(mi *metainfo.MetaInfo, root *os.Root, opt Options) *check {
 	return c
 }
 
-// path is where a file lies below the data directory.
+// path is a file's path below the data directory.
 func (c *check) path(i int) string {
 	if c.paths != nil {
 		return c.paths[i]
