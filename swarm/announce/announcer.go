@@ -287,7 +287,7 @@ func (a *Announcer) tell(e *entry, err error, more ...any) {
 		}
 	}
 	a.silent = true
-	if !e.refused() || err != e.err { // that of the refusal is said already
+	if !e.refused() || err != e.err { // the refusal was logged already
 		a.log.Warn("no tracker answers", "err", err)
 	}
 }

@@ -435,7 +435,7 @@ func TestAnswersArePassedOn(t *testing.T) {
 	})
 }
 
-// nobody is trusted.
+// nobody trusts no host.
 func nobody(string) bool { return false }
 
 func TestBuildTiers(t *testing.T) {

@@ -56,7 +56,7 @@ const (
 	privatePatience = 20 * time.Second
 
 	shortestInterval = time.Minute     // that a tracker may ask for
-	stopTimeout      = 2 * time.Second // of the farewell at the end of Run
+	stopTimeout      = 2 * time.Second // of event=stopped at the end of Run
 
 	defaultInterval = 30 * time.Minute // if a tracker names none
 	defaultMinimum  = 5 * time.Minute  // between announces out of turn, if a tracker names none

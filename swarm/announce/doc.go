@@ -1,5 +1,5 @@
-// Package announce tells trackers about one torrent and hears about its peers:
-// HTTP, HTTPS and UDP trackers, in tiers, with scrape.
+// Package announce announces one torrent to trackers and gets its peers from them: HTTP, HTTPS and
+// UDP trackers, in tiers, with scrape.
 //
 // It has two layers. A [Client] speaks the protocols: one announce or scrape
 // of one tracker URL, with all that a hostile tracker, or a hostile .torrent
@@ -17,12 +17,12 @@
 // the front of its tier. Three things are ours:
 //
 //   - A tracker that has not answered within three seconds no longer keeps the others waiting: the
-//     next one in order is asked beside it. A dead UDP tracker is only known to be dead after
-//     minutes, and a read may be waiting for its first byte. The order of the attempts stays that
-//     of BEP 12, and the slow tracker counts as soon as it does answer.
-//   - Once one tracker of a tier has answered, the rest of that tier is
-//     announced to as well: tiers in the wild hold trackers that know nothing
-//     of each other. Private torrents keep to the letter of BEP 12.
+//     next one in order is asked beside it. A dead UDP tracker is only recognised after minutes,
+//     and a read may be waiting for its first byte. The order of the attempts stays that of BEP 12,
+//     and the slow tracker counts as soon as it does answer.
+//   - Once one tracker of a tier has answered, the rest of that tier is announced to as well: tiers
+//     in the wild hold trackers that know nothing of each other. Private torrents follow BEP 12
+//     exactly.
 //   - Private torrents (BEP 27) have one tracker at a time, never two.
 //
 // # What it never does

@@ -48,7 +48,7 @@ type Stats struct {
 type Request struct {
 	InfoHash [20]byte
 	PeerID   [20]byte
-	Port     uint16 // where peers can connect to
+	Port     uint16 // that peers can connect to
 	Key      uint32 // tells the tracker who we are when the address changes (BEP 7)
 	Stats    Stats
 	Event    Event
@@ -58,12 +58,12 @@ type Request struct {
 
 // Response is what a tracker answered.
 type Response struct {
-	Interval    time.Duration    // until the next regular announce; 0 where not said
-	MinInterval time.Duration    // announces must not be closer than this; 0 where not said
-	Seeders     int              // peers that are complete; -1 where not said
-	Leechers    int              // peers that are not; -1 where not said
+	Interval    time.Duration    // until the next regular announce; 0 if not given
+	MinInterval time.Duration    // announces must not be closer than this; 0 if not given
+	Seeders     int              // peers that are complete; -1 if not given
+	Leechers    int              // peers that are not; -1 if not given
 	Peers       []netip.AddrPort // usable addresses, at most maxPeers
-	ID          string           // "tracker id", to be sent from now on; "" where not said
+	ID          string           // "tracker id", to be sent from now on; "" if not given
 	Warning     string           // for the user, printable; "" if there is none
 	ExternalIP  netip.Addr       // our address as the tracker sees it (BEP 24): a vote, not a fact
 }
@@ -106,7 +106,7 @@ var (
 // FailureError is a tracker's refusal.
 type FailureError struct {
 	Reason  string        // for the user, printable
-	RetryIn time.Duration // ask again after this long (BEP 31, Retry-After); 0 where not said
+	RetryIn time.Duration // ask again after this long (BEP 31, Retry-After); 0 if not given
 	Never   bool          // never ask again (BEP 31)
 }
 

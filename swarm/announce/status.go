@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// State is where an Announcer stands with one tracker.
+// State is an Announcer's state with one tracker.
 type State uint8
 
 // The states.

@@ -38,7 +38,7 @@ type entry struct {
 	id        string
 
 	// What it last said.
-	seeders, leechers, peers int // -1 where unknown
+	seeders, leechers, peers int // -1 if unknown
 	warning                  string
 	err                      error
 	told                     string // of its warnings and refusals, the last that was logged
@@ -53,7 +53,7 @@ type leftOut struct {
 const (
 	// lackPause is between two announces of which the second reports that pieces lack again.
 	lackPause = 5 * time.Second
-	// lackInterval is between two times that this is said out of turn.
+	// lackInterval is between two such announces out of turn.
 	lackInterval = 10 * time.Minute
 )
 

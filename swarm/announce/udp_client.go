@@ -39,7 +39,7 @@ type udpClient struct {
 // endpoint is a tracker's place: an address, or a name that a proxy looks up.
 type endpoint struct {
 	addr netip.AddrPort  // invalid: name
-	name egress.NameAddr // set where addr is not
+	name egress.NameAddr // set if addr is not
 }
 
 func (e endpoint) netAddr() net.Addr {
@@ -130,8 +130,7 @@ func (u *udpClient) forget(to endpoint) {
 	delete(u.ids, to)
 }
 
-// socket returns the socket for an address family, or the proxy's for both,
-// opening it where needed.
+// socket returns the socket for an address family, or the proxy's for both, opening it if needed.
 func (u *udpClient) socket(ctx context.Context, to endpoint) (*udpSocket, error) {
 	network := "udp4"
 	switch {
