@@ -4,9 +4,9 @@
 // four goes to a peer by chance, the optimistic unchoke. Once everything is here it serves in
 // turns, so that all get the same.
 //
-// It is pure policy, as the picker is: a [Choker] is told what happens, with the time, and returns
-// whom to choke and unchoke. The torrent's loop owns it and carries out what it says.
-// [Choker.NextRound] is its only deadline.
+// It is pure policy, as the picker is: a [Choker] gets events and the time, and returns which peers
+// to choke and unchoke. The torrent's loop owns it and applies its actions. [Choker.NextRound] is
+// its only deadline.
 //
 // A Choker owns the fact of who is unchoked. It starts no goroutine, takes no lock, reads no clock,
 // does no I/O, and knows nothing of connections, messages or pieces.
