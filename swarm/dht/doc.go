@@ -1,7 +1,6 @@
-// Package dht finds peers without a tracker: it is a node of the mainline DHT
-// (BEP 5), for IPv4 and IPv6 (BEP 32), with an id that fits the own address
-// (BEP 42), read-only where wanted (BEP 43), and answers to those who sample
-// info-hashes (BEP 51).
+// Package dht finds peers without a tracker: it is a node of the mainline DHT (BEP 5), for IPv4 and
+// IPv6 (BEP 32), with an id that fits the own address (BEP 42), read-only if wanted (BEP 43), and
+// answers sample_infohashes (BEP 51).
 //
 // # What is the library's, and what is ours
 //

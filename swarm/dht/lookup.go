@@ -23,7 +23,7 @@ const (
 type Announcement struct {
 	InfoHash [20]byte // cut to 20 bytes for v2 torrents
 	// Port is the port that peers can connect to; 0 looks for peers without an announce, unless
-	// Implied says that peers share the port of the DHT's socket.
+	// Implied is set: peers then share the port of the DHT's socket.
 	Port    uint16
 	Implied bool
 	// Found is called with peers as replies bring them, each once per lookup.

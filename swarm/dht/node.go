@@ -34,7 +34,7 @@ type node struct {
 	sibling *node
 	hints   chan netip.AddrPort
 	hosts   chan string
-	moved   chan struct{} // the network is another one; holds one token
+	moved   chan struct{} // the network changed; holds one token
 	lanes   lanes
 	names   *names
 	logger  *slog.Logger

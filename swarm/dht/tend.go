@@ -26,8 +26,8 @@ const (
 	parallel      = 8                // queries of one rescue at once
 )
 
-// tend looks after a server until ctx ends or it has to be replaced: it
-// follows hints, and looks for nodes when too few are known.
+// tend maintains a server until ctx ends or it has to be replaced: it follows hints, and looks for
+// nodes when too few are known.
 func (n *node) tend(ctx context.Context, s *server) {
 	wait := firstRescue
 	next := time.Now()
@@ -67,8 +67,8 @@ func (n *node) tend(ctx context.Context, s *server) {
 	}
 }
 
-// misplaced reports whether the id does not fit our address (BEP 42), which
-// the server's successor is to mend.
+// misplaced reports whether the id does not fit our address (BEP 42), which the next server is to
+// correct.
 func (n *node) misplaced(s *server) bool {
 	addr := n.host.address()
 	if !addr.IsValid() || idFits(s.ID(), addr) || time.Since(n.changed) < idLife {
