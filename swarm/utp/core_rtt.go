@@ -2,9 +2,9 @@ package utp
 
 import "time"
 
-// roundTrip is the round-trip time that an acknowledgement shows, 0 for none.
-// elapsed is the time since the newest segment that it acknowledges was sent, 0
-// where each of them was sent more than once.
+// roundTrip is the round-trip time that an acknowledgement shows, 0 for none. elapsed is the time
+// since the newest segment that it acknowledges was sent, 0 if each of them was sent more than
+// once.
 //
 // elapsed alone, as BEP 29 has it, is too long if acks were lost: the next one comes after a
 // time-out, or with the peer's keep-alive, and makes the time-out longer, which makes the next such

@@ -11,7 +11,7 @@ func (c *core) next(now time.Duration, b []byte) ([]byte, bool) {
 	case stateSynSent:
 		return c.nextSyn(now, b)
 	case stateSynReceived:
-		return c.nextAck(now, b) // data must wait until the peer is known to be where it says
+		return c.nextAck(now, b) // data must wait until the peer is known to receive at its address
 	}
 	if seq, ok := c.nextSegment(now); ok {
 		return c.send(now, b, seq), true
@@ -192,7 +192,7 @@ func (c *core) header(now time.Duration, kind packetType) packet {
 	c.lastWindow = c.recvWindow()
 	seq := c.seq
 	if c.finSent {
-		seq-- // there is nothing after the FIN, and libtorrent ignores what says so
+		seq-- // there is nothing after the FIN, and libtorrent ignores packets with a later number
 	}
 	return packet{
 		kind: kind, id: c.sendID, seq: seq, ack: c.ackNr,
