@@ -21,10 +21,9 @@
 //
 // # Reading
 //
-// Nothing here reads a byte further than the handshake goes: the lengths of the
-// pads are found by reads that are no longer than what must still come. So
-// where plaintext was agreed on, the original connection is handed back as it
-// was, with its readv and sendfile, and there is nothing to unwrap.
+// Nothing here reads a byte further than the handshake goes: the lengths of the pads are found by
+// reads that are no longer than what must still come. So if plaintext was agreed on, the original
+// connection is handed back as it was, with its readv and sendfile, and there is nothing to unwrap.
 //
 // # State
 //
