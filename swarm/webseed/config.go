@@ -20,9 +20,9 @@ var (
 	ErrResponse = errors.New("unusable answer")
 )
 
-// Handler hears what becomes of requests. Its methods are called by the
-// goroutines of Run, never within Request or Cancel; calls may overlap. While
-// one blocks, its connection is not read. None is made after Run has returned.
+// Handler gets the results of requests. Its methods are called by the goroutines of Run, never
+// within Request or Cancel; calls may overlap. While one blocks, its connection is not read. None
+// is made after Run has returned.
 type Handler interface {
 	// Block takes a block that was requested, and the ownership of data.
 	Block(piece metainfo.Piece, begin int, data []byte)

@@ -108,7 +108,7 @@ func retryAfter(resp *http.Response, body bool) time.Duration {
 	return 0
 }
 
-// fatalIfForbidden marks failures that another attempt cannot mend.
+// fatalIfForbidden marks failures that another attempt cannot fix.
 func fatalIfForbidden(err error) error {
 	if errors.Is(err, guard.ErrForbidden) || errors.Is(err, ErrURL) {
 		return &failure{err: err, fatal: true}

@@ -94,9 +94,9 @@ func (s *Seed) newClient() *http.Client {
 // hold a password.
 func (s *Seed) Host() string { return s.loc.base.Host }
 
-// checkRedirect bounds the hops and holds each to the rules for the first. A
-// server may not send us to another one inside the user's network, be it inside
-// itself, and to itself only for a file; the dialer refuses names that lead there.
+// checkRedirect bounds the hops and holds each to the rules for the first. A server may not send us
+// to another one inside the user's network, even if it is inside itself, and to itself only for a
+// file; the dialer refuses names that lead there.
 func (s *Seed) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("follow redirect: more than %d hops: %w", maxRedirects, ErrResponse)

@@ -21,10 +21,9 @@ type location struct {
 	name  string // as the torrent spells it
 }
 
-// parseLocation checks a URL as a torrent spells it. A server inside the user's
-// network is allowed if the torrent spells its address out, but it is only asked
-// for what can be nothing but a file ([guard.IsFile]), so that a torrent
-// presses no buttons there.
+// parseLocation checks a URL as a torrent spells it. A server inside the user's network is allowed
+// if the torrent spells its address out, but it is only asked for what can be nothing but a file
+// ([guard.IsFile]), so that a torrent cannot send commands to it.
 func parseLocation(raw string, info *metainfo.Info, pieces bool, trusts func(host string) bool) (location, error) {
 	raw, alt := cleanURL(strings.TrimSpace(raw), info)
 	u, err := url.Parse(raw)
