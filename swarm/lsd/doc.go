@@ -1,9 +1,9 @@
 // Package lsd is Local Service Discovery (BEP 14): peers on the same network
 // find each other by multicast, without a tracker or a DHT.
 //
-// A [Service] announces the torrents that it is told of ([Service.Add]) and
-// reports the peers that it hears of. It runs over [Group]s, each of which is
-// one multicast group on some interfaces; [Groups] opens those of the BEP.
+// A [Service] announces the torrents that were added ([Service.Add]) and reports the peers that it
+// hears of. It runs over [Group]s, each of which is one multicast group on some interfaces;
+// [Groups] opens those of the BEP.
 //
 // What is received is believed as far as the BEP allows: the address of a peer
 // is the datagram's source, only the port is taken from the text, and only

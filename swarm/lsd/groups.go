@@ -28,11 +28,10 @@ const hops = 4
 type Group interface {
 	// Addr is the group's address, for the Host header.
 	Addr() netip.AddrPort
-	// Send sends b to the group, on each of the interfaces. It succeeds where
-	// one of them took it.
+	// Send sends b to the group, on each of the interfaces. It succeeds if one of them took it.
 	Send(b []byte) error
-	// Receive waits for a datagram. from is its source; n may be less than
-	// the datagram's length where p is short.
+	// Receive waits for a datagram. from is its source; n may be less than the datagram's length if
+	// p is short.
 	Receive(p []byte) (n int, from netip.AddrPort, err error)
 	// Close ends Receive.
 	Close() error

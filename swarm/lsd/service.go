@@ -34,7 +34,7 @@ const (
 // Config is what a service is made with.
 type Config struct {
 	Groups []Group // the service closes them
-	Port   uint16  // where we listen for peers
+	Port   uint16  // we listen for peers on it
 	// Found is told of a peer; it must not block. It is called from the
 	// receiving goroutines. infoHash is one of those that were added.
 	Found  func(infoHash [20]byte, peer netip.AddrPort)
@@ -211,7 +211,7 @@ func (s *Service) heard(b []byte, from netip.AddrPort) {
 	if err != nil || a.Cookie == s.cookie || !from.Addr().IsValid() || from.Addr().IsMulticast() || from.Addr().IsUnspecified() {
 		return
 	}
-	peer := netip.AddrPortFrom(from.Addr(), a.Port) // only the port is for the peer to say
+	peer := netip.AddrPortFrom(from.Addr(), a.Port) // only the port is taken from the message
 	for _, h := range a.InfoHashes {
 		s.mu.Lock()
 		ours := s.torrents[h] != nil
