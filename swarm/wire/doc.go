@@ -5,9 +5,9 @@
 // (lt_donthave).
 //
 // A [Reader] decodes a stream into a [Message] that its caller owns and reuses. Block payloads
-// bypass it: after a [Piece] header the caller says where the payload goes ([Reader.ReadBlock]),
-// and bytes that were not yet buffered are read from the connection straight into that place.
-// Encoders append to a byte slice and never fail; the writer batches them.
+// bypass it: after a [Piece] header the caller names the buffer for the payload
+// ([Reader.ReadBlock]), and bytes that were not yet buffered are read from the connection straight
+// into that place. Encoders append to a byte slice and never fail; the writer batches them.
 //
 // State: a Reader belongs to the goroutine that reads the connection. Nothing
 // else here has state.

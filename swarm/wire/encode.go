@@ -39,8 +39,8 @@ func AppendNotInterested(b []byte) []byte { return appendPrefix(b, NotInterested
 // AppendHave appends a have message.
 func AppendHave(b []byte, piece uint32) []byte { return appendIndex(b, Have, piece) }
 
-// AppendBitfield appends the bitfield of a torrent of n pieces: piece i is held
-// where bit i%64 of words[i/64] is set; words that are missing are zero.
+// AppendBitfield appends the bitfield of a torrent of n pieces: piece i is held if bit i%64 of
+// words[i/64] is set; words that are missing are zero.
 func AppendBitfield(b []byte, words []uint64, n int) []byte {
 	return appendBits(appendPrefix(b, Bitfield, (n+7)/8), words, n)
 }
