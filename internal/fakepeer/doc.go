@@ -1,6 +1,6 @@
-// Package fakepeer is a BitTorrent peer for tests, that behaves as badly as it is
-// told. It speaks to a program under test over any net.Conn: one from
-// internal/simnet in virtual time, or a socket on loopback.
+// Package fakepeer is a BitTorrent peer for tests; its misbehaviour is configured. It speaks to a
+// program under test over any net.Conn: one from internal/simnet in virtual time, or a socket on
+// loopback.
 //
 // A [Peer] with the zero behaviour is honest: it serves what it has, as fast as the connection,
 // unchokes all that are interested, and downloads what it is told to. [Options] make it partial,

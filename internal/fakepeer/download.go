@@ -35,7 +35,7 @@ func (s *session) ask(now time.Time) {
 		s.inflight = append(s.inflight, b)
 		s.sent++
 		if n := p.opt.CancelEvery; n > 0 && s.sent%n == 0 {
-			// It stays in flight: the block may come all the same.
+			// It stays in flight: the block may come nevertheless.
 			s.control = wire.AppendCancel(s.control, b.Piece, b.Begin, b.Length)
 		}
 	}

@@ -70,7 +70,7 @@ func NoHashes() HashBehaviour {
 	return func(a *HashAnswer) { a.Silent = true }
 }
 
-// RejectHashes rejects the first n requests, all where n is negative.
+// RejectHashes rejects the first n requests, all if n is negative.
 func RejectHashes(n int) HashBehaviour {
 	return func(a *HashAnswer) { a.Reject = a.Reject || n < 0 || a.N < n }
 }

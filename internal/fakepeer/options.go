@@ -28,16 +28,16 @@ type Options struct {
 	Want []int
 	// Depth is the number of requests that it keeps outstanding; 0 is 16.
 	Depth int
-	// CancelEvery makes it cancel each so many-th request right after sending
-	// it; 0 is none. It takes the block if it comes all the same, and asks anew
-	// after a reject.
+	// CancelEvery makes it cancel each so many-th request right after sending it; 0 is none. It
+	// takes the block if it comes nevertheless, and asks again after a reject.
 	CancelEvery int
 
 	NoFast      bool     // does not announce the fast extension (BEP 6)
 	NoExtension bool     // does not announce the extension protocol (BEP 10)
 	V2          bool     // announces BEP 52
 	InfoHashV2  [20]byte // the answer to who announces BEP 52; zero: InfoHash in any case
-	// Hashes answers a hash request correctly, or not at all if it is false. Nil is no word on any.
+	// Hashes answers a hash request correctly, or not at all if it is false. If nil, requests are
+	// ignored.
 	Hashes         func(ask wire.HashRange) (hashes [][32]byte, ok bool)
 	HashBehaviours []HashBehaviour // spoil each answer to a hash request, in this order
 
@@ -61,7 +61,7 @@ type Options struct {
 	UploadRate   int64         // payload bytes per second; 0 = no limit
 	TrickleBytes int           // above 0: payload is written in parts of so many bytes,
 	TrickleEvery time.Duration // with such a pause before each (a slow loris)
-	IgnoreCancel bool          // serves what was cancelled all the same
+	IgnoreCancel bool          // serves cancelled requests
 	IgnoreChoke  bool          // serves requests while it chokes, and keeps them
 	AllowedFast  []uint32      // sent after the bitfield, and served while choking
 	Behaviours   []Behaviour   // spoil each answer, in this order

@@ -133,7 +133,7 @@ func (p *Peer) sleep(d time.Duration) bool {
 	}
 }
 
-// open queues what is said first.
+// open queues the first messages.
 func (s *session) open() {
 	p := s.peer
 	p.mu.Lock()

@@ -37,8 +37,8 @@ func (h *Host) Shield(on bool) {
 	h.holes = map[hole]time.Time{}
 }
 
-// PacketConn is a datagram socket, a [net.PacketConn]. Datagrams take the delays
-// of both hosts; of rates and loss they know nothing.
+// PacketConn is a datagram socket, a [net.PacketConn]. Datagrams take the delays of both hosts;
+// rates and loss do not apply to them.
 type PacketConn struct {
 	host *Host
 	addr netip.AddrPort
