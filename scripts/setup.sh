@@ -6,7 +6,7 @@
 #   scripts/setup.sh lint    Go and the linters
 #   scripts/setup.sh test    all of it, and the programs that the tests talk to
 #
-# Debian packages come by apt-get, through sudo where this is not root. Go and
+# Debian packages come by apt-get, through sudo if this is not root. Go and
 # the linters go to .tools/ in this directory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,7 +52,7 @@ install_missing() {
 # that go.mod asks for by itself, if it is set up to.
 go_works() { have go && go list -m >/dev/null 2>&1; }
 
-# fetch_go has whatever Go there is, a distribution's old one if need be,
+# fetch_go has the Go that is installed, a distribution's old one if need be,
 # download the toolchain as it downloads modules: from where GOPROXY says,
 # checked against the checksum database and against the sums above.
 fetch_go() {
@@ -116,13 +116,13 @@ want_fuse() {
         exit 1
     fi
     if ! can_open_fuse && can_be_root; then
-        say "letting everybody open /dev/fuse, as is usual"
+        say "letting all users open /dev/fuse, as is usual"
         as_root chmod 0666 /dev/fuse || true
     fi
     if ! can_open_fuse; then
         say "************************************************************************"
         say "FUSE CANNOT BE USED: $(id -un) may not open /dev/fuse ($(stat -c %A /dev/fuse))."
-        say "Run this as root, or let everybody open it: chmod 0666 /dev/fuse."
+        say "Run this as root, or let all users open it: chmod 0666 /dev/fuse."
         say "************************************************************************"
         exit 1
     fi
@@ -153,7 +153,7 @@ want_programs() {
     want rsync rsync
     want sqlite3 sqlite3
     want unzip unzip
-    # Debian's own Python, whatever else is in PATH: the package is for that.
+    # Debian's own Python, not another one in PATH: the package is for that.
     if ! /usr/bin/python3 -c 'import libtorrent' 2>/dev/null; then
         missing+=(python3 python3-libtorrent)
     fi

@@ -25,7 +25,7 @@ check() {
     "$counter" -event "$action" -name "$name" <<<"$output"
 }
 
-# Usage: suite NAME COMMAND...: a `go test -json` run. Where it fails without a
+# Usage: suite NAME COMMAND...: a `go test -json` run. If it fails without a
 # failed test to show for it, that counts as one failure.
 suite() {
     local name=$1 status=0
@@ -83,7 +83,7 @@ fuzz_targets() {
     done
 }
 
-# Usage: fuzz_one PACKAGE TARGET: again where Go's fuzzer took the end of its time
+# Usage: fuzz_one PACKAGE TARGET: again if Go's fuzzer took the end of its time
 # for a failure, without an input that fails (go.dev/issue/75804, mended in 1.27).
 fuzz_one() {
     local events status try
