@@ -48,9 +48,9 @@ func parseTarget(raw string, trusts func(host string) bool) (target, error) {
 	return parseLocal(u)
 }
 
-// parseLocal is parseTarget for a host that is written as a loopback or private
-// address. A UDP tracker has to answer in BEP 15's way before it is sent what is
-// the URL's, so that its path is left out if it is not an announce.
+// parseLocal is parseTarget for a host that is written as a loopback or private address. A UDP
+// tracker has to answer in BEP 15's way before it is sent the URL's path, which is left out if it
+// is not an announce.
 func parseLocal(u *url.URL) (target, error) {
 	bare := *u
 	bare.RawQuery, bare.ForceQuery, bare.Fragment, bare.RawFragment, bare.User = "", false, "", "", nil

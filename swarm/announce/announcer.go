@@ -137,7 +137,7 @@ func (a *Announcer) Incomplete() {
 
 // NetworkChanged reports that this computer is in another network: trackers that did not answer are
 // asked again at once, those that did as soon as they allow, as they know an address of ours that
-// may be gone. Those that refused keep their time.
+// may be gone. Those that refused are asked at their time.
 func (a *Announcer) NetworkChanged() {
 	a.mu.Lock()
 	now := time.Now()
@@ -265,8 +265,8 @@ func (a *Announcer) finish(o outcome) {
 	}
 }
 
-// tell logs a failure: a refusal as a warning if it is a new one, and likewise that
-// no tracker answers; all else is for who debugs. The caller holds the lock.
+// tell logs a failure: a refusal as a warning if it is a new one, and likewise that no tracker
+// answers; all else is a debug line. The caller holds the lock.
 func (a *Announcer) tell(e *entry, err error, more ...any) {
 	level := slog.LevelDebug
 	if text := err.Error(); e.refused() && text != e.told {

@@ -9,8 +9,8 @@ import (
 	"torrentfs/net/guard"
 )
 
-// Config configures an Announcer. Zero values of what is not said to be
-// required stand for the defaults given here.
+// Config configures an Announcer. Zero values stand for the defaults given here, except in required
+// fields.
 type Config struct {
 	Trackers [][]string   // tiers (BEP 12); unusable URLs and duplicates are left out
 	InfoHash [20]byte     // required

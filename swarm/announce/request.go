@@ -11,7 +11,7 @@ import (
 	"torrentfs/net/guard"
 )
 
-// Event says why an announce is made. The numbers are those of BEP 15.
+// Event is the reason of an announce. The numbers are those of BEP 15.
 type Event uint32
 
 // The events of BEP 3.
@@ -49,7 +49,7 @@ type Request struct {
 	InfoHash [20]byte
 	PeerID   [20]byte
 	Port     uint16 // that peers can connect to
-	Key      uint32 // tells the tracker who we are when the address changes (BEP 7)
+	Key      uint32 // identifies us to the tracker when the address changes (BEP 7)
 	Stats    Stats
 	Event    Event
 	NumWant  int    // peers wanted; negative leaves it to the tracker
@@ -91,7 +91,7 @@ var (
 	ErrURL = errors.New("not a usable tracker URL")
 	// ErrForbidden: the tracker's address must not be contacted on behalf of a torrent.
 	ErrForbidden = guard.ErrForbidden
-	// ErrResponse: what came is no tracker's answer.
+	// ErrResponse: the answer is not a tracker's.
 	ErrResponse = errors.New("malformed tracker response")
 	// ErrTooLarge: the answer exceeds 2 MiB, as sent or inflated.
 	ErrTooLarge = errors.New("tracker response too large")

@@ -36,7 +36,7 @@ func (s State) String() string {
 	}
 }
 
-// Status is a copy of what is known of one tracker. URL may hold a passkey.
+// Status is a snapshot of one tracker's state. URL may hold a passkey.
 type Status struct {
 	URL      string
 	Tier     int // as in Config.Trackers
@@ -82,7 +82,7 @@ func (e *entry) status() Status {
 	return s
 }
 
-// Scrape is what one tracker answered to a scrape.
+// Scrape is one tracker's answer to a scrape.
 type Scrape struct {
 	URL string
 	ScrapeResult

@@ -248,10 +248,9 @@ func (e *entry) succeed(now time.Time, r Response, b bounds) {
 	}
 }
 
-// fail notes a failure and sets the time of the next attempt: twice as far away
-// with each failure in a row, give or take a fifth, so that a tracker that
-// comes back is not met by all its clients at once. A tracker that names a
-// time is taken by its word.
+// fail notes a failure and sets the time of the next attempt: twice as far away with each failure
+// in a row, with a jitter of a fifth, so that a tracker that comes back is not asked by all its
+// clients at once. If the tracker names a time, that is used.
 func (e *entry) fail(now time.Time, err error, b bounds, rnd *rand.Rand) {
 	e.working, e.err, e.hungry, e.lacking = false, err, false, false
 	e.failures++

@@ -57,7 +57,7 @@ func (e endpoint) mayAnswer(from endpoint) bool {
 
 type connection struct {
 	id      uint64
-	at      endpoint // who gave it: of a name's addresses it is valid at one
+	at      endpoint // the endpoint that gave it: of a name's addresses it is valid at one
 	expires time.Time
 }
 
@@ -185,8 +185,8 @@ func (s *udpSocket) read() error {
 	}
 }
 
-// deliver copies a packet to the transaction that it answers: the id must be
-// one that waits, and the sender the one it was sent to. All else is dropped.
+// deliver copies a packet to the transaction that it answers: the id must be that of a waiting
+// request, and the sender its receiver. All else is dropped.
 func (s *udpSocket) deliver(b []byte, from endpoint) {
 	t, _, err := splitReply(b)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	maxURLData    = 1024 // bytes of path and query sent; a longer URL is cut
 )
 
-// transaction is what a request and its reply have in common.
+// transaction is the header that a request and its reply share.
 type transaction struct {
 	action uint32
 	id     uint32
