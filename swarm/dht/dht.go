@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrClosed is returned by what a closed DHT is asked to do.
+// ErrClosed is returned by the methods of a closed DHT.
 var ErrClosed = errors.New("DHT is closed")
 
 const saveInterval = 15 * time.Minute

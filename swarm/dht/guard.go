@@ -41,7 +41,7 @@ type guard struct {
 	client  string        // "v" of what we send
 	ignore  func(netip.Addr) bool
 	foreign func([]nodeInfo) // nodes of the other family (BEP 32)
-	names   *names           // who was asked by name; shared with the other family
+	names   *names           // nodes that were asked by name; shared with the other family
 	hint    func(netip.AddrPort)
 	logger  *slog.Logger
 

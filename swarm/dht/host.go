@@ -20,9 +20,8 @@ const (
 	maxReturned6 = 30
 )
 
-// host is what one address family knows for others, and outlives the servers
-// that are started for it: who has replied to us, the peers announced to us,
-// our address.
+// host is the state of one address family that outlives its servers: the nodes that have replied,
+// the peers announced to us, our address.
 type host struct {
 	v6      bool
 	sibling *host // of the other family, nil if there is none
@@ -57,7 +56,7 @@ func newHost(v6 bool, rnd *mathrand.Rand) *host {
 	}
 }
 
-// heard notes a reply to a query of ours, and who its sender says we are.
+// heard notes a reply to a query of ours, and the address of ours that it names.
 func (h *host) heard(now time.Time, n nodeInfo, self netip.Addr) {
 	h.readyOnce.Do(func() { close(h.ready) })
 	h.mu.Lock()

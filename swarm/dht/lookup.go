@@ -19,7 +19,7 @@ const (
 	lookupLanes      = 4                // lookups at once, and as many first ones
 )
 
-// Announcement is what Announce does for one torrent.
+// Announcement configures Announce for one torrent.
 type Announcement struct {
 	InfoHash [20]byte // cut to 20 bytes for v2 torrents
 	// Port is the port that peers can connect to; 0 looks for peers without an announce, unless

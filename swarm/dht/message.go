@@ -33,7 +33,7 @@ type nodeInfo struct {
 	addr netip.AddrPort
 }
 
-// message is what is left of a datagram after all its fields were checked.
+// message is a datagram whose fields were all checked.
 type message struct {
 	kind byte   // 'q', 'r' or 'e', as the key "y" has it
 	tid  string // as the sender chose or repeats it

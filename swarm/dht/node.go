@@ -220,7 +220,7 @@ func (s *server) save(h *host) saved {
 	return out
 }
 
-// save returns what is to be kept of this family.
+// save returns this family's state for the next run.
 func (n *node) save() saved {
 	n.mu.Lock()
 	s, last := n.srv, n.saved
@@ -261,8 +261,7 @@ func (c counts) plus(o counts) counts {
 	}
 }
 
-// libraryLogger passes on what the library thinks is worth a warning. Its
-// other lines tell of every packet.
+// libraryLogger passes on the library's warnings. Its other lines are about every packet.
 func libraryLogger(to *slog.Logger) liblog.Logger {
 	l := liblog.NewLogger("dht").WithFilterLevel(liblog.Warning)
 	l.SetHandlers(libraryHandler{to})

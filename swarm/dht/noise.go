@@ -12,7 +12,7 @@ const (
 	noiseKeep   = 1024            // sources watched
 )
 
-// noise notices who floods us. The zero value is ready.
+// noise finds the senders that flood us. The zero value is ready.
 type noise struct {
 	sources map[netip.Prefix]*noiseSource
 	swept   time.Time

@@ -100,7 +100,7 @@ func (s *peerStore) sample(now time.Time) (some []nodeID, again time.Duration, t
 	return s.samples, sampleInterval - age, len(s.swarms)
 }
 
-// expire drops what is too old.
+// expire drops peers that are too old.
 func (s *peerStore) expire(now time.Time) {
 	s.expired = now
 	for h, sw := range s.swarms {

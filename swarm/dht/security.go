@@ -54,8 +54,8 @@ const (
 	maxVoters = 64 // networks that have a vote
 )
 
-// ballot counts what others say our address is. Each network has one vote, so
-// that one liar does not become a majority. The zero value is empty.
+// ballot counts the addresses that others report as ours. Each network has one vote, so that one
+// liar does not become a majority. The zero value is empty.
 type ballot struct {
 	votes map[netip.Prefix]netip.Addr
 }

@@ -19,7 +19,7 @@ const (
 	stateVersion = 1
 )
 
-// saved is what one family keeps from one run to the next.
+// saved is the state that one family keeps between runs.
 type saved struct {
 	id    nodeID
 	nodes []nodeInfo

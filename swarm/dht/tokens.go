@@ -11,8 +11,8 @@ import (
 // one to two such times, ten minutes at the most, as BEP 5 suggests.
 const tokenLife = 5 * time.Minute
 
-// tokens makes and checks the tokens that prove that who announces receives
-// what is sent to his address (BEP 5). They are not stored.
+// tokens makes and checks the tokens that prove that an announcing node receives packets at its
+// address (BEP 5). They are not stored.
 type tokens struct {
 	secret  [2][16]byte // the present and the previous one
 	changed time.Time
