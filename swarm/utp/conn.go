@@ -199,8 +199,8 @@ func (c *Conn) fault(op string, err error) error {
 	return &net.OpError{Op: op, Net: "utp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// Close implements net.Conn. What was written still goes out, for ten seconds at
-// most; what comes is thrown away.
+// Close implements net.Conn. Written data still goes out, for ten seconds at most; received data is
+// discarded.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	again := c.closed

@@ -151,7 +151,7 @@ type sizeProbes struct {
 	at   time.Duration // not before
 }
 
-// earlyPackets is what came beyond the next packet in order.
+// earlyPackets are packets received ahead of the next one in order.
 type earlyPackets struct {
 	packets [][]byte // payload, by sequence number; nil before any came; an empty one is not nil
 	count   int
@@ -193,8 +193,8 @@ func newCore(now time.Duration) *core {
 	}
 }
 
-// narrow leaves room in each datagram for what is put before it on its way. It is
-// for a connection that has not begun.
+// narrow leaves room in each datagram for a header that is added on its way, such as a proxy's. It
+// is for a connection that has not begun.
 func (c *core) narrow(overhead int) {
 	c.overhead = overhead
 	c.cc = newLedbat(basePayload - overhead)
@@ -221,9 +221,8 @@ func (c *core) segment(seq uint16) *segment { return &c.segs[int(seq)&(len(c.seg
 // outstanding is the number of segments that are not yet acknowledged.
 func (c *core) outstanding() int { return int(c.seq - c.una) }
 
-// sendLimit is how much of the application's data is kept: twice the window, so
-// that sending never waits for the application, and what it wrote is not old
-// when it leaves.
+// sendLimit is how much of the application's data is kept: twice the window, so that sending never
+// waits for the application, and its data does not wait long before it leaves.
 func (c *core) sendLimit() int { return min(max(minSendLimit, 2*c.cc.window()), maxLimit) }
 
 // write takes as much of p as there is room for.
@@ -289,8 +288,7 @@ func (c *core) recvWindow() int {
 	return max(0, c.recvLimit-c.recvBuf.size-c.early.bytes)
 }
 
-// close ends the stream after what was written. What comes from now on is
-// thrown away.
+// close ends the stream after the written data. Data received from now on is discarded.
 func (c *core) close(now time.Duration) {
 	if c.closing || c.state == stateClosed {
 		return
@@ -338,7 +336,7 @@ func (c *core) deadline() time.Duration {
 	return d
 }
 
-// tick does what is due.
+// tick runs the timers that are due.
 func (c *core) tick(now time.Duration) {
 	if c.state == stateClosed {
 		return
@@ -378,7 +376,7 @@ func (c *core) answerAgain(now time.Duration) {
 	}
 }
 
-// lingerError is what became of a connection at lingerEnd.
+// lingerError is the result of a connection at lingerEnd.
 func (c *core) lingerError() error {
 	if c.state == stateConnected && c.sendBuf.size == 0 && (c.outstanding() == 0 || c.eof) {
 		return nil

@@ -24,7 +24,7 @@ func (c *core) receive(now time.Duration, p *packet) {
 	acked := p.ack - (c.una - 1)
 	stale := int16(acked) < 0
 	if (!stale && int(acked) > c.outstanding()) || (stale && -int16(acked) > maxReorder) {
-		return // not an answer to anything of ours: a stranger who guesses
+		return // not an answer to a packet of ours: a forged packet
 	}
 	switch c.state {
 	case stateSynSent:
@@ -77,7 +77,7 @@ func (c *core) reset(p *packet) {
 	}
 }
 
-// acknowledge takes what a packet says about ours.
+// acknowledge applies a packet's acknowledgements of ours.
 func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
 	flight := c.flight
 	bytes := 0
@@ -117,8 +117,8 @@ func (c *core) acknowledge(now time.Duration, p *packet, acked int) {
 	}
 }
 
-// heardWindow notes how much the peer can take. A peer that says "nothing" is
-// alive; when it has room again, what was sent in vain goes out again at once.
+// heardWindow notes how much the peer can take. A peer with a closed window is alive; when it has
+// room again, the packets that it dropped go out again at once.
 func (c *core) heardWindow(now time.Duration, window int) {
 	if c.peerWindow < c.cc.mss && window >= c.cc.mss && c.outstanding() > 0 {
 		if s := c.segment(c.una); s.times > 1 {
@@ -181,10 +181,9 @@ func (c *core) duplicate(now time.Duration) {
 	}
 }
 
-// detectLoss finds what was overtaken: by three packets that were sent later
-// (as RFC 9002, 6.1 counts them), or by one and some time. Counting
-// transmissions and not sequence numbers lets it see a retransmission that was
-// lost too.
+// detectLoss finds packets that were overtaken: by three packets that were sent later (as RFC 9002,
+// 6.1 counts them), or by one and some time. Counting transmissions and not sequence numbers lets
+// it see a retransmission that was lost too.
 func (c *core) detectLoss(now time.Duration) {
 	patience := c.rtt.smoothed + max(c.rtt.smoothed/8, time.Millisecond)
 	for q := c.una; q != c.seq; q++ {

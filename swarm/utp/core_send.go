@@ -38,8 +38,7 @@ func (c *core) nextReset(now time.Duration, b []byte) ([]byte, bool) {
 	return appendHeader(b, &p), true
 }
 
-// nextSegment chooses what goes out next: what was lost, then new data, then
-// the FIN.
+// nextSegment chooses the next segment to send: a lost one, then new data, then the FIN.
 func (c *core) nextSegment(now time.Duration) (seq uint16, ok bool) {
 	window := min(c.cc.window(), c.peerWindow)
 	if c.lostCount > 0 {
@@ -90,7 +89,7 @@ func (c *core) send(now time.Duration, b []byte, seq uint16) []byte {
 	b = appendHeader(b, &p)
 	if s.probe {
 		s.probe = false
-		c.probed(now, false) // so that it is known what an ack is for
+		c.probed(now, false) // so that an ack can be attributed
 	}
 	if pad := c.probePadding(now, s); pad > 0 {
 		s.probe, c.sizes.out = true, true
@@ -167,7 +166,7 @@ func (c *core) timeout(now time.Duration) {
 	for q := c.una; q != c.seq; q++ {
 		c.loseSegment(now, c.segment(q))
 	}
-	if c.peerWindow > 0 { // otherwise it is the peer who does not read
+	if c.peerWindow > 0 { // otherwise the peer does not read
 		c.cc.timeout()
 	}
 	c.recovery = c.order
@@ -187,7 +186,7 @@ func (c *core) loseSegment(now time.Duration, s *segment) {
 	}
 }
 
-// header is what all packets after the handshake have in common.
+// header is common to all packets after the handshake.
 func (c *core) header(now time.Duration, kind packetType) packet {
 	c.lastWindow = c.recvWindow()
 	seq := c.seq

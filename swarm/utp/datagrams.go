@@ -34,8 +34,7 @@ const maxUDP = 1 << 16
 // newDatagrams returns the best there is for pc.
 func newDatagrams(pc net.PacketConn) datagrams {
 	if udp, ok := pc.(*net.UDPConn); ok {
-		// Room for a window, if the system allows it: what a flow sends at once would be lost
-		// otherwise.
+		// Room for a window, if the system allows it: else packets of a burst would be lost.
 		_ = udp.SetReadBuffer(2 << 20)
 		_ = udp.SetWriteBuffer(2 << 20)
 		return newUDP(udp)

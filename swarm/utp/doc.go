@@ -27,8 +27,8 @@
 //   - An incoming connection is handed out when the peer has confirmed our random sequence number,
 //     so that none can be opened under a false address. Until then it counts against the half-open
 //     ones.
-//   - Losses are found by what overtook a packet in the order of transmission, and
-//     the last packet of a flight is sent once more before the time-out.
+//   - A packet counts as lost if later transmissions were acknowledged before it, and the last
+//     packet of a flight is sent once more before the time-out.
 //   - A round trip is measured by the timestamps of both ends, so that a lost ack
 //     does not count as a long one, and one of a packet sent twice counts too.
 //   - Above the target delay the window shrinks in proportion (see ledbat).

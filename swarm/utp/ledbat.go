@@ -104,7 +104,7 @@ func (l *ledbat) theirSample(now time.Duration, delay uint32) {
 	}
 }
 
-// delay is what we currently add to the path's delay.
+// delay is the delay that we currently add to the path's.
 func (l *ledbat) delay() time.Duration {
 	n := min(l.seen, filterLen)
 	if n == 0 {

@@ -36,7 +36,7 @@ func (r *ring) write(p []byte) {
 	r.size += len(p)
 }
 
-// peek copies what begins off bytes from the head, as much as there is, to p.
+// peek copies to p the bytes from off behind the head on, as many as there are.
 func (r *ring) peek(p []byte, off int) int {
 	n := min(len(p), r.size-off)
 	if n <= 0 {

@@ -25,7 +25,7 @@ const (
 // may.
 var ErrTooMany = errors.New("too many connections")
 
-// Config is what a socket is made with. The zero value works.
+// Config configures a socket. The zero value works.
 type Config struct {
 	Logger   *slog.Logger // nil: silent
 	Overhead int          // bytes that each datagram gets on its way beside the usual headers, as by a proxy
@@ -256,7 +256,7 @@ func (s *Socket) sendLoop() {
 	}
 }
 
-// tick does what is due on all connections, and finds the next deadline.
+// tick runs the timers due on all connections, and finds the next deadline.
 func (s *Socket) tick() {
 	s.mu.Lock()
 	for _, c := range s.conns {
@@ -294,7 +294,7 @@ func (s *Socket) dueAt(d time.Duration) {
 // and what one system call takes.
 const sendBatch = 32
 
-// flush sends what a connection has to send.
+// flush sends a connection's pending packets.
 func (s *Socket) flush(c *Conn) {
 	c.queued.Store(false)
 	s.out, s.sizes = s.out[:0], s.sizes[:0]

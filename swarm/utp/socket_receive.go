@@ -119,8 +119,8 @@ func (s *Socket) deliver(c *Conn) {
 	}
 }
 
-// reject answers a packet that belongs to no connection, so that the peer need
-// not wait for a time-out; but not many in a second, as the address may be false.
+// reject answers a packet that belongs to no connection, so that the peer need not wait for a
+// time-out. Rejections are rate-limited, because the address may be false.
 func (s *Socket) reject(p *packet, on route) {
 	if !s.resets.Allow() {
 		return
