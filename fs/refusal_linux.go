@@ -30,7 +30,7 @@ func (p privileges) explain(err error) error {
 	case errors.Is(err, syscall.EPERM) && p.root && p.mayMount:
 		return err // tried again with fusermount3
 	case !p.mayMount:
-		return fmt.Errorf("%w: nobody in here may mount: this container was started without the capability SYS_ADMIN "+
+		return fmt.Errorf("%w: no mounting in this container: it was started without the capability SYS_ADMIN "+
 			"(--cap-add SYS_ADMIN, for Docker also --security-opt apparmor=unconfined): %w", ErrNoFUSE, err)
 	case p.noNewPrivs && !p.root:
 		return fmt.Errorf("%w: fusermount3 gains no privilege, because no_new_privs is set (NoNewPrivileges= in a unit, "+
