@@ -1,5 +1,5 @@
-// Package blocklist reads lists of addresses that a user wants nothing to do
-// with, and tells quickly whether one is on it.
+// Package blocklist reads lists of addresses that a user blocks, and looks addresses up in them
+// fast.
 //
 // [Parse] takes the usual formats, also mixed: PeerGuardian text (P2P, "description:first-last"),
 // eMule's ipfilter (DAT, "first - last , level , description"), plain ranges, networks

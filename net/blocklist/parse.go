@@ -23,7 +23,7 @@ type Limits struct {
 	Ranges int   // 0 means 8 million
 }
 
-// Report is what was found besides ranges.
+// Report counts what was found besides ranges.
 type Report struct {
 	Lines   int    // with an entry or an attempt at one
 	Skipped int    // lines that were not understood

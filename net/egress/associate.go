@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// relaying is what is known of the proxy and datagrams.
+// relaying is the state of the proxy's relaying of datagrams.
 type relaying struct {
 	mu      sync.Mutex
 	none    error // by Check: why it relays none, and is not asked again; nil: it does, or was not asked
@@ -47,8 +47,7 @@ func (nw *Network) OpenRelay(opened func()) (*Relay, error) {
 	return newRelay(nw.associate, opened), nil
 }
 
-// associate asks the proxy for an association, and says in the log when that
-// begins or ceases to work.
+// associate asks the proxy for an association, and logs when that begins or ceases to work.
 func (nw *Network) associate(ctx context.Context) (*association, error) {
 	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
@@ -74,7 +73,7 @@ func (nw *Network) associate(ctx context.Context) (*association, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	if tcp, ok := c.(*net.TCPConn); ok { // nothing is ever said on it, and a proxy may vanish
+	if tcp, ok := c.(*net.TCPConn); ok { // nothing is ever sent on it, and a proxy may vanish
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3})
 	}
 	packets, err := nw.direct(ctx, "udp", relay.String())

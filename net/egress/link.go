@@ -95,8 +95,8 @@ func (l *link) watch() {
 	}
 }
 
-// look ends what was bound to an interface that is another now, and opens again
-// what listened, until that succeeds.
+// look closes the sockets that were bound to an earlier interface, and opens the listening ones
+// again, until that succeeds.
 func (l *link) look() {
 	now := l.index()
 	l.mu.Lock()
@@ -116,7 +116,7 @@ func (l *link) look() {
 	if changed {
 		for _, c := range conns {
 			if c := c.Value(); c != nil {
-				_ = c.Close() // it would never hear anything again
+				_ = c.Close() // it would never receive again
 			}
 		}
 		for _, k := range kept {

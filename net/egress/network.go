@@ -15,14 +15,14 @@ import (
 var (
 	// ErrProxied: there is no way for this through the proxy.
 	ErrProxied = errors.New("not possible through the proxy")
-	// ErrDown: the proxy or the interface is not there, which says nothing
-	// about who was to be reached.
+	// ErrDown: the proxy or the interface is not there, which tells nothing about the host to be
+	// reached.
 	ErrDown = errors.New("the network is down")
 )
 
 const dialTimeout = 15 * time.Second // of a connection, if its context sets no other
 
-// Config says by what traffic goes. The zero value is the system's network.
+// Config is the way that traffic takes. The zero value is the system's network.
 type Config struct {
 	Interface string           // that all sockets are bound to; "" binds none
 	Proxy     *Proxy           // for all TCP; nil: none

@@ -20,11 +20,11 @@ var (
 	ErrProxyForbids = errors.New("the proxy forbids it")
 	// ErrTarget: the proxy could not connect.
 	ErrTarget = errors.New("the proxy could not connect")
-	// ErrNoProxy: what answers does not speak the proxy's protocol.
+	// ErrNoProxy: the answering host does not speak the proxy's protocol.
 	ErrNoProxy = errors.New("what answers there is not such a proxy")
 )
 
-// errProxyURL never quotes what it is about: that may hold a password.
+// errProxyURL never quotes the URL, which may hold a password.
 var errProxyURL = errors.New("want socks5://[USER:PASSWORD@]HOST:PORT or http://[USER:PASSWORD@]HOST:PORT")
 
 const (
@@ -83,7 +83,7 @@ func (p *Proxy) String() string {
 	return scheme + "://" + p.addr()
 }
 
-// Authenticates reports whether it is told a user name and a password.
+// Authenticates reports whether it gets a user name and a password.
 func (p *Proxy) Authenticates() bool { return p.auth }
 
 func (p *Proxy) addr() string { return net.JoinHostPort(p.host, p.port) }
@@ -218,7 +218,7 @@ func (nw *Network) Check(ctx context.Context) error {
 	return context.Cause(ctx) // it tried to connect, as it should
 }
 
-// health is what is known of the proxy: who uses it finds out.
+// health is the proxy's last known state, as its users found it.
 type health struct {
 	forbids sync.Once // to tell of it
 

@@ -18,7 +18,7 @@ const (
 
 var errNoAssociation = fmt.Errorf("%w: the proxy relays no datagrams at the moment", ErrDown)
 
-// association is what a proxy granted for datagrams.
+// association is a proxy's grant to relay datagrams.
 type association struct {
 	control net.Conn // the association ends with it
 	packets net.Conn // connected to the relay: no other host is heard
@@ -137,8 +137,7 @@ func (r *Relay) Ready(ctx context.Context) error {
 	}
 }
 
-// ReadFrom implements net.PacketConn. It outlives associations, and drops what is
-// not as it should be.
+// ReadFrom implements net.PacketConn. It outlives associations, and drops malformed datagrams.
 func (r *Relay) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		if r.ctx.Err() != nil {
@@ -199,7 +198,7 @@ func (r *Relay) WriteTo(b []byte, to net.Addr) (int, error) {
 	return len(b), nil
 }
 
-// Close gives the association back, and waits for what the relay had running.
+// Close ends the association, and waits for the relay's goroutines.
 func (r *Relay) Close() error {
 	r.stop()
 	r.wg.Wait() // the association has ended with it, which wakes the reader

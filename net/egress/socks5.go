@@ -49,7 +49,7 @@ func (r refusal) Unwrap() error {
 	return ErrTarget
 }
 
-// greetSOCKS agrees with the proxy on who we are.
+// greetSOCKS authenticates us to the proxy.
 func (p *Proxy) greetSOCKS(rw io.ReadWriter) error {
 	hello := []byte{socksVersion, 1, socksNoAuth}
 	if p.auth {

@@ -12,9 +12,8 @@
 // that the user named ([Trust]). The public addresses of this machine, and its IPv6
 // networks, are reached by a name as well, with an announce alone.
 //
-// Behind a proxy that resolves names nothing can be judged after the lookup; what a
-// name shows by itself is ([CheckRemote]). No address that is not public is asked of
-// it, but for those that the user named.
+// Behind a proxy that resolves names the addresses cannot be checked; only the name is
+// ([CheckRemote]). Non-public addresses are not asked of it, except those that the user named.
 //
 // What URLs hold of secrets is taken out of errors and logs by [Redact] and its kin.
 //

@@ -64,8 +64,8 @@ func IsFile(u *url.URL) bool {
 	return len(ext) > 1
 }
 
-// IsOwn reports whether an address is one of this machine, or an IPv6 address of a
-// network that it is in: those are public, and yet not of the Internet at large.
+// IsOwn reports whether an address is one of this machine, or an IPv6 address of a network that it
+// is in: those are public, but not the Internet at large.
 func IsOwn(addr netip.Addr) bool { return ownOf(egress.OwnPrefixes())(addr) }
 
 // minOwnBits is the length of the shortest IPv6 prefix that counts as one user's own network.

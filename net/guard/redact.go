@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// hidden stands for what is not shown.
+// hidden replaces a secret.
 const hidden = "***"
 
 const (
@@ -94,8 +94,7 @@ func RedactError(err error, u *url.URL) error {
 	return err
 }
 
-// Scrub takes the secrets of a URL out of what its server says, such as "unknown
-// passkey …".
+// Scrub takes the secrets of a URL out of its server's texts, such as "unknown passkey …".
 func Scrub(text string, u *url.URL) string {
 	text = RedactText(text)
 	hide := func(s string) {

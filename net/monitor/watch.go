@@ -12,7 +12,7 @@ import (
 // Interval is the time between two looks.
 const Interval = 3 * time.Second
 
-// Change is what happened to this computer's addresses.
+// Change is a change of this computer's addresses.
 type Change struct {
 	Have         []netip.Addr // all there are now, sorted; none: there is no network
 	Gained, Lost []netip.Addr

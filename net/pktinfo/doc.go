@@ -1,4 +1,4 @@
-// Package pktinfo tells to which of this machine's addresses a datagram came, and has the answer
+// Package pktinfo reports to which of this machine's addresses a datagram came, and has the answer
 // leave from there (IP_PKTINFO, IPV6_RECVPKTINFO): a socket that is bound to none in particular
 // would send from the address of the route, and a host that asked another address accepts no answer
 // from it.

@@ -12,9 +12,8 @@ import (
 // datagram that came, or of one that is sent.
 const Size = 64
 
-// Note has the system say of each datagram to which of our addresses it
-// came, which [Arrival] reads. Where the socket has one address it is not worth
-// asking, and if the system does not tell, nothing is lost but that.
+// Note has the system report to which of our addresses each datagram came, which [Arrival] reads.
+// It does nothing if the socket has one address. That the system does not report it is no error.
 func Note(c *net.UDPConn) {
 	local, ok := c.LocalAddr().(*net.UDPAddr)
 	if !ok || !local.IP.IsUnspecified() {
@@ -25,7 +24,7 @@ func Note(c *net.UDPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		// A socket of both families tells of IPv4 in the form of IPv6.
+		// A socket of both families reports IPv4 in the form of IPv6.
 		if unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) != nil {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 		}

@@ -45,7 +45,7 @@ func (g *pcp) header(opcode byte, life uint32) []byte {
 	b := make([]byte, pcpHeader, pcpMapLength)
 	b[0], b[1] = pcpVersion, opcode
 	binary.BigEndian.PutUint32(b[4:], life)
-	local := g.route.Local.As16() // IPv4 as mapped: just what section 5 wants
+	local := g.route.Local.As16() // IPv4 as mapped: as section 5 requires
 	copy(b[8:], local[:])
 	return b
 }
@@ -99,8 +99,8 @@ func (g *pcp) exchange(ctx context.Context, req []byte, size int) ([]byte, error
 	return exchange(ctx, g.route, g.port, req, func(b []byte) (bool, error) { return checkPCP(b, req[1], size) })
 }
 
-// checkPCP reports whether b answers a request with the opcode; what does not
-// is to be ignored. The error is the router's refusal.
+// checkPCP reports whether b answers a request with the opcode; other packets are ignored. The
+// error is the router's refusal.
 func checkPCP(b []byte, opcode byte, size int) (ok bool, err error) {
 	if len(b) < 4 || b[1]&0x80 == 0 && b[0] == pcpVersion {
 		return false, nil

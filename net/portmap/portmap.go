@@ -59,8 +59,8 @@ type Route struct {
 type Config struct {
 	Mappings    []Mapping
 	Description string // that the router shows its owner; empty means "torrentfs"
-	// Mapped is told of each new mapping, with the external port, and an
-	// address if the router names one. It must not block.
+	// Mapped is called for each new mapping, with the external port, and an address if the router
+	// names one. It must not block.
 	Mapped func(m Mapping, external netip.AddrPort)
 	Logger *slog.Logger // nil logs nothing
 
@@ -151,7 +151,7 @@ func (m *Mapper) Run(ctx context.Context) {
 		}
 		moved := m.moved()
 		if moved {
-			m.forget() // what was mapped belongs to a network that we have left
+			m.forget() // the mappings belong to a network that we have left
 			retry = firstRetry
 		}
 		switch now := time.Now(); {

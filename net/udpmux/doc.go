@@ -9,8 +9,8 @@
 // apart: a uTP packet has version 1 in its lower half, a message of the DHT is a
 // bencoded dictionary.
 //
-// What answers a datagram leaves from the address of ours that it came to: where
-// it came from is given as an [*Addr], and what is sent to that has this source.
+// The answer to a datagram leaves from the address of ours that it came to: its sender is given as
+// an [*Addr], and datagrams to that have this source.
 //
 // The mutex of each view guards its deadline; the queue of datagrams between
 // reader and DHT is a bounded channel. A datagram that finds it full is dropped,

@@ -38,7 +38,7 @@ func New(pc net.PacketConn) *Port {
 	return p
 }
 
-// families says what a socket can send to. One that is bound to no address was
+// families returns the families that a socket can send to. One that is bound to no address was
 // opened for both.
 func families(a net.Addr) (v4, v6 bool) {
 	u, ok := a.(interface{ AddrPort() netip.AddrPort })

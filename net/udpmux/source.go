@@ -38,8 +38,8 @@ func send(pc net.PacketConn, b []byte, ours netip.Addr, to net.Addr) (int, error
 	return n, err
 }
 
-// reader reads a socket and says to which address of ours each datagram came. It
-// is one goroutine's.
+// reader reads a socket and reports to which address of ours each datagram came. It is one
+// goroutine's.
 type reader struct {
 	pc  net.PacketConn
 	c   *net.UDPConn // that arrivals are noted on
