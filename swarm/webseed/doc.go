@@ -22,9 +22,8 @@
 //
 // # What it never does
 //
-// It never believes a length or an offset that differs from what was asked
-// for, never takes a whole file for a range, never inflates, never reads an
-// answer to its end for the sake of politeness, never follows more than five
-// redirects, and never connects to an address inside the user's network unless
-// the torrent spelled it out (package net/guard).
+// It never believes a length or an offset that differs from what was asked for, never takes a whole
+// file for a range, never inflates, never reads an answer to its end after it is of no use, never
+// follows more than five redirects, and never connects to an address inside the user's network
+// unless the torrent spelled it out (package net/guard).
 package webseed

@@ -120,7 +120,7 @@ func (s *Seed) lose(file int, cause error) error {
 // errLost ends a run whose rest is rejected although the server works.
 var errLost = errors.New("file is missing")
 
-// part is what one HTTP request is for.
+// part is the range of one HTTP request.
 type part struct {
 	url         *url.URL
 	file        int
@@ -129,7 +129,7 @@ type part struct {
 	size        int64 // of the file
 }
 
-// get makes one HTTP request and hands on what it brings.
+// get makes one HTTP request and passes on the answer.
 func (s *Seed) get(ctx context.Context, a *assembler, p part) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
