@@ -10,10 +10,9 @@
 // torrents that we have are reported. Announces of our own, which multicast
 // brings back, are known by their cookie.
 //
-// The rate is bounded in both directions. A torrent is announced every five
-// minutes, one packet with several torrents goes out a minute at most to each
-// group, and the rest wait for their turn, oldest first. Of what is heard only so
-// many packets a second are looked at.
+// The rate is bounded in both directions. A torrent is announced every five minutes, one packet
+// with several torrents goes out a minute at most to each group, and the rest wait for their turn,
+// oldest first. Only a limited number of received packets a second is looked at.
 //
 // State: the set of torrents is guarded by a mutex; the schedule belongs to the
 // goroutine of [Service.Run], which owns one receiving goroutine for each group

@@ -19,8 +19,7 @@ var (
 	group6 = netip.MustParseAddrPort("[ff15::efc0:988f]:6771")
 )
 
-// hops is how many routers an announce may pass: the groups are wider than one
-// network, says the BEP.
+// hops is how many routers an announce may pass: BEP 14 has groups wider than one network.
 const hops = 4
 
 // Group is one multicast group. Its methods may be called from two goroutines,

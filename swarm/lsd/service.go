@@ -31,12 +31,12 @@ const (
 	heardBurst = 200
 )
 
-// Config is what a service is made with.
+// Config configures a service.
 type Config struct {
 	Groups []Group // the service closes them
 	Port   uint16  // we listen for peers on it
-	// Found is told of a peer; it must not block. It is called from the
-	// receiving goroutines. infoHash is one of those that were added.
+	// Found is called for each peer; it must not block. It is called from the receiving goroutines.
+	// infoHash is one of those that were added.
 	Found  func(infoHash [20]byte, peer netip.AddrPort)
 	Logger *slog.Logger // nil: silent
 }
@@ -116,7 +116,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// announce sends what is due, and returns when to look again.
+// announce sends the announces that are due, and returns when to look again.
 func (s *Service) announce(last []time.Time) time.Duration {
 	next := Interval
 	now := time.Now()
