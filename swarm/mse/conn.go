@@ -40,7 +40,7 @@ func (c *replayConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// maxScratch bounds what is encrypted at a time: a block and its header.
+// maxScratch bounds the bytes that are encrypted at a time: a block and its header.
 const maxScratch = 16<<10 + 64
 
 // cipherConn is a connection under RC4. One goroutine may read and another one write at a time:

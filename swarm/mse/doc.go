@@ -27,12 +27,11 @@
 //
 // # State
 //
-// The package keeps no state and starts no goroutine. A connection belongs to
-// the function that it was passed to until that returns, and after an error to
-// the caller again, who closes it: nothing is closed here. It must take what the
-// other side has not read yet, 608 bytes at least, as every socket does and
-// net.Pipe does not.
+// The package keeps no state and starts no goroutine. A connection belongs to the function that it
+// was passed to until that returns, and after an error to the caller again, which closes it:
+// nothing is closed here. It must take what the other side has not read yet, 608 bytes at least, as
+// every socket does and net.Pipe does not.
 //
-// What it never does: fall back to the plain protocol by itself (that takes a
-// new connection and is for who dials), log, or pick torrents.
+// What it never does: fall back to the plain protocol by itself (that takes a new connection and is
+// the dialer's task), log, or pick torrents.
 package mse

@@ -54,12 +54,11 @@ func (k keyPair) secret(peer *[keyLen]byte) (s [keyLen]byte, err error) {
 	return s, nil
 }
 
-// Lookup tells which torrent a peer means by what [KeyID] returns for its
-// info-hash.
+// Lookup finds the torrent that a peer means by the [KeyID] of its info-hash.
 type Lookup func(id [20]byte) (key [20]byte, ok bool)
 
-// KeyID is by what an incoming handshake names an info-hash: HASH("req2",
-// SKEY). Who has many torrents keeps them in a map by it.
+// KeyID is the name of an info-hash in an incoming handshake: HASH("req2", SKEY). A client with
+// many torrents keeps them in a map by it.
 func KeyID(key [20]byte) [20]byte { return hash("req2", key[:]) }
 
 // Candidates is a Lookup that tries a few info-hashes one by one.

@@ -66,9 +66,9 @@ func (m Method) String() string {
 
 // Result is a connection after the handshake.
 type Result struct {
-	// Conn is what the peer protocol is spoken over. It is the connection that
-	// went in, except for RC4 and where bytes of the protocol were already read;
-	// in the latter case [Unwrap] gets back to it.
+	// Conn is the connection for the peer protocol. It is the connection that went in, except with
+	// RC4 or if bytes of the protocol were already read; in the latter case [Unwrap] gets back to
+	// it.
 	Conn   net.Conn
 	Method Method
 	// Key is the info-hash that both sides know; for an incoming connection
@@ -279,7 +279,7 @@ func (x *exchange) readRequest(find Lookup) (key [20]byte, provided Method, payl
 	if err != nil {
 		return key, 0, nil, fmt.Errorf("read payload length: %w", err)
 	}
-	var b bytes.Buffer // grows with what comes, not with what was said
+	var b bytes.Buffer // grows with the bytes that come, not by an announced length
 	if _, err = io.CopyN(&b, x.nc, int64(n)); err != nil {
 		return key, 0, nil, fmt.Errorf("read payload: %w", err)
 	}
@@ -306,7 +306,7 @@ func (x *exchange) conn(m Method, payload []byte) net.Conn {
 	return replay(x.nc, payload)
 }
 
-// aLongTimeAgo is a deadline that ends what blocks.
+// aLongTimeAgo is a deadline that ends blocked calls.
 var aLongTimeAgo = time.Unix(1, 0)
 
 // within runs f, which blocks on nc, and makes it fail when ctx ends.
