@@ -72,7 +72,7 @@ unit() {
         skip='Figures|AsRoot$'
         suite "tests as root" go test -exec "$as_root" -race -json -timeout 10m -run 'AsRoot$' "${rooted[@]}"
     fi
-    suite "tests" go test -race -json -timeout 10m -skip "$skip" "${packages[@]}"
+    suite "tests" go test -race -json -timeout 20m -skip "$skip" "${packages[@]}"
 }
 
 # Finds the fuzz targets by looking for them, so that none is forgotten.
