@@ -105,7 +105,12 @@ func mayMountOn(path string) error {
 		return &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	own := st.Uid == uint32(uid)
-	if st.Mode&unix.S_ISVTX != 0 && !own || unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS) != nil {
+	err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
+	switch {
+	case err != nil && own:
+		return fmt.Errorf("%w: plain users may mount on directories alone that they may write to: %w (choose another directory)",
+			os.ErrPermission, err)
+	case err != nil, st.Mode&unix.S_ISVTX != 0 && !own:
 		return fmt.Errorf("%w: plain users may mount on directories of their own alone, and this one belongs to user %d "+
 			"(choose a directory that you own and may write to)", os.ErrPermission, st.Uid)
 	}

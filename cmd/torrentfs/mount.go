@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -86,13 +87,19 @@ func (o *mountCmd) Run(ctx context.Context, a *app) error {
 // checkMountpoint refuses what cannot be mounted on before metadata is sought
 // and data is hashed, which may take hours.
 func (o *mountCmd) checkMountpoint(ctx context.Context, a *app) error {
-	dir, err := fs.CheckMountpoint(ctx, o.Mountpoint, a.log)
-	if err != nil {
-		return fail(exitMount, "", "%w", err) // fs says itself what to do
+	dir, checked := fs.CheckMountpoint(ctx, o.Mountpoint, a.log)
+	if checked != nil {
+		// To a plain user a torrent's mount is a directory that cannot be written to.
+		dir, _ = mountpointPath(o.Mountpoint)
 	}
-	if ours, err := isOurMount(dir); err == nil && ours {
-		return fail(exitMount, "choose another directory, or run torrentfs umount "+dir+" first",
-			"mount %s: a torrent is mounted there already", dir)
+	if checked == nil || errors.Is(checked, os.ErrPermission) {
+		if ours, err := isOurMount(dir); err == nil && ours {
+			return fail(exitMount, "choose another directory, or run torrentfs umount "+dir+" first",
+				"mount %s: a torrent is mounted there already", dir)
+		}
+	}
+	if checked != nil {
+		return fail(exitMount, "", "%w", checked) // fs says itself what to do
 	}
 	return nil
 }
